@@ -1,0 +1,1 @@
+"""The command dpm: runs a node and shows what it does."""

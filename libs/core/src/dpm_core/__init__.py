@@ -1,0 +1,1 @@
+"""The pure heart of DPM: artifacts, digests, CIDs, events, decisions and ports."""

@@ -1,0 +1,175 @@
+"""What DPM moves: artifacts, and all that is known of one before its bytes are here."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
+
+from dpm_core.cids import Cid
+from dpm_core.digests import Digest
+from dpm_core.errors import Invalid
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Lane(StrEnum):
+    """What a fetch queues behind: pages never wait for big files."""
+
+    INDEX = "index"
+    BLOB = "blob"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What an event is about, and so what its conditions are checked against.
+
+    ``kind`` is an ecosystem, ``blob`` or ``peer``; ``key`` the artifact's id, the CID, the peer's id.
+    """
+
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True)
+class ArtifactRef:
+    """The name of an artifact: where it comes from, and its path there.
+
+    ``upstream`` is a normalised URL (see :func:`normalise_upstream`), ``key`` the path below it with the
+    query parameters that the protocol defines.
+    """
+
+    ecosystem: str
+    upstream: str
+    key: str
+
+    @property
+    def id(self) -> str:
+        """32 hex digits that name the artifact in subjects, folders and the catalog."""
+        name = f"{self.ecosystem}\0{self.upstream}\0{self.key}"
+        return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+    @property
+    def topic(self) -> Topic:
+        """What the artifact's events are about."""
+        return Topic(self.ecosystem, self.id)
+
+
+def normalise_upstream(url: str) -> str:
+    """One spelling for one upstream: lower-case scheme and host, no default port, a closing slash.
+
+    Raises Invalid for what is no http(s) URL, and for userinfo, query or fragment: credentials are settings
+    of their own and never part of a name.
+    """
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
+        raise Invalid(f"an upstream is an http or https URL, not {url.partition('@')[2] or url!r}")
+    if parts.username is not None or parts.password is not None:
+        raise Invalid(f"the upstream at {parts.hostname} has credentials in its URL: they do not belong there")
+    if parts.query or parts.fragment:
+        raise Invalid(f"the upstream at {parts.hostname} has a query or a fragment")
+    scheme = parts.scheme.lower()
+    path = parts.path if parts.path.endswith("/") else parts.path + "/"
+    return urlunsplit((scheme, authority(url), path, "", ""))
+
+
+def authority(url: str) -> str:
+    """The host of an http(s) URL in lower case, with its port unless that is the scheme's default.
+
+    Raises Invalid if there is no host or the port is no number.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise Invalid(f"not a URL: {error}") from error
+    host = (parts.hostname or "").lower()
+    if not host:
+        raise Invalid("a URL without a host")
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port in (None, _DEFAULT_PORTS.get(parts.scheme.lower())) else f"{host}:{port}"
+
+
+@dataclass(frozen=True)
+class Validators:
+    """What makes a conditional request: the ETag and the Last-Modified of RFC 9110, 8.8."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def strong(self) -> str | None:
+        """The ETag, if it is a strong one: two bodies that share it are equal, byte for byte."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else None
+
+
+NO_VALIDATORS = Validators()
+
+
+@dataclass(frozen=True)
+class Want:
+    """All that a fetcher needs to know of an artifact; it knows no ecosystem.
+
+    ``digests`` are what metadata gave, ``size`` in bytes; without a digest the artifact is *unvouched*.
+    ``hosts`` are the authorities that a redirect may lead to beside that of ``url``. ``limit`` is the most
+    bytes that will be taken. ``fresh_for`` (seconds) is how long a mutable artifact is served without asking
+    upstream again, None for immutable ones.
+    """
+
+    ref: ArtifactRef
+    name: str
+    url: str
+    lane: Lane
+    digests: tuple[Digest, ...] = ()
+    size: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[str, ...] = ()
+    limit: int | None = None
+    fresh_for: float | None = None
+
+    @property
+    def mutable(self) -> bool:
+        """Whether upstream may change what the name stands for."""
+        return self.fresh_for is not None
+
+    @property
+    def vouched(self) -> bool:
+        """Whether metadata gave a digest that decides if bytes are right."""
+        return any(digest.strong for digest in self.digests)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes that are in the store: their CID, size in bytes, and every digest that was computed."""
+
+    cid: Cid
+    size: int
+    digests: tuple[Digest, ...]
+
+    @property
+    def sha256(self) -> Digest:
+        """The digest that is always computed."""
+        return next(digest for digest in self.digests if digest.algorithm == "sha256")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A mutable artifact that is already here, to be asked for again only if it has changed."""
+
+    cid: Cid
+    validators: Validators
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What the store keeps beside a blob, so that even a lost log can be seeded from the disk.
+
+    ``leaves`` are the sha256 of each MiB in hex, for blobs larger than one; ``artifacts`` maps the id of each
+    artifact that was stored with these bytes to the token of that attempt.
+    """
+
+    blob: Blob
+    media_type: str
+    leaves: tuple[str, ...] = ()
+    artifacts: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,164 @@
+"""What a gateway and a fetcher do next, decided from an artifact's last event alone.
+
+The log is the lock: each decision that appends names the sequence that it was made from, and the log refuses
+it if that is no longer the last.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dpm_core.attempts import AttemptView
+from dpm_core.cids import Cid
+from dpm_core.events import (
+    ArtifactStored,
+    Event,
+    FailReason,
+    FetchFailed,
+    FetchRequested,
+    FetchStarted,
+    FetchUnchanged,
+)
+
+STALLED_AFTER = 30.0
+"""Seconds without a byte after which an attempt whose writer still lives may be superseded."""
+
+NEGATIVE_FOR = 60.0
+"""Seconds for which upstream's "there is no such thing" is believed."""
+
+NEGATIVE = frozenset({FailReason.NOT_FOUND})
+"""Failures that are answers."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An event as the log holds it: its sequence, its time (seconds since the epoch), its own random id.
+
+    ``trace`` are the W3C trace context headers it was appended under.
+    """
+
+    sequence: int
+    time: float
+    event: Event
+    id: str
+    trace: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Append FetchRequested, if ``after`` is still the artifact's last sequence (0: it has no event)."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Join:
+    """Somebody has asked already: wait for what follows ``sequence``."""
+
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Follow:
+    """An attempt is under way: read from it."""
+
+    token: int
+
+
+@dataclass(frozen=True)
+class Serve:
+    """The bytes are in the store, and fresh enough; ``time`` (epoch seconds) is when that was last known."""
+
+    cid: Cid
+    time: float
+    stored: ArtifactStored | None = None
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Upstream said no a moment ago, and that still holds."""
+
+    failed: FetchFailed
+
+
+GatewayDecision: TypeAlias = Ask | Join | Follow | Serve | Refuse
+
+
+def decide_request(
+    last: Recorded | None, now: float, *, fresh_since: float, missing: Cid | None = None, lost: int = 0
+) -> GatewayDecision:
+    """What a gateway does about an artifact that its catalog has not, or not fresh.
+
+    An answer from before ``fresh_since`` (epoch seconds) does not count. ``missing`` is a blob that an event
+    promised and the store has not; ``lost`` the highest token whose attempt is known to be dead.
+    """
+    if last is None:
+        return Ask(0)
+    match last.event:
+        case FetchRequested(deadline=deadline) if now <= deadline:
+            return Join(last.sequence)
+        case FetchStarted() if last.sequence > lost:
+            return Follow(last.sequence)
+        case ArtifactStored(blob=blob) if last.time >= fresh_since and blob.cid != missing:
+            return Serve(blob.cid, last.time, last.event)
+        case FetchUnchanged(cid=cid) if last.time >= fresh_since and cid != missing:
+            return Serve(cid, last.time)
+        case FetchFailed(reason=reason) if reason in NEGATIVE and last.time >= max(
+            fresh_since, now - NEGATIVE_FOR
+        ):
+            return Refuse(last.event)
+        case _:
+            return Ask(last.sequence)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Append FetchStarted after ``after``; ``adopt`` is the dead attempt whose bytes may be gone on from."""
+
+    after: int
+    adopt: int | None = None
+
+
+@dataclass(frozen=True)
+class Expire:
+    """The request's deadline has passed: append FetchFailed (expired) after ``after``, fetch nothing."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Later:
+    """Somebody is at work on it: look again in so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The request has had its answer."""
+
+
+FetcherDecision: TypeAlias = Claim | Expire | Later | Settled
+
+
+def decide_claim(
+    last: Recorded | None, sequence: int, request: FetchRequested, attempt: AttemptView | None, now: float
+) -> FetcherDecision:
+    """What a fetcher does about the request at ``sequence``, given the artifact's last event.
+
+    ``attempt`` is what the store shows of the attempt that a last FetchStarted began, None if it has no
+    folder. A living writer without bytes for STALLED_AFTER is superseded and its bytes are not adopted: it may
+    still write to them.
+    """
+    if last is None:
+        return Settled()
+    if last.sequence == sequence:
+        return Expire(sequence) if now > request.deadline else Claim(sequence)
+    if not isinstance(last.event, FetchStarted):
+        return Settled()
+    if attempt is None:
+        return Claim(last.sequence)
+    if not attempt.locked:
+        return Claim(last.sequence, adopt=attempt.token)
+    if now - attempt.grown_at < STALLED_AFTER:
+        return Later(2.0)
+    return Claim(last.sequence)

@@ -1,0 +1,176 @@
+"""What happens, in the past tense: one frozen dataclass an event, one event a decision.
+
+The fetch-* events are process, not state: they expire from the log, and the catalog is folded from the
+others alone.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from dpm_core.artifacts import ArtifactRef, Blob, Held, Validators, Want
+from dpm_core.cids import Cid
+from dpm_core.registry import event
+
+DAY = 86_400
+"""Seconds in a day."""
+
+
+class FailReason(StrEnum):
+    """Why a fetch ended without bytes."""
+
+    NOT_FOUND = "not-found"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    UNTRUSTED = "untrusted"
+    TOO_LARGE = "too-large"
+    EXPIRED = "expired"
+    ABANDONED = "abandoned"
+
+
+class OriginKind(StrEnum):
+    """Where bytes came from."""
+
+    UPSTREAM = "upstream"
+    PEER = "peer"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who gave the bytes: the kind of origin, and its host or peer id."""
+
+    kind: OriginKind
+    name: str
+
+
+@event("fetch-requested", version=1)
+@dataclass(frozen=True)
+class FetchRequested:
+    """A gateway has a client that waits for an artifact which is not here, or no longer fresh.
+
+    ``deadline`` (seconds since the epoch): after it the request counts as absent. ``held`` is what is here
+    already and only has to be confirmed. ``gateway`` is the process that asked.
+    """
+
+    want: Want
+    deadline: float
+    gateway: str
+    held: Held | None = None
+
+
+@event("fetch-started", version=1)
+@dataclass(frozen=True)
+class FetchStarted:
+    """A fetcher claimed a request. The sequence of this event is the attempt's token.
+
+    ``request`` is the sequence of the request, ``adopted`` the token of the dead attempt whose bytes this
+    one goes on from, ``want`` what is being fetched.
+    """
+
+    want: Want
+    request: int
+    fetcher: str
+    adopted: int | None = None
+
+
+@event("fetch-unchanged", version=1)
+@dataclass(frozen=True)
+class FetchUnchanged:
+    """Upstream confirmed that what is held is still current (304)."""
+
+    ref: ArtifactRef
+    cid: Cid
+    validators: Validators
+    mutable: bool = True
+
+
+@event("fetch-failed", version=1)
+@dataclass(frozen=True)
+class FetchFailed:
+    """A fetch ended without bytes.
+
+    ``status`` is upstream's HTTP status if it gave one, ``retry_after`` (seconds) when it makes sense to ask
+    again, ``detail`` a sentence for people, without credentials or query strings.
+    """
+
+    ref: ArtifactRef
+    name: str
+    reason: FailReason
+    detail: str
+    status: int | None = None
+    retry_after: float | None = None
+    mutable: bool = False
+
+
+@event("artifact-stored", version=1)
+@dataclass(frozen=True)
+class ArtifactStored:
+    """The bytes of an artifact were verified and are in the blob store.
+
+    ``seconds`` is from the claim to the last byte verified; ``vouched`` whether metadata gave a digest.
+    """
+
+    ref: ArtifactRef
+    name: str
+    blob: Blob
+    media_type: str
+    validators: Validators
+    source: Source
+    seconds: float
+    vouched: bool
+    fresh_for: float | None = None
+
+
+@event("artifact-evicted", version=1)
+@dataclass(frozen=True)
+class ArtifactEvicted:
+    """An artifact's blob left the store to make room, or because somebody asked."""
+
+    ref: ArtifactRef
+    cid: Cid
+    reason: str
+
+
+@event("artifact-pinned", version=1)
+@dataclass(frozen=True)
+class ArtifactPinned:
+    """An artifact is to be kept whatever the store's size."""
+
+    ref: ArtifactRef
+
+
+@event("artifact-unpinned", version=1)
+@dataclass(frozen=True)
+class ArtifactUnpinned:
+    """An artifact may be evicted again."""
+
+    ref: ArtifactRef
+
+
+@event("blob-quarantined", version=1)
+@dataclass(frozen=True)
+class BlobQuarantined:
+    """A blob on disk no longer hashed to its name and was set aside; it is a miss from now on."""
+
+    cid: Cid
+    detail: str
+
+
+FetchEvent: TypeAlias = FetchRequested | FetchStarted | FetchUnchanged | FetchFailed
+ArtifactEvent: TypeAlias = ArtifactStored | ArtifactEvicted | ArtifactPinned | ArtifactUnpinned
+Event: TypeAlias = FetchEvent | ArtifactEvent | BlobQuarantined
+
+
+def lifetime(event: Event) -> int | None:
+    """Seconds that the log keeps an event, None for ever.
+
+    Process events go: after a day for what changes anyway, after 30 days for the rest.
+    """
+    match event:
+        case FetchRequested(want=want) | FetchStarted(want=want):
+            mutable = want.mutable
+        case FetchUnchanged(mutable=mutable) | FetchFailed(mutable=mutable):
+            pass
+        case _:
+            return None
+    return DAY if mutable else 30 * DAY

@@ -1,0 +1,265 @@
+"""The ports: what DPM needs from the world, each small enough to remember.
+
+Every port has a memory twin in ``dpm_testkit`` and a conformance suite that twin and adapter both pass.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dpm_core.artifacts import ArtifactRef, Blob, Topic, Validators, Want
+from dpm_core.attempts import AttemptState, AttemptView
+from dpm_core.cids import Cid
+from dpm_core.decisions import Recorded
+from dpm_core.events import Event, Source
+
+
+class Clock(Protocol):
+    """What time it is, and waiting."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; returns at once for zero or less."""
+
+
+class Delivery(Protocol):
+    """A request handed to a worker, which must settle it or gets it again."""
+
+    recorded: Recorded
+
+    async def ack(self) -> None:
+        """Done, never deliver it again."""
+
+    async def nak(self, delay: float) -> None:
+        """Deliver it again in ``delay`` seconds."""
+
+    async def in_progress(self) -> None:
+        """Still at it: restart the time within which it must be settled."""
+
+
+class EventLog(Protocol):
+    """The node's log of events, which is also its lock."""
+
+    async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
+        """Append ``event`` about ``topic`` and return its sequence.
+
+        With ``after``, only if that is the sequence of the topic's last event (0: it has none), whatever its
+        type. Raises Conflict if it is not, Unavailable if the log cannot be reached; an append whose
+        acknowledgement was lost is found again and counts as done.
+        """
+
+    async def last(self, topic: Topic) -> Recorded | None:
+        """The topic's last event, of a type known here. Raises Unavailable."""
+
+    def follow(self, kind: str | None, *, after: int) -> AsyncIterator[Recorded]:
+        """Every event of topics of ``kind`` (None: all) with a sequence above ``after``, in order, for ever.
+
+        Survives a restart of the server. Raises ReaderTooOld at an event that only a newer reader understands.
+        """
+
+    def work(self) -> AsyncIterator[Delivery]:
+        """The fetch requests, each to one worker at a time, again and again until it is settled."""
+
+
+class Tap(Protocol):
+    """What is frequent and no history: told to whoever listens, never stored, lost when the bus is down."""
+
+    async def tell(self, name: str, message: object) -> None:
+        """Tell listeners of ``name`` (``gateway.waiting``). Never raises for want of a bus."""
+
+    def listen(self, name: str) -> AsyncIterator[bytes]:
+        """The JSON of each message told under ``name`` from now on; ``*`` stands for one word."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the catalog knows of an artifact that is held.
+
+    ``checked_at`` (epoch seconds) is when upstream last gave or confirmed it; ``token`` the sequence of its
+    ArtifactStored. ``fresh_for`` is None for what never changes.
+    """
+
+    ref: ArtifactRef
+    name: str
+    blob: Blob
+    media_type: str
+    validators: Validators
+    token: int
+    stored_at: float
+    checked_at: float
+    fresh_for: float | None = None
+    vouched: bool = True
+    pinned: bool = False
+
+    def fresh(self, now: float) -> bool:
+        """Whether the artifact may be served at ``now`` (epoch seconds) without asking upstream again."""
+        return self.fresh_for is None or now - self.checked_at < self.fresh_for
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How much the catalog holds; bytes count each blob once."""
+
+    artifacts: int
+    blobs: int
+    bytes: int
+
+
+class Catalog(Protocol):
+    """What is held, folded from the log: one rebuildable file a node, written by one fetcher."""
+
+    def find(self, artifact_id: str) -> Entry | None:
+        """The artifact, or None if it is not held. Microseconds: no bus, no lock."""
+
+    def position(self) -> int:
+        """The sequence up to which the log is folded; 0 for an empty catalog."""
+
+    def apply(self, events: Iterable[Recorded]) -> None:
+        """Fold events in order, and move the position, in one transaction. Those already folded are skipped."""
+
+    def totals(self) -> Totals:
+        """How much is held."""
+
+
+class Body(Protocol):
+    """Bytes of a blob in the store."""
+
+    size: int
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``, fewer only at the end. Raises Untrusted if the disk lies."""
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+
+
+class Growing(Protocol):
+    """Bytes of an attempt, which may still be coming."""
+
+    async def opened(self) -> AttemptState:
+        """Wait until a byte may be read or the attempt is over, and return its state then.
+
+        Raises AttemptLost if its writer has died or was replaced.
+        """
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """At least one byte from ``offset``, waiting for it if need be; nothing only at the verified end.
+
+        Raises AttemptFailed, AttemptLost.
+        """
+
+    def close(self) -> None:
+        """Let go of it; may be called twice. A read that waits ends with AttemptLost."""
+
+
+class BlobStore(Protocol):
+    """The store as its readers see it."""
+
+    async def open(self, cid: Cid) -> Body | None:
+        """The blob, or None if the store has it not. Raises Unavailable if it cannot say."""
+
+    async def follow(self, artifact_id: str, token: int) -> Growing | None:
+        """The attempt, or None if it has no folder (any more)."""
+
+    async def newest(self, artifact_id: str) -> int | None:
+        """The highest token of the artifact's attempts that have a folder."""
+
+
+class Attempt(Protocol):
+    """An attempt as its writer sees it. Its lock is held from ``begin`` until it is closed."""
+
+    async def start(self, token: int, adopt: int | None = None) -> int:
+        """Make the attempt visible under its token, going on from the data of the dead attempt ``adopt``.
+
+        Returns how many bytes were adopted (0 where there was nothing to adopt).
+        """
+
+    async def publish(self, state: AttemptState) -> None:
+        """Let readers see this state."""
+
+    async def write(self, data: bytes) -> None:
+        """Add the next bytes, hashing them in the same pass. Raises Unavailable if the disk cannot take them."""
+
+    async def restart(self) -> None:
+        """Forget the bytes so far: what comes next is a body of its own. Only before anything was shown."""
+
+    async def store(self, state: AttemptState, artifact: ArtifactRef) -> tuple[Blob, AttemptState]:
+        """Verify all digests, publish the verified state, and make the bytes a blob, safe against power loss.
+
+        Raises Untrusted if a digest or the length differs; nothing of it is kept then.
+        """
+
+    async def close(self) -> None:
+        """Release the lock. An attempt that was never started vanishes; a finished one stays for a while."""
+
+
+class Intake(Protocol):
+    """The store as its only writer sees it."""
+
+    async def begin(self, want: Want) -> Attempt:
+        """A new attempt, locked and not yet visible. Raises Unavailable."""
+
+    def view(self, artifact_id: str, token: int) -> AttemptView | None:
+        """The attempt as anyone may see it, None if it has no folder."""
+
+    async def sweep(self, now: float) -> int:
+        """Delete what finished, lost or abandoned attempts left over a minute ago; returns how many."""
+
+    async def remove(self, cid: Cid) -> None:
+        """Delete a blob and its sidecar; open readers finish."""
+
+
+class Stream(Protocol):
+    """The body of an answer, read once and in order."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes as they come. Raises Unavailable if they stop coming."""
+
+    async def close(self) -> None:
+        """Hang up."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An origin has it, and sends it from ``offset``; ``length`` is of the whole, in bytes, if known."""
+
+    source: Source
+    offset: int
+    length: int | None
+    media_type: str
+    validators: Validators
+    body: Stream
+
+
+@dataclass(frozen=True)
+class NotModified:
+    """What is held is still current."""
+
+    source: Source
+    validators: Validators
+
+
+@dataclass(frozen=True)
+class NotHeld:
+    """The origin says that it does not have it; ``status`` if it said so by HTTP."""
+
+    source: Source
+    detail: str
+    status: int | None = None
+
+
+class Origin(Protocol):
+    """Somewhere bytes can be had: the upstream, or the peer network."""
+
+    async def open(
+        self, want: Want, offset: int = 0, held: Validators | None = None
+    ) -> Opened | NotModified | NotHeld:
+        """Open ``want`` from ``offset`` (bytes).
+
+        At offset 0, ``held`` asks for it only if it has changed. Above, ``held`` are the validators of the
+        bytes already here: an origin that has another body now sends the whole, from 0.
+
+        Raises Unavailable if this origin cannot say. The body of Opened is not trusted: the caller verifies it.
+        """

@@ -1,0 +1,40 @@
+"""Where events stand on the bus: ``dpm.evt.<kind>.<key>.<event>``, and taps: ``dpm.tap.<service>.<what>``."""
+
+from dpm_core.artifacts import Topic
+from dpm_core.errors import Invalid
+
+STREAM = "DPM"
+"""The one stream of a node."""
+
+ALL_EVENTS = "dpm.evt.>"
+REQUESTS = "dpm.evt.*.*.fetch-requested"
+REQUESTS_DURABLE = "fetcher"
+"""The durable consumer that hands fetch requests to fetchers; made by set-up."""
+
+
+def subject(topic: Topic, event_name: str) -> str:
+    """The subject of an event about a topic."""
+    return f"dpm.evt.{topic.kind}.{topic.key}.{event_name}"
+
+
+def topic_filter(topic: Topic) -> str:
+    """The filter that covers every event about a topic, and that conditions are checked against."""
+    return f"dpm.evt.{topic.kind}.{topic.key}.>"
+
+
+def kind_filter(kind: str | None) -> str:
+    """The filter that covers every event about topics of a kind; None: of all kinds."""
+    return ALL_EVENTS if kind is None else f"dpm.evt.{kind}.>"
+
+
+def topic_of(subject: str) -> Topic:
+    """The topic of an event's subject. Raises Invalid."""
+    parts = subject.split(".")
+    if len(parts) != 5 or parts[:2] != ["dpm", "evt"]:
+        raise Invalid(f"not the subject of an event: {subject!r}")
+    return Topic(parts[2], parts[3])
+
+
+def tap_subject(name: str) -> str:
+    """The subject of a tap: ``gateway.waiting`` is ``dpm.tap.gateway.waiting``."""
+    return f"dpm.tap.{name}"

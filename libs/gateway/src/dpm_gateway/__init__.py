@@ -1,0 +1,1 @@
+"""The gateway kit: an ecosystem and the ports become an HTTP application."""

@@ -1,0 +1,102 @@
+"""The folders of a node's home. The layout below ``blobs`` and ``incoming`` is private to the store."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from dpm_core.errors import Invalid
+
+LAYOUT = 1
+"""The version of the layout, written to ``VERSION``; a home with a newer one is refused."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything of a node is."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings file."""
+        return self.root / "dpm.toml"
+
+    @property
+    def keys(self) -> Path:
+        """One nkey seed a service (0600)."""
+        return self.root / "keys"
+
+    @property
+    def nats(self) -> Path:
+        """The configuration of nats-server, and its JetStream store."""
+        return self.root / "nats"
+
+    @property
+    def blobs(self) -> Path:
+        """Verified bytes, by CID."""
+        return self.root / "blobs"
+
+    @property
+    def incoming(self) -> Path:
+        """Attempts, by artifact id and token."""
+        return self.root / "incoming"
+
+    @property
+    def quarantine(self) -> Path:
+        """Blobs that no longer hash to their name."""
+        return self.root / "quarantine"
+
+    @property
+    def catalog(self) -> Path:
+        """The folder of the catalog; readers need to write in it too (SQLite's shared memory)."""
+        return self.root / "catalog"
+
+    @property
+    def facts(self) -> Path:
+        """What indexes say of files; a cache, anyone may delete it."""
+        return self.root / "facts"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, locks and what running services say of themselves."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One file a service."""
+        return self.root / "logs"
+
+    @property
+    def mount(self) -> Path:
+        """Where fusefs shows the store: below the home, never the home itself."""
+        return self.root / "mnt"
+
+    def key(self, service: str) -> Path:
+        """The nkey seed of a service."""
+        return self.keys / f"{service}.nk"
+
+    def socket(self, service: str, number: int = 0) -> Path:
+        """Where a service answers for its health and metrics."""
+        return self.run / f"{service}-{number}.sock"
+
+    def card(self, service: str, number: int = 0) -> Path:
+        """What a running service says of itself: pid and addresses, as JSON."""
+        return self.run / f"{service}-{number}.json"
+
+    def prepare(self) -> None:
+        """Make all folders that are not there. Raises Invalid if the home's layout is newer than this code."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        version = self.root / "VERSION"
+        if version.exists():
+            found = version.read_text().strip()
+            if not found.isdigit() or int(found) > LAYOUT:
+                raise Invalid(f"{self.root} has layout {found!r}; this version of DPM knows {LAYOUT}")
+        for folder in (
+            self.keys, self.nats, self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,
+            self.run / "blobs", self.logs,
+        ):  # fmt: skip
+            folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(OSError):  # a dead mount answers ENOTCONN: fusefs mends it
+            self.mount.mkdir(mode=0o700, exist_ok=True)
+        if not version.exists():
+            version.write_text(f"{LAYOUT}\n")

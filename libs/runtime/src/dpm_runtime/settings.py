@@ -1,0 +1,104 @@
+"""A node's settings: the environment (``DPM_…``) first, then ``dpm.toml``, then the defaults.
+
+Read once, in a composition root. An unknown or wrong key stops the start and is named.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from dpm_core.artifacts import normalise_upstream
+from dpm_core.errors import Invalid
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from dpm_runtime.home import Home
+
+PREFIX = "DPM_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Seconds and bytes are in the names or the descriptions."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("dpm")), description="folder of all state"
+    )
+    listen: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses that gateways listen on")
+    pypi_port: int = Field(3141, ge=0, le=65535, description="port of the PyPI gateway; 0: any free one")
+    oci_port: int = Field(5000, ge=0, le=65535, description="port of the OCI gateway; 0: any free one")
+    apt_port: int = Field(3142, ge=0, le=65535, description="port of the apt gateway; 0: any free one")
+    nats_port: int = Field(4222, ge=0, le=65535, description="port of nats-server on 127.0.0.1; 0: any free one")
+    pypi_upstream: str | None = Field(
+        None, description="index to fetch from; unset: what this machine's pip is configured to use"
+    )
+    allow_private: tuple[str, ...] = Field(
+        (), description="host names or addresses in private ranges that may be asked, beside the upstreams"
+    )
+    connect_seconds: float = Field(5.0, gt=0, description="to connect to an upstream")
+    first_byte_seconds: float = Field(20.0, gt=0, description="until an upstream's answer begins")
+    stall_seconds: float = Field(30.0, gt=0, description="without a byte, then a transfer is given up")
+    index_seconds: float = Field(30.0, gt=0, description="for a whole miss of an index page")
+    index_limit_bytes: int = Field(256 * 1024 * 1024, gt=0, description="largest index page taken")
+    index_fresh_seconds: float = Field(600.0, ge=0, description="an index page is served without asking again")
+    stale_seconds: float = Field(30 * 86_400.0, ge=0, description="a page is served while upstream is down")
+    transfers_per_host: int = Field(8, gt=0, description="at once, a fetcher")
+    index_lane: int = Field(32, gt=0, description="index fetches at once, a fetcher")
+    blob_lane: int = Field(32, gt=0, description="blob fetches at once, a fetcher")
+    claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
+    request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")
+
+    @field_validator("pypi_upstream")
+    @classmethod
+    def _an_upstream(cls, value: str | None) -> str | None:
+        try:
+            return None if value is None else normalise_upstream(value)
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def folders(self) -> Home:
+        """The folders of the node's home."""
+        return Home(self.home.expanduser().absolute())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over the file of the home that the environment (or a caller) names."""
+        named = init_settings().get("home") or env_settings().get("home")
+        home = Path(named) if named else Path(platformdirs.user_data_dir("dpm"))
+        file = Home(home.expanduser()).config
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings of this process. Raises Invalid, naming each wrong key and what is allowed."""
+    _refuse_unknown(os.environ if environ is None else environ)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
+        raise Invalid(
+            f"settings: {'; '.join(wrong)}. Known are: {', '.join(sorted(Settings.model_fields))}"
+        ) from None
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise Invalid(f"unknown setting {', '.join(unknown)}. Known are: {', '.join(sorted(known))}")

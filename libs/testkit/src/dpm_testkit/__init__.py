@@ -1,0 +1,1 @@
+"""Memory twins of the ports, their conformance suites, servers that misbehave."""
