@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from dpm_core.artifacts import ArtifactRef, Blob, Held, Validators, Want
+from dpm_core.artifacts import ArtifactRef, Blob, Held, Topic, Validators, Want
 from dpm_core.cids import Cid
 from dpm_core.registry import event
 
@@ -156,9 +156,32 @@ class BlobQuarantined:
     detail: str
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """An event that cannot be read here: of a type not known, or malformed. Only its place in the log counts.
+
+    It is met where the topic's last event is asked for, and never appended.
+    """
+
+    type: str
+
+
 FetchEvent: TypeAlias = FetchRequested | FetchStarted | FetchUnchanged | FetchFailed
 ArtifactEvent: TypeAlias = ArtifactStored | ArtifactEvicted | ArtifactPinned | ArtifactUnpinned
-Event: TypeAlias = FetchEvent | ArtifactEvent | BlobQuarantined
+Event: TypeAlias = FetchEvent | ArtifactEvent | BlobQuarantined | Unknown
+
+
+def about(event: Event) -> Topic | None:
+    """The topic that an event's body names, None for Unknown."""
+    match event:
+        case FetchRequested(want=want) | FetchStarted(want=want):
+            return want.ref.topic
+        case BlobQuarantined(cid=cid):
+            return Topic("blob", cid)
+        case Unknown():
+            return None
+        case _:
+            return event.ref.topic
 
 
 def lifetime(event: Event) -> int | None:

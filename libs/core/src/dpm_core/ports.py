@@ -25,7 +25,10 @@ class Clock(Protocol):
 
 
 class Delivery(Protocol):
-    """A request handed to a worker, which must settle it or gets it again."""
+    """A request handed to a worker, which must settle it or gets it again.
+
+    All methods raise Unavailable if the log cannot be told; the request is then delivered again.
+    """
 
     recorded: Recorded
 
@@ -38,6 +41,9 @@ class Delivery(Protocol):
     async def in_progress(self) -> None:
         """Still at it: restart the time within which it must be settled."""
 
+    async def term(self) -> None:
+        """It can never be done: do not deliver it again."""
+
 
 class EventLog(Protocol):
     """The node's log of events, which is also its lock."""
@@ -47,20 +53,28 @@ class EventLog(Protocol):
 
         With ``after``, only if that is the sequence of the topic's last event (0: it has none), whatever its
         type. Raises Conflict if it is not, Unavailable if the log cannot be reached; an append whose
-        acknowledgement was lost is found again and counts as done.
+        acknowledgement was lost is found again and counts as done. Raises Invalid for an event whose body
+        names another topic.
         """
 
     async def last(self, topic: Topic) -> Recorded | None:
-        """The topic's last event, of a type known here. Raises Unavailable."""
+        """The topic's last event, as Unknown if it cannot be read here: conditions count every type.
+
+        Raises Unavailable, and ReaderTooOld if only a newer reader understands it.
+        """
 
     def follow(self, kind: str | None, *, after: int) -> AsyncIterator[Recorded]:
         """Every event of topics of ``kind`` (None: all) with a sequence above ``after``, in order, for ever.
 
-        Survives a restart of the server. Raises ReaderTooOld at an event that only a newer reader understands.
+        Survives a restart of the server; passes over what cannot be read here. Raises ReaderTooOld at an event
+        that only a newer reader understands.
         """
 
     def work(self) -> AsyncIterator[Delivery]:
-        """The fetch requests, each to one worker at a time, again and again until it is settled."""
+        """The fetch requests, each to one worker at a time, again and again until it is settled.
+
+        Survives a restart of the server. Raises ReaderTooOld like ``follow``.
+        """
 
 
 class Tap(Protocol):
@@ -70,7 +84,7 @@ class Tap(Protocol):
         """Tell listeners of ``name`` (``gateway.waiting``). Never raises for want of a bus."""
 
     def listen(self, name: str) -> AsyncIterator[bytes]:
-        """The JSON of each message told under ``name`` from now on; ``*`` stands for one word."""
+        """The JSON of each message told under ``name`` from the first ``anext`` on; ``*`` stands for one word."""
 
 
 @dataclass(frozen=True)
