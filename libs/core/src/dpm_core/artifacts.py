@@ -155,9 +155,10 @@ class Blob:
 
 @dataclass(frozen=True)
 class Held:
-    """A mutable artifact that is already here, to be asked for again only if it has changed."""
+    """A mutable artifact that is already here (``size`` in bytes), to be fetched only if it has changed."""
 
     cid: Cid
+    size: int
     validators: Validators
 
 

@@ -16,12 +16,14 @@ class Request:
     """What a client asked: method, path as it stood in the request line (still percent-encoded), query, headers.
 
     Header names are in lower case; of several fields with one name the values are joined by a comma.
+    ``version`` is that of HTTP: ``1.0`` or ``1.1``.
     """
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    version: str = "1.1"
 
 
 @dataclass(frozen=True)

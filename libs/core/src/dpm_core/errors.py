@@ -4,6 +4,11 @@
 *Unavailable*: upstream, bus, mount or disk cannot do it now. Says what, for how long, what to do.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dpm_core.attempts import Failure
+
 
 class DpmError(Exception):
     """Every error that DPM raises on purpose."""
@@ -35,7 +40,11 @@ class AttemptLost(Unavailable):
 
 
 class AttemptFailed(Unavailable):
-    """An attempt ended without the bytes (EIO); what went wrong is in the attempt's state."""
+    """An attempt ended without the bytes (EIO); ``failure`` is what its state says of it."""
+
+    def __init__(self, failure: "Failure") -> None:
+        super().__init__(failure.detail, retry_after=failure.retry_after)
+        self.failure = failure
 
 
 class Invalid(DpmError):

@@ -3,7 +3,7 @@
 Every port has a memory twin in ``dpm_testkit`` and a conformance suite that twin and adapter both pass.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,14 +63,14 @@ class EventLog(Protocol):
         Raises Unavailable, and ReaderTooOld if only a newer reader understands it.
         """
 
-    def follow(self, kind: str | None, *, after: int) -> AsyncIterator[Recorded]:
+    def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
         """Every event of topics of ``kind`` (None: all) with a sequence above ``after``, in order, for ever.
 
         Survives a restart of the server; passes over what cannot be read here. Raises ReaderTooOld at an event
         that only a newer reader understands.
         """
 
-    def work(self) -> AsyncIterator[Delivery]:
+    def work(self) -> AsyncGenerator[Delivery, None]:
         """The fetch requests, each to one worker at a time, again and again until it is settled.
 
         Survives a restart of the server. Raises ReaderTooOld like ``follow``.
@@ -83,7 +83,7 @@ class Tap(Protocol):
     async def tell(self, name: str, message: object) -> None:
         """Tell listeners of ``name`` (``gateway.waiting``). Never raises for want of a bus."""
 
-    def listen(self, name: str) -> AsyncIterator[bytes]:
+    def listen(self, name: str) -> AsyncGenerator[bytes, None]:
         """The JSON of each message told under ``name`` from the first ``anext`` on; ``*`` stands for one word."""
 
 
@@ -172,7 +172,10 @@ class BlobStore(Protocol):
     """The store as its readers see it."""
 
     async def open(self, cid: Cid) -> Body | None:
-        """The blob, or None if the store has it not. Raises Unavailable if it cannot say."""
+        """The blob, or None if the store has it not.
+
+        Raises Unavailable if it cannot say, Untrusted if what is there cannot be this blob.
+        """
 
     async def follow(self, artifact_id: str, token: int) -> Growing | None:
         """The attempt, or None if it has no folder (any more)."""
@@ -191,7 +194,7 @@ class Attempt(Protocol):
         """
 
     async def publish(self, state: AttemptState) -> None:
-        """Let readers see this state."""
+        """Let readers see this state. The first verdict stands: once over, what comes later is ignored."""
 
     async def write(self, data: bytes) -> None:
         """Add the next bytes, hashing them in the same pass. Raises Unavailable if the disk cannot take them."""
@@ -202,7 +205,8 @@ class Attempt(Protocol):
     async def store(self, state: AttemptState, artifact: ArtifactRef) -> tuple[Blob, AttemptState]:
         """Verify all digests, publish the verified state, and make the bytes a blob, safe against power loss.
 
-        Raises Untrusted if a digest or the length differs; nothing of it is kept then.
+        Raises Untrusted if a digest or the length differs: nothing of it is kept then, and the caller may
+        ``restart`` or publish a failure. Raises Unavailable if the disk cannot take it.
         """
 
     async def close(self) -> None:

@@ -1,0 +1,63 @@
+"""The HTTP application of a gateway: one catch-all route around a handler."""
+
+import ipaddress
+import logging
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from dpm_core.ecosystem import Request
+from fastapi import FastAPI
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+
+from dpm_gateway.handler import Handler
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+log = logging.getLogger(__name__)
+
+
+def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
+    """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``."""
+    app = FastAPI(title="DPM gateway", openapi_url=None, docs_url=None, redoc_url=None)
+
+    async def answer(http: HttpRequest) -> Response:
+        if not host_allowed(http.headers.get("host", ""), hosts):
+            return PlainTextResponse("this node does not go by that name: see allow_hosts\n", status_code=400)
+        return await handler.answer(_request(http))
+
+    app.add_route("/{path:path}", answer, methods=METHODS, include_in_schema=False)
+    return app
+
+
+def host_allowed(header: str, hosts: Collection[str]) -> bool:
+    """Whether a Host field names this node: a loopback address, localhost, or one of ``hosts``.
+
+    A page of a stranger, whose name was made to resolve to loopback (DNS rebinding), does not.
+    """
+    try:
+        name = urlsplit(f"//{header}").hostname
+    except ValueError:
+        return False
+    if not name:
+        return False
+    if name == "localhost" or name in hosts:
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _request(http: HttpRequest) -> Request:
+    headers: dict[str, str] = {}
+    for name, value in http.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    raw = http.scope.get("raw_path") or http.scope["path"].encode()
+    return Request(
+        method=http.method,
+        path=raw.decode("latin-1"),
+        query=http.scope["query_string"].decode("latin-1"),
+        headers=headers,
+        version=http.scope["http_version"],
+    )

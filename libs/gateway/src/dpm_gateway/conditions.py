@@ -1,0 +1,41 @@
+"""Conditional requests (RFC 9110, 13), as plain functions."""
+
+import email.utils
+from collections.abc import Mapping
+
+
+def etag_matches(header: str, etag: str) -> bool:
+    """Whether an If-None-Match field names ``etag``, by weak comparison; ``*`` names any."""
+    if header.strip() == "*":
+        return True
+    bare = etag.removeprefix("W/")
+    return any(each.strip().removeprefix("W/") == bare for each in header.split(","))
+
+
+def not_modified(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
+    """Whether the client holds the current body already, so that 304 is the answer.
+
+    If-Modified-Since counts only without If-None-Match (RFC 9110, 13.1.3).
+    """
+    if (condition := headers.get("if-none-match")) is not None:
+        return etag is not None and etag_matches(condition, etag)
+    since, modified = _seconds(headers.get("if-modified-since")), _seconds(last_modified)
+    return since is not None and modified is not None and modified <= since
+
+
+def range_applies(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
+    """Whether a Range counts: If-Range must name the current body by strong comparison, or exact date."""
+    condition = headers.get("if-range")
+    if condition is None:
+        return True
+    condition = condition.strip()
+    if condition.startswith(('"', "W/")):
+        return condition == etag and not condition.startswith("W/")
+    return last_modified is not None and condition == last_modified
+
+
+def _seconds(date: str | None) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None

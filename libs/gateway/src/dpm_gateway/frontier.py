@@ -1,0 +1,99 @@
+"""Bytes that are still coming, shared by all of a process's clients: one waiter an attempt."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from dpm_core.attempts import AttemptState
+from dpm_core.errors import AttemptLost, Unavailable
+from dpm_core.ports import Growing
+
+CHUNK = 1024 * 1024
+"""Bytes asked for at a time."""
+
+log = logging.getLogger(__name__)
+
+Successor = Callable[[int], Awaitable[tuple[int, Growing] | None]]
+"""Given a token that was lost, the attempt that goes on from it, or None."""
+
+
+class Frontier:
+    """One task reads where bytes still come and wakes the clients; their own reads stay below and never block.
+
+    ``vouched`` says that a digest decides about the whole, so that a successor's bytes fit those before.
+    """
+
+    def __init__(self, token: int, growing: Growing, *, vouched: bool, successor: Successor) -> None:
+        self.token = token
+        self.state = AttemptState()
+        self._growing = growing
+        self._vouched = vouched
+        self._successor = successor
+        self._position = 0
+        self._recent: tuple[int, bytes] = (0, b"")
+        self._error: Unavailable | None = None
+        self._done = False
+        self._moved = asyncio.Condition()
+
+    async def opened(self) -> AttemptState:
+        """Wait for the attempt to open or be over. Raises AttemptLost, AttemptFailed."""
+        self.state = await self._growing.opened()
+        return self.state
+
+    async def advance(self) -> None:
+        """Read at the frontier until the verified end; ends when there is nothing left to wait for."""
+        try:
+            while data := await self._next():
+                self._recent = (self._position, data)
+                await self._move(len(data))
+            self.state = await self._growing.opened()
+            self._done = True
+        except Unavailable as error:
+            self._error = error
+        finally:
+            await self._move(0)
+
+    async def _next(self) -> bytes:
+        while True:
+            try:
+                return await self._growing.read(self._position, CHUNK)
+            except AttemptLost:
+                following = await self._successor(self.token) if self._vouched else None
+                if following is None:
+                    raise
+                log.info("attempt lost, going on with its successor", extra={"tokens": [self.token, following[0]]})
+                self._growing.close()
+                self.token, self._growing = following
+
+    async def _move(self, by: int) -> None:
+        async with self._moved:
+            self._position += by
+            self._moved.notify_all()
+
+    async def complete(self) -> int:
+        """Wait for the verified end; returns the length in bytes. Raises AttemptFailed, AttemptLost."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._done or self._error)
+        if self._error is not None:
+            raise self._error
+        return self._position
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Bytes from ``offset``, waiting for them; nothing only at the verified end.
+
+        Raises AttemptFailed or AttemptLost where no more will come.
+        """
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._position > offset or self._done or self._error)
+        if self._position <= offset:
+            if self._error is not None:
+                raise self._error
+            return b""
+        start, recent = self._recent
+        if start <= offset < start + len(recent):
+            return recent[offset - start : offset - start + size]
+        return await self._growing.read(offset, min(size, self._position - offset))
+
+    def close(self) -> None:
+        """Let go of the attempt; its clients must have left."""
+        self._growing.close()

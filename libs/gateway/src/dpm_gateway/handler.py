@@ -1,0 +1,271 @@
+"""From a request to an answer: the way of a package as a gateway goes it."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from dpm_core.artifacts import Held, Want
+from dpm_core.attempts import Failure
+from dpm_core.cids import Cid
+from dpm_core.ecosystem import (
+    Ecosystem,
+    Fact,
+    IndexedFile,
+    IndexPage,
+    Redirect,
+    Refusal,
+    Request,
+)
+from dpm_core.errors import DpmError, Invalid, Unavailable, Untrusted
+from dpm_core.events import FailReason
+from dpm_core.ports import BlobStore, Catalog, Clock, Entry
+from opentelemetry import metrics, trace
+from starlette.responses import Response
+
+from dpm_gateway.facts import Desk, Index
+from dpm_gateway.flights import Airborne, Boarding, Flights, Landed, Lost
+from dpm_gateway.responses import Headers, Representation, body_response, page_response
+
+RECHECK_SECONDS = 10.0
+"""A file that no index names makes an index be asked for again, unless that was done so recently."""
+
+FILE_CACHING = "public, max-age=31536000, immutable"
+PAGE_CACHING = "max-age=0, must-revalidate"
+
+log = logging.getLogger(__name__)
+_meter = metrics.get_meter(__name__)
+_requests = _meter.create_counter("dpm_gateway_requests", description="requests, by how they were answered")
+_tracer = trace.get_tracer(__name__)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``stale_seconds``: how long a page is served after its last confirmation while upstream is down."""
+
+    stale_seconds: float
+
+
+class Refused(DpmError):
+    """The request ends with a refusal."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+class Handler:
+    """Answers requests of one ecosystem's clients. Hits touch the catalog and the store, nothing else."""
+
+    def __init__(
+        self,
+        ecosystem: Ecosystem,
+        catalog: Catalog,
+        store: BlobStore,
+        flights: Flights,
+        desk: Desk,
+        clock: Clock,
+        policy: Policy,
+    ) -> None:
+        self._ecosystem = ecosystem
+        self._catalog = catalog
+        self._store = store
+        self._flights = flights
+        self._desk = desk
+        self._clock = clock
+        self._policy = policy
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to a request; every failure is one in the protocol's own form."""
+        begun = time.perf_counter()
+        with _tracer.start_as_current_span("gateway.request", attributes={"url.path": request.path}) as span:
+            try:
+                result, response = await self._answer(request)
+            except Refused as error:
+                result, response = "refused", self._problem(request, error.refusal)
+            except Untrusted as error:
+                log.error("untrusted bytes", extra={"path": request.path, "why": str(error)})
+                result, response = "failed", self._problem(request, Refusal(502, str(error)))
+            except Invalid as error:
+                log.warning("upstream's index makes no sense", extra={"path": request.path, "why": str(error)})
+                result, response = "failed", self._problem(request, Refusal(502, f"upstream's index: {error}"))
+            except Unavailable as error:
+                refusal = Refusal(503, error.what, error.retry_after or 5.0)
+                result, response = "failed", self._problem(request, refusal)
+            span.set_attribute("http.response.status_code", response.status_code)
+            span.set_attribute("dpm.result", result)
+            _requests.add(1, {"ecosystem": self._ecosystem.name, "result": result})
+            log.info(
+                "request",
+                extra={
+                    "method": request.method,
+                    "path": request.path,
+                    "status": response.status_code,
+                    "result": result,
+                    "seconds": round(time.perf_counter() - begun, 4),
+                },
+            )
+        return response
+
+    async def _answer(self, request: Request) -> tuple[str, Response]:
+        target = self._ecosystem.classify(request)
+        match target:
+            case Refusal():
+                raise Refused(target)
+            case Redirect(location=location, status=status):
+                return "redirect", Response(status_code=status, headers={"Location": location})
+            case IndexPage():
+                return await self._index_page(request, target)
+            case IndexedFile():
+                return await self._indexed_file(request, target)
+
+    def _problem(self, request: Request, refusal: Refusal) -> Response:
+        headers = dict(refusal.headers)
+        if refusal.retry_after is not None:
+            headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
+        page = self._ecosystem.problem(refusal)
+        return page_response(request.method, request.headers, page, None, headers, refusal.status)
+
+    async def _index_page(self, request: Request, target: IndexPage) -> tuple[str, Response]:
+        revalidate = "no-cache" in request.headers.get("cache-control", "")
+        result, index, headers = await self._index(target.want, revalidate)
+        rendered = await self._desk.page(index, target.variant)
+        headers["Cache-Control"] = PAGE_CACHING
+        return result, page_response(request.method, request.headers, rendered.page, rendered.etag, headers)
+
+    async def _index(
+        self, want: Want, revalidate: bool, max_age: float | None = None
+    ) -> tuple[str, Index, Headers]:
+        """The index, fresh if that can be had, else stale. Raises Refused."""
+        now = self._clock.now()
+        max_age = want.fresh_for if max_age is None else max_age
+        entry = self._catalog.find(want.ref.id)
+        if entry is not None and not await self._holds(entry):
+            entry = None
+        if entry is not None and not revalidate and now - entry.checked_at < (max_age or 0.0):
+            return "hit", _index_of(entry), {"Cache-Status": "dpm; hit"}
+        held = Held(entry.blob.cid, entry.blob.size, entry.validators) if entry else None
+        boarding = await self._flights.board(want, held, now if revalidate else now - (max_age or 0.0))
+        boarding.leave()
+        match boarding.answer:
+            case Landed(cid=cid, media_type=media_type):
+                if entry is None or entry.blob.cid != cid:
+                    entry_type = media_type or self._media_type_of(want)
+                    return "miss", Index(want.ref, cid, entry_type), {"Cache-Status": "dpm; fwd=miss; stored"}
+                return "revalidated", _index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
+            case Lost(failure=failure):
+                return self._stale(entry, failure, now)
+            case Airborne():
+                raise Unavailable(f"{want.name} arrives in pieces, which an index must not")
+
+    def _stale(self, entry: Entry | None, failure: Failure, now: float) -> tuple[str, Index, Headers]:
+        """What is held, when upstream cannot say whether it has changed (RFC 9111, 4.2.4). Raises Refused."""
+        age = now - entry.checked_at if entry else 0.0
+        if entry is None or failure.reason is FailReason.NOT_FOUND or age > self._policy.stale_seconds:
+            raise Refused(_refusal(failure))
+        status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="upstream is away"'
+        return "stale", _index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
+
+    def _media_type_of(self, want: Want) -> str:
+        entry = self._catalog.find(want.ref.id)
+        if entry is None:
+            raise Unavailable("the catalog lags behind the log", retry_after=1.0)
+        return entry.media_type
+
+    async def _holds(self, entry: Entry) -> bool:
+        body = await self._store.open(entry.blob.cid)
+        if body is None:
+            log.warning("an event without its file", extra={"artifact": entry.name, "cid": entry.blob.cid})
+            return False
+        body.close()
+        return True
+
+    async def _indexed_file(self, request: Request, target: IndexedFile) -> tuple[str, Response]:
+        index, fact = await self._fact(target)
+        want = self._ecosystem.locate(index, fact)
+        media_type = self._ecosystem.media_type(want.ref)
+        entry = self._catalog.find(want.ref.id)
+        if entry is not None and _agree(want, entry) and (body := await self._store.open(entry.blob.cid)):
+            about = _representation(entry.blob.cid, entry.blob.size, media_type, "dpm; hit")
+            return "hit", body_response(request.method, request.headers, about, body, body.close)
+        if request.method == "HEAD" and want.size is not None:
+            about = _representation(None, want.size, media_type, "dpm; fwd=miss")
+            return "miss", body_response("HEAD", request.headers, about, None)
+        boarding = await self._flights.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
+        try:
+            return "miss", await self._fetched(request, want, media_type, boarding)
+        except BaseException:
+            boarding.leave()
+            raise
+
+    async def _fetched(self, request: Request, want: Want, media_type: str, boarding: Boarding) -> Response:
+        match boarding.answer:
+            case Lost(failure=failure):
+                raise Refused(_refusal(failure))
+            case Landed(cid=cid):
+                boarding.leave()
+                body = await self._store.open(cid)
+                if body is None:
+                    raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
+                about = _representation(cid, body.size, media_type, "dpm; fwd=miss; stored")
+                return body_response(request.method, request.headers, about, body, body.close)
+            case Airborne(frontier=frontier, state=state):
+                length = state.length
+                if length is None and request.version == "1.0":
+                    length = await frontier.complete()  # it could not tell a short body from a whole one
+                about = Representation(
+                    length,
+                    media_type,
+                    f'"{want.ref.id}-{frontier.token}"',
+                    headers={"Cache-Status": "dpm; fwd=miss; stored", "Cache-Control": FILE_CACHING},
+                )
+                return body_response(request.method, request.headers, about, frontier, boarding.leave)
+
+    async def _fact(self, target: IndexedFile) -> tuple[Want, Fact]:
+        """What an index says of the file; first as held, whatever its age. Raises Refused."""
+        for want in target.indexes:
+            entry = self._catalog.find(want.ref.id)
+            if entry is not None and await self._holds(entry):
+                fact = await self._desk.fact(_index_of(entry), target.path)
+                if fact is not None:
+                    return want, fact
+        missing: Refused | None = None
+        for want in target.indexes:
+            try:
+                _, index, _ = await self._index(want, revalidate=False, max_age=RECHECK_SECONDS)
+            except Refused as error:
+                missing = error if missing is None or error.refusal.status != 404 else missing
+                continue
+            fact = await self._desk.fact(index, target.path)
+            if fact is not None:
+                return want, fact
+        if missing is not None and missing.refusal.status != 404:
+            raise missing
+        raise Refused(Refusal(404, f"no index names the file {target.path.rpartition('/')[2]}"))
+
+
+def _index_of(entry: Entry) -> Index:
+    return Index(entry.ref, entry.blob.cid, entry.media_type)
+
+
+def _agree(want: Want, entry: Entry) -> bool:
+    """Whether what is held is what the index vouches for now: a file replaced in place is noticed."""
+    held = {digest.algorithm: digest for digest in entry.blob.digests}
+    return all(held.get(each.algorithm, each) == each for each in want.digests)
+
+
+def _representation(cid: Cid | None, size: int, media_type: str, status: str) -> Representation:
+    headers = {"Cache-Status": status, "Cache-Control": FILE_CACHING}
+    return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
+
+
+def _refusal(failure: Failure) -> Refusal:
+    """What a client is told of a fetch that failed."""
+    match failure.reason:
+        case FailReason.NOT_FOUND:
+            return Refusal(404, failure.detail)
+        case FailReason.REFUSED:
+            return Refusal(403, failure.detail)
+        case FailReason.UNTRUSTED | FailReason.TOO_LARGE:
+            return Refusal(502, failure.detail)
+        case _:
+            return Refusal(503, failure.detail, failure.retry_after or 5.0)

@@ -1,0 +1,200 @@
+"""What a fetcher does about a request: decide, claim, fetch, verify, record."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dpm_core.artifacts import NO_VALIDATORS, Lane, Topic, Validators, Want
+from dpm_core.attempts import AttemptState, AttemptView, Failure
+from dpm_core.decisions import Claim, Expire, Later, Recorded, Settled, decide_claim
+from dpm_core.errors import Conflict, Unavailable
+from dpm_core.events import (
+    ArtifactStored,
+    Event,
+    FailReason,
+    FetchFailed,
+    FetchRequested,
+    FetchStarted,
+    FetchUnchanged,
+)
+from dpm_core.ports import Attempt, Clock, EventLog, Intake, Origin
+from dpm_runtime.react import Done, Retry, Unprocessable
+from dpm_runtime.react import Outcome as Delivery
+from opentelemetry import metrics
+
+from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, within
+from dpm_fetcher.waiters import Waiters
+
+APPEND_PAUSE_SECONDS = 1.0
+"""Between two tries to record what an attempt came to while the bus is away."""
+
+log = logging.getLogger(__name__)
+_meter = metrics.get_meter(__name__)
+_fetches = _meter.create_counter("dpm_fetcher_attempts", description="attempts, by how they ended")
+_bytes = _meter.create_counter("dpm_fetcher_received", unit="By", description="bytes stored, by kind of origin")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``index_seconds`` is what a whole fetch of an index may take."""
+
+    index_seconds: float
+
+
+class Fetcher:
+    """Handles fetch requests, each in an attempt of its own, for any ecosystem."""
+
+    def __init__(
+        self,
+        name: str,
+        events: EventLog,
+        intake: Intake,
+        origins: Sequence[Origin],
+        lanes: Lanes,
+        waiters: Waiters,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._name = name
+        self._events = events
+        self._intake = intake
+        self._origins = origins
+        self._lanes = lanes
+        self._waiters = waiters
+        self._clock = clock
+        self._limits = limits
+
+    async def on_request(self, recorded: Recorded) -> Delivery:
+        """Settle one fetch request: the outcome is what becomes of its delivery. Raises Unavailable."""
+        request = recorded.event
+        if not isinstance(request, FetchRequested):
+            return Unprocessable()
+        topic = request.want.ref.topic
+        last = await self._events.last(topic)
+        view = self._view(request.want, last)
+        match decide_claim(last, recorded.sequence, request, view, self._clock.now()):
+            case Settled():
+                return Done()
+            case Later(seconds=seconds):
+                return Retry(seconds)
+            case Expire(after=after):
+                await self._expire(topic, request, after)
+                return Done()
+            case Claim(after=after, adopt=adopt):
+                return await self._attempt(recorded, request, after, view if adopt else None)
+
+    def _view(self, want: Want, last: Recorded | None) -> AttemptView | None:
+        if last is None or not isinstance(last.event, FetchStarted):
+            return None
+        return self._intake.view(want.ref.id, last.sequence)
+
+    async def _expire(self, topic: Topic, request: FetchRequested, after: int) -> None:
+        late = self._clock.now() - request.deadline
+        failure = Failure(FailReason.EXPIRED, f"no fetcher took it up until {late:.0f} s past its deadline")
+        try:
+            await self._events.append(topic, _failed(request.want, failure), after=after)
+        except Conflict:
+            log.info("an expired request was answered meanwhile", extra={"artifact": request.want.name})
+
+    async def _attempt(
+        self, recorded: Recorded, request: FetchRequested, after: int, dead: AttemptView | None
+    ) -> Delivery:
+        want = request.want
+        if dead is not None and not (want.vouched or dead.state.validators.strong):
+            dead = None  # nothing would tell whether old and new bytes belong together
+        begun = self._clock.now()
+        attempt = await self._intake.begin(want)
+        try:
+            adopt = dead.token if dead else None
+            started = FetchStarted(want, recorded.sequence, self._name, adopt)
+            try:
+                token = await self._events.append(want.ref.topic, started, after=after)
+            except Conflict:
+                return Retry(0)
+            adopted = await attempt.start(token, adopt)
+            self._waiters.expect(want.ref.id)
+            validators = dead.state.validators if dead and adopted else NO_VALIDATORS
+            event = await self._fetch(attempt, request, adopted, validators, begun)
+            await self._record(want, event, token)
+        finally:
+            await attempt.close()
+        return Done()
+
+    async def _fetch(
+        self, attempt: Attempt, request: FetchRequested, adopted: int, validators: Validators, begun: float
+    ) -> Event:
+        want = request.want
+        transfer = Transfer(
+            want,
+            attempt,
+            self._origins,
+            self._clock,
+            held=request.held,
+            abandoned=lambda written, length: self._waiters.gone(want.ref.id, written, length),
+        )
+        limit = self._limits.index_seconds if want.lane is Lane.INDEX else None
+        try:
+            async with self._lanes.slot(want):
+                outcome = await within(limit, transfer, adopted, validators)
+        except GivenUp as given_up:
+            failure = given_up.failure
+        except Unavailable as error:
+            failure = Failure(FailReason.UNAVAILABLE, error.what, retry_after=error.retry_after)
+        else:
+            return self._succeeded(want, outcome, begun)
+        await attempt.publish(AttemptState().failed(failure))
+        _fetches.add(1, {"outcome": failure.reason.value, "ecosystem": want.ref.ecosystem})
+        log.warning("fetch failed", extra={"artifact": want.name, "reason": failure.reason, "why": failure.detail})
+        return _failed(want, failure)
+
+    def _succeeded(self, want: Want, outcome: Outcome, begun: float) -> Event:
+        seconds = self._clock.now() - begun
+        _fetches.add(
+            1,
+            {
+                "outcome": "stored" if isinstance(outcome, Stored) else "unchanged",
+                "ecosystem": want.ref.ecosystem,
+            },
+        )
+        if not isinstance(outcome, Stored):
+            return FetchUnchanged(want.ref, outcome.held.cid, outcome.validators, want.mutable)
+        _bytes.add(outcome.blob.size, {"origin": outcome.source.kind.value})
+        return ArtifactStored(
+            ref=want.ref,
+            name=want.name,
+            blob=outcome.blob,
+            media_type=outcome.state.media_type,
+            validators=outcome.state.validators,
+            source=outcome.source,
+            seconds=round(seconds, 3),
+            vouched=want.vouched,
+            fresh_for=want.fresh_for,
+        )
+
+    async def _record(self, want: Want, event: Event, token: int) -> None:
+        """Append what the attempt came to. Lost the token: a successor's word counts, ours is dropped."""
+        while True:
+            try:
+                await self._events.append(want.ref.topic, event, after=token)
+                return
+            except Conflict:
+                log.warning("an attempt was superseded", extra={"artifact": want.name, "token": token})
+                return
+            except Unavailable as error:
+                log.warning(
+                    "the bus is away, will record it later", extra={"artifact": want.name, "why": error.what}
+                )
+                await self._clock.sleep(APPEND_PAUSE_SECONDS)
+
+
+def _failed(want: Want, failure: Failure) -> FetchFailed:
+    return FetchFailed(
+        ref=want.ref,
+        name=want.name,
+        reason=failure.reason,
+        detail=failure.detail,
+        status=failure.status,
+        retry_after=failure.retry_after,
+        mutable=want.mutable,
+    )

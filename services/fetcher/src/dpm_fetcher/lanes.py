@@ -1,0 +1,55 @@
+"""Who may transfer when: lanes of their own for pages and blobs, and a limit for each upstream host."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from dpm_core.artifacts import Lane, Want, authority
+from dpm_core.errors import Unavailable
+
+QUEUE_SECONDS = 20.0
+"""A transfer waits so long for its turn."""
+
+QUEUE_ENTRIES = 1_000
+"""So many may wait in one lane."""
+
+
+class Lanes:
+    """Slots for transfers, given first come, first served: ``sizes`` at once in each lane, ``per_host`` a host.
+
+    A flood of layers never holds up an index: it fills the blob lane, and only the host's share of blobs.
+    """
+
+    def __init__(self, sizes: Mapping[Lane, int], per_host: int, *, patience: float = QUEUE_SECONDS) -> None:
+        self._lanes = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
+        self._hosts: dict[tuple[Lane, str], asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_host))
+        self._waiting = dict.fromkeys(sizes, 0)
+        self._patience = patience
+
+    @asynccontextmanager
+    async def slot(self, want: Want) -> AsyncIterator[None]:
+        """Hold a slot for ``want``. Raises Unavailable if the lane's queue is too long, or does not move."""
+        lane, host = self._lanes[want.lane], self._hosts[want.lane, authority(want.url)]
+        if self._waiting[want.lane] >= QUEUE_ENTRIES:
+            raise Unavailable(f"{QUEUE_ENTRIES} fetches wait in the {want.lane} lane", retry_after=5.0)
+        self._waiting[want.lane] += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await host.acquire()
+                try:
+                    await lane.acquire()
+                except BaseException:
+                    host.release()
+                    raise
+        except TimeoutError:
+            raise Unavailable(
+                f"no turn in the {want.lane} lane within {self._patience:.0f} s", retry_after=5.0
+            ) from None
+        finally:
+            self._waiting[want.lane] -= 1
+        try:
+            yield
+        finally:
+            lane.release()
+            host.release()

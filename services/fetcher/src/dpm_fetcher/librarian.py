@@ -1,0 +1,47 @@
+"""Folds the log into the catalog: one fetcher of a node does, whichever holds the catalog's lock."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from dpm_core.decisions import Recorded
+from dpm_core.ports import Catalog, EventLog
+
+BATCH = 500
+"""Events a transaction takes at most; while fewer come they are folded at once."""
+
+log = logging.getLogger(__name__)
+
+
+async def keep(catalog: Catalog, events: EventLog) -> None:
+    """Fold everything from the catalog's position on, for ever.
+
+    Raises ReaderTooOld at an event that this version cannot read: folding on would make the catalog wrong.
+    """
+    async for batch in _batches(events.follow(None, after=catalog.position())):
+        await asyncio.to_thread(catalog.apply, batch)
+
+
+async def _batches(events: AsyncIterator[Recorded]) -> AsyncIterator[list[Recorded]]:
+    """What has come since the last batch was taken; at least one event each."""
+    queue: asyncio.Queue[Recorded] = asyncio.Queue(maxsize=BATCH)
+
+    async def fill() -> None:
+        async for recorded in events:
+            await queue.put(recorded)
+
+    filling = asyncio.create_task(fill())
+    try:
+        while True:
+            first = asyncio.ensure_future(queue.get())
+            await asyncio.wait({first, filling}, return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                first.cancel()
+                filling.result()
+                return
+            batch = [first.result()]
+            while not queue.empty() and len(batch) < BATCH:
+                batch.append(queue.get_nowait())
+            yield batch
+    finally:
+        filling.cancel()

@@ -1,0 +1,197 @@
+"""One attempt's bytes: from the origins, in their order, into the attempt's folder."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dpm_core.artifacts import NO_VALIDATORS, Blob, Held, Lane, Validators, Want
+from dpm_core.attempts import AttemptState, Failure, Phase
+from dpm_core.errors import Unavailable, Untrusted
+from dpm_core.events import FailReason, Source
+from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
+
+RETRIES = 4
+"""How often a transfer that broke off is gone on with, before it counts as failed."""
+
+BACKOFF_SECONDS = 0.25
+"""The first pause before going on; each next is twice as long, with jitter."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The bytes came and are a blob now."""
+
+    blob: Blob
+    state: AttemptState
+    source: Source
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """What is held is still current."""
+
+    held: Held
+    validators: Validators
+
+
+class GivenUp(Exception):
+    """The transfer ended without bytes, for a reason to be recorded."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+Outcome: TypeAlias = Stored | Unchanged
+
+
+class Transfer:
+    """Moves the bytes of one attempt. ``abandoned(written, length)`` says that nobody waits for them any more."""
+
+    def __init__(
+        self,
+        want: Want,
+        attempt: Attempt,
+        origins: Sequence[Origin],
+        clock: Clock,
+        *,
+        held: Held | None = None,
+        abandoned: Callable[[int, int | None], bool] = lambda written, length: False,
+    ) -> None:
+        self._want = want
+        self._attempt = attempt
+        self._origins = origins
+        self._clock = clock
+        self._held = held
+        self._abandoned = abandoned
+        self._state = AttemptState()
+        self._written = 0
+        self._source: Source | None = None
+
+    async def run(self, adopted: int = 0, validators: Validators = NO_VALIDATORS) -> Outcome:
+        """Fetch, verify and store; ``adopted`` bytes with ``validators`` are here already.
+
+        Raises GivenUp, with what is to be recorded.
+        """
+        self._written = adopted
+        self._state = AttemptState(validators=validators)
+        failures = 0
+        while True:
+            before = self._written
+            try:
+                answer = await self._open()
+                if isinstance(answer, Unchanged):
+                    return answer
+                await self._take(answer)
+                if self._state.length is None or self._written >= self._state.length:
+                    return await self._store()
+                error = Unavailable(f"{answer.source.name} ended {self._written} bytes into {self._state.length}")
+            except Unavailable as caught:
+                error = caught
+            failures = 1 if self._written > before else failures + 1
+            if failures > RETRIES or not self._worth_retrying(error):
+                raise GivenUp(_failure(error)) from error
+            await self._clock.sleep(BACKOFF_SECONDS * 2**failures * random.uniform(0.5, 1.0))
+
+    def _worth_retrying(self, error: Unavailable) -> bool:
+        return error.retry_after is None and (self._written > 0 or self._want.lane is Lane.BLOB)
+
+    async def _open(self) -> Opened | Unchanged:
+        """The first origin that has it. An origin that cannot say is passed over if another one can."""
+        failed: Unavailable | None = None
+        missing: NotHeld | None = None
+        held = self._state.validators if self._written else self._held.validators if self._held else None
+        for origin in self._origins:
+            try:
+                answer = await origin.open(self._want, self._written, held)
+            except Unavailable as error:
+                failed = error
+                continue
+            match answer:
+                case Opened():
+                    return answer
+                case NotModified(validators=validators) if self._held:
+                    await self._attempt.publish(self._state.verified(self._held.cid, self._held.size))
+                    return Unchanged(self._held, validators)
+                case NotHeld():
+                    missing = answer
+        if failed is not None:
+            raise failed
+        if missing is None:
+            raise Unavailable("no origin gave an answer that was asked for")
+        reason = FailReason.NOT_FOUND if missing.status in (None, 404, 410) else FailReason.REFUSED
+        raise GivenUp(Failure(reason, missing.detail, missing.status))
+
+    async def _take(self, opened: Opened) -> None:
+        try:
+            skip = await self._align(opened)
+            async for data in opened.body:
+                fresh = data[skip:]
+                skip = max(0, skip - len(data))
+                if fresh:
+                    await self._write(fresh)
+        finally:
+            await opened.body.close()
+
+    async def _align(self, opened: Opened) -> int:
+        """Make the answer fit the bytes that are here already; returns how many of its bytes to pass over."""
+        skip = self._written - opened.offset
+        if skip:
+            known = self._state.validators.strong
+            same = known is not None and known == opened.validators.strong
+            if not self._want.vouched and not same:
+                if self._state.streams:
+                    raise GivenUp(Failure(FailReason.UNAVAILABLE, f"{opened.source.name} changed it meanwhile"))
+                await self._attempt.restart()
+                self._state = AttemptState()
+                self._written = skip = 0
+        self._refuse_length(opened.length)
+        if self._state.phase is Phase.OPENING:
+            streams = self._want.lane is Lane.BLOB and (self._want.vouched or bool(opened.validators.strong))
+            length = self._want.size if opened.length is None else opened.length
+            self._state = AttemptState(Phase.OPEN, length, opened.media_type, opened.validators, streams)
+            await self._attempt.publish(self._state)
+        self._source = opened.source
+        return skip
+
+    async def _write(self, data: bytes) -> None:
+        self._refuse_length(self._written + len(data), more_may_come=True)
+        await self._attempt.write(data)
+        self._written += len(data)
+        if self._abandoned(self._written, self._state.length):
+            raise GivenUp(Failure(FailReason.ABANDONED, "nobody waits for it any more"))
+
+    def _refuse_length(self, length: int | None, *, more_may_come: bool = False) -> None:
+        """Stop at a body of the wrong length before its last byte comes."""
+        if length is None:
+            return
+        size = self._want.size if self._want.size is not None else self._state.length
+        if size is not None and (length > size or (length != size and not more_may_come)):
+            raise GivenUp(Failure(FailReason.UNTRUSTED, f"it should have {size} bytes, upstream sends {length}"))
+        if self._want.limit is not None and length > self._want.limit:
+            raise GivenUp(Failure(FailReason.TOO_LARGE, f"larger than {self._want.limit} bytes"))
+
+    async def _store(self) -> Stored:
+        assert self._source is not None
+        try:
+            blob, state = await self._attempt.store(self._state, self._want.ref)
+        except Untrusted as error:
+            raise GivenUp(Failure(FailReason.UNTRUSTED, str(error))) from error
+        return Stored(blob, state, self._source)
+
+
+def _failure(error: Unavailable) -> Failure:
+    detail = f"{error.what} ({error.advice})" if error.advice else error.what
+    return Failure(FailReason.UNAVAILABLE, detail, retry_after=error.retry_after)
+
+
+async def within(seconds: float | None, transfer: Transfer, adopted: int, validators: Validators) -> Outcome:
+    """Run a transfer that must be over in ``seconds`` (None: as long as bytes come). Raises GivenUp."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await transfer.run(adopted, validators)
+    except TimeoutError:
+        detail = f"not here within {seconds:.0f} s"
+        raise GivenUp(Failure(FailReason.UNAVAILABLE, detail)) from None
