@@ -1,0 +1,67 @@
+# Set-up is done by the scripts in deploy/setup; each costs next to nothing when its part is done.
+
+PYTHON := $(or $(PYTHON),$(shell command -v python3 2>/dev/null))
+export PYTHON
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
+# Packages and programs are built side by side.
+MAKEFLAGS += -j2 --no-print-directory
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
+
+.PHONY: up
+up: setup ## set up what is missing and run a node in the foreground
+	@exec .venv/bin/dpm up
+
+.PHONY: test
+test: setup ipfs ## set up what is missing and run all tests, real parts included
+	@$(MAKE) check
+	pytest -m real
+
+.PHONY: check
+check: packages ## format, lint, types, import rules and unit tests
+	ruff format --check
+	ruff check
+	mypy $(SOURCES)
+	@for tests in $(HYPHENATED); do echo mypy $$tests; mypy $$tests || exit; done
+	lint-imports --no-logo
+	pytest -m "not real" -n 2
+
+# A folder with a hyphen cannot be part of a module's name, so mypy takes test files of two such
+# members for one module when it sees them together.
+HYPHENATED = $(sort $(dir $(wildcard libs/*-*/tests/*.py services/*-*/tests/*.py)))
+SOURCES = libs services $(wildcard tests) --exclude '^(libs|services)/[^/]*-[^/]*/tests/'
+
+.PHONY: format
+format: packages ## format the code and mend what the linter can
+	ruff format
+	ruff check --fix
+
+.PHONY: setup
+setup: packages nats-server ## install what a node needs, and run nothing
+
+.PHONY: lock
+lock: venv ## bring the locks up to the pyproject files and to deploy/tools/go.mod
+	deploy/setup/lock.sh
+
+.PHONY: upgrade
+upgrade: venv ## lock anew, each package at its newest version
+	deploy/setup/lock.sh --upgrade
+
+.PHONY: clean
+clean: ## remove all that set-up installed here
+	rm -rf .venv .tools
+
+.PHONY: system venv packages nats-server ipfs
+system:
+	@deploy/setup/system.sh
+venv: system
+	@deploy/setup/venv.sh
+packages: venv
+	@deploy/setup/packages.sh
+nats-server: venv
+	@deploy/setup/tools.sh nats-server
+# After nats-server, because both may have to install Go.
+ipfs: nats-server
+	@deploy/setup/tools.sh ipfs
