@@ -3,15 +3,14 @@
 Read once, in a composition root. An unknown or wrong key stops the start and is named.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
-from dpm_core.artifacts import normalise_upstream
-from dpm_core.errors import Invalid
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dpm_core.artifacts import normalise_upstream
+from dpm_core.errors import Invalid
 from dpm_runtime.home import Home
 
 PREFIX = "DPM_"
@@ -33,12 +34,19 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("dpm")), description="folder of all state"
     )
     listen: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses that gateways listen on")
+    insecure_lan: bool = Field(False, description="listen on other than loopback addresses without TLS")
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="names that clients may call this node by, beside localhost and what it listens on"
+    )
     pypi_port: int = Field(3141, ge=0, le=65535, description="port of the PyPI gateway; 0: any free one")
     oci_port: int = Field(5000, ge=0, le=65535, description="port of the OCI gateway; 0: any free one")
     apt_port: int = Field(3142, ge=0, le=65535, description="port of the apt gateway; 0: any free one")
     nats_port: int = Field(4222, ge=0, le=65535, description="port of nats-server on 127.0.0.1; 0: any free one")
     pypi_upstream: str | None = Field(
         None, description="index to fetch from; unset: what this machine's pip is configured to use"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
     )
     allow_private: tuple[str, ...] = Field(
         (), description="host names or addresses in private ranges that may be asked, beside the upstreams"
@@ -63,6 +71,13 @@ class Settings(BaseSettings):
             return None if value is None else normalise_upstream(value)
         except Invalid as error:
             raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _loopback_or_said_so(self) -> "Settings":
+        beyond = [each for each in self.listen if not ipaddress.ip_address(each).is_loopback]
+        if beyond and not self.insecure_lan:
+            raise ValueError(f"listen names {', '.join(beyond)}: beyond loopback only with insecure_lan = true")
+        return self
 
     @property
     def folders(self) -> Home:

@@ -1,0 +1,75 @@
+"""How a service answers for itself: ``/healthz``, ``/readyz`` and ``/metrics`` on its unix socket."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from dpm_runtime.serving import serving_on_socket
+from dpm_runtime.telemetry import METRICS_TYPE
+
+_NOTHING_SAID = {"start": "the service has not said yet what it needs"}
+
+
+class Readiness:
+    """Named conditions that a service needs to do its work, each ready or waiting for a reason.
+
+    A service that has named none is not ready: it has not got so far. Name all of them, as waiting, before
+    the first is met.
+    """
+
+    def __init__(self) -> None:
+        self._conditions: dict[str, str | None] = {}
+
+    def waiting(self, condition: str, reason: str) -> None:
+        """``condition`` is not met, because of ``reason``: a short sentence for people, with no credentials."""
+        self._conditions[condition] = reason
+
+    def ready(self, condition: str) -> None:
+        """``condition`` is met."""
+        self._conditions[condition] = None
+
+    @property
+    def waits_for(self) -> Mapping[str, str]:
+        """The conditions that are not met, with their reasons; empty when the service is ready."""
+        if not self._conditions:
+            return _NOTHING_SAID
+        return {name: reason for name, reason in self._conditions.items() if reason is not None}
+
+
+def ops_app(readiness: Readiness, metrics: Callable[[], bytes], routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application: healthz (200, ``ok``), readyz (200, or 503 with what it waits for), metrics, ``routes``."""
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        waits_for = dict(readiness.waits_for)
+        return JSONResponse(
+            {"ready": not waits_for, "waits_for": waits_for}, status_code=503 if waits_for else 200
+        )
+
+    async def metrics_page(_: Request) -> Response:
+        return Response(metrics(), media_type=METRICS_TYPE)
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics_page),
+            *routes,
+        ]
+    )
+
+
+def serve_ops(
+    socket: Path, readiness: Readiness, metrics: Callable[[], bytes], routes: Sequence[BaseRoute] = ()
+) -> AbstractAsyncContextManager[None]:
+    """Answer on ``socket`` (0600, replacing a stale one) while the context lasts. Raises Invalid as it enters
+    if the path is too long for a socket.
+    """
+    return serving_on_socket(ops_app(readiness, metrics, routes), socket)

@@ -1,0 +1,98 @@
+"""An ASGI application on sockets of ours, for as long as a context lasts."""
+
+import asyncio
+import contextlib
+import socket as sockets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from dpm_core.errors import Invalid
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a unix socket's path that the kernel takes (unix(7): sun_path, less its end)."""
+
+_GRACE_SECONDS = 2
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the service, which ends its parts in order."""
+        yield
+
+    async def startup(self, sockets: list[sockets.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, listeners: Sequence[sockets.socket], **options: Any) -> AsyncIterator[None]:
+    """Serve ``app`` on sockets that are bound already, by uvicorn with ``options`` (as for uvicorn.Config).
+
+    Enters once it accepts; leaving stops accepting, gives requests under way a moment, and closes the sockets.
+    """
+    settings: dict[str, Any] = {
+        "lifespan": "off",
+        "access_log": False,
+        "log_config": None,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": _GRACE_SECONDS,
+    }
+    server = _Server(uvicorn.Config(app, **{**settings, **options}))
+    running = asyncio.create_task(server.serve(list(listeners)))
+    up = asyncio.create_task(server.up.wait())
+    try:
+        await asyncio.wait({running, up}, return_when=asyncio.FIRST_COMPLETED)
+        if not server.up.is_set():
+            running.result()
+        yield
+    finally:
+        up.cancel()
+        server.should_exit = True
+        await running
+
+
+@contextlib.asynccontextmanager
+async def serving_on_socket(app: Any, path: Path, **options: Any) -> AsyncIterator[None]:
+    """Serve ``app`` on the unix socket ``path``, as :func:`serving` does; the file is removed at the end.
+
+    Raises Invalid as :func:`unix_listener` does.
+    """
+    listener = unix_listener(path)
+    try:
+        async with serving(app, [listener], **options):
+            yield
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+def unix_listener(path: Path) -> sockets.socket:
+    """A listening unix socket that only its user may use (0600), in place of a stale one.
+
+    Raises Invalid if the path is too long for a socket.
+    """
+    # under another name first: who finds the file may connect at once, and nobody finds it with wider rights
+    fresh = path.with_name(path.name + "~")
+    if len(bytes(fresh)) > LONGEST_SOCKET_PATH:
+        raise Invalid(f"{path} is too long for a socket ({LONGEST_SOCKET_PATH - 1} bytes): choose a shorter home")
+    fresh.unlink(missing_ok=True)
+    listener = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
+    try:
+        listener.bind(str(fresh))
+        fresh.chmod(0o600)
+        listener.listen()
+        fresh.rename(path)
+    except BaseException:
+        listener.close()
+        fresh.unlink(missing_ok=True)
+        raise
+    return listener
