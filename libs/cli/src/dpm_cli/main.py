@@ -1,0 +1,205 @@
+"""The command ``dpm``. What a command needs is imported when it runs, so that help comes at once."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dpm_cli import show
+from dpm_cli.outcome import ExitCode, exit_code_of
+from dpm_core.errors import DpmError
+
+if TYPE_CHECKING:
+    from dpm_cli.control import Message
+    from dpm_cli.status import Summary
+    from dpm_runtime.settings import Settings
+
+EXIT_CODES = (
+    "Exit codes: 0 it worked; 1 it failed; 2 wrong usage or settings; "
+    "3 the node or the service is not in a state for this: already running, not running."
+)
+
+app = typer.Typer(
+    help="Runs a DPM node on this machine and shows what it does.\n\n"
+    "A node keeps the packages that pip, uv and others fetch through it. All its state is in one home, "
+    "$DPM_HOME; settings come from DPM_… in the environment, then from dpm.toml in the home.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode="rich" if show.is_terminal() else None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="its name, as `dpm status` shows it")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.", is_eager=True)] = False,
+) -> None:
+    """Options of the command itself."""
+    if version:
+        from dpm_cli.status import own_version
+
+        typer.echo(f"dpm {own_version()}")
+        raise typer.Exit
+
+
+@app.command(epilog=EXIT_CODES)
+def up(
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once the node serves, and leave it running.")
+    ] = False,
+    tell: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
+    """Run a node: set up what is missing, start its services, and restart any that dies.
+
+    In the foreground until Ctrl-C. Everything that it started ends with it.
+    """
+    if detach:
+        _up_detached(_settings())
+    else:
+        _up(tell)
+
+
+@app.command(epilog=EXIT_CODES)
+def down() -> None:
+    """Stop the node, wherever it was started, and wait until all of it has ended."""
+    home = _settings().folders
+    from dpm_cli.down import down as stop
+
+    asyncio.run(stop(home, show.console().print))
+
+
+@app.command(epilog=EXIT_CODES)
+def start(service: ServiceName) -> None:
+    """Start a service that `dpm stop` has stopped, and supervise it again."""
+    _ask({"do": "start", "service": service})
+    show.console().print(f"{service} runs")
+
+
+@app.command(epilog=EXIT_CODES)
+def stop(service: ServiceName) -> None:
+    """Stop one service and leave it stopped until `dpm start`; the others go on."""
+    _ask({"do": "stop", "service": service})
+    show.console().print(f"{service} is stopped")
+
+
+@app.command(epilog=EXIT_CODES)
+def status(as_json: AsJson = False) -> None:
+    """Show the node: version, home, ports, services, what it holds, and its hits, misses and bypasses."""
+    from dpm_cli import status as view
+
+    summary = asyncio.run(view.collect(_settings()))
+    if as_json:
+        typer.echo(summary.to_json())
+    else:
+        out = show.console()
+        for text, style in view.lines(summary):
+            out.print(text, style=style or None)
+    if not summary.running:
+        raise typer.Exit(ExitCode.STATE)
+
+
+@app.command(epilog=EXIT_CODES)
+def events(
+    as_json: AsJson = False,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many past events.")] = 10,
+) -> None:
+    """Show events as they happen: time, event, name, size, source. Until Ctrl-C."""
+    home = _settings().folders
+    _ask({"do": "status"})
+    from dpm_cli.events_view import watch
+
+    _until_interrupted(watch(home, as_lines_of_json=as_json, before=last))
+
+
+def main() -> None:
+    """Run the command, and turn errors into words and exit codes."""
+    try:
+        app()
+    except DpmError as error:
+        show.problem(str(error), getattr(error, "advice", ""))
+        sys.exit(exit_code_of(error))
+    except BrokenPipeError:  # whoever read the output has seen enough
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.OK)
+
+
+def _settings() -> "Settings":
+    from dpm_runtime.settings import load
+
+    return load()
+
+
+def _ask(request: "Message") -> "Message":
+    from dpm_cli.control import ask
+
+    return asyncio.run(ask(_settings().folders, request))
+
+
+def _until_interrupted(watching: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(watching)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def _up_detached(settings: "Settings") -> None:
+    from dpm_cli import detach
+    from dpm_cli.lock import require_short
+
+    home = settings.folders
+    require_short(home)
+    home.prepare()
+    _welcome(detach.start(home), ending="`dpm down` stops it")
+
+
+def _up(tell: int) -> None:
+    from dpm_cli import node
+    from dpm_cli.detach import Messenger
+
+    messenger = Messenger(tell) if tell >= 0 else None
+
+    def announce(summary: "Summary") -> None:
+        _welcome(summary, ending="Ctrl-C stops it" if messenger is None else "`dpm down` stops it")
+        if messenger:
+            messenger.ready(summary)
+
+    try:
+        asyncio.run(node.run(_settings(), say=_say, announce=announce))
+    except DpmError as error:
+        if messenger:
+            messenger.failed(error)
+        raise
+
+
+def _say(text: str) -> None:
+    import time
+
+    out = show.console()
+    out.print(time.strftime("%H:%M:%S"), style="dim", end=" ")
+    out.print(text)
+    out.file.flush()
+
+
+def _welcome(summary: "Summary", ending: str) -> None:
+    out = show.console()
+    out.print(f"DPM {summary.version} runs.", style="bold green", end=" ")
+    out.print(f"State is in {summary.home}; {ending}.")
+    index = summary.addresses.get("pypi")
+    if index:
+        out.print(f"  PyPI  {index}", style="bold")
+        out.print(f"  pip   pip install --index-url {index} <package>")
+        out.print(f"        for good: pip config set global.index-url {index}")
+        out.print(f"  uv    uv pip install --default-index {index} <package>")
+        out.print(f"        for good: UV_DEFAULT_INDEX={index} in the environment")
+    out.print("  See   dpm status, dpm events", style="dim")
+    out.file.flush()

@@ -1,0 +1,94 @@
+"""The services of a node as data: what each runs, when it starts, and how it shows that it is ready."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from dpm_cli import ask
+from dpm_cli.processes import program_command, service_command
+from dpm_cli.supervisor import Service
+from dpm_core.errors import Unavailable
+from dpm_runtime.bus_address import SERVICE as NATS
+from dpm_runtime.cards import read_card
+from dpm_runtime.home import Home
+
+REQUIRED = ("fetcher", "fusefs", "gateway-pypi")
+"""Without these a node cannot serve; in the order of their start."""
+
+GROUP = "dpm.services"
+"""The entry point group under which services are found."""
+
+
+def installed() -> frozenset[str]:
+    """The names of the services that are installed here."""
+    return frozenset(entry.name for entry in entry_points(group=GROUP))
+
+
+def order(names: Iterable[str]) -> tuple[str, ...]:
+    """The order in which services start, nats-server first and gateways last; they end in reverse.
+
+    Raises Unavailable if one without which the node cannot serve is not among ``names``.
+    """
+    found = set(names)
+    missing = [name for name in REQUIRED if name not in found]
+    if missing:
+        what = ", ".join(missing)
+        raise Unavailable(
+            f"services that are not installed: {what}",
+            advice=f"install {' '.join(f'dpm-{name}' for name in missing)} beside dpm-cli",
+        )
+    gateways = {name for name in found if name.startswith("gateway-")}
+    first = [name for name in REQUIRED if name not in gateways]
+    return (NATS, *first, *sorted(found - gateways - set(first)), *sorted(gateways))
+
+
+def services(
+    home: Home,
+    names: Iterable[str],
+    *,
+    nats_server: Path,
+    nats_config: Path,
+    nats_port: int,
+    provision: Callable[[], Awaitable[None]],
+) -> list[Service]:
+    """nats-server and the named services, in the order of their start.
+
+    ``provision`` is awaited whenever nats-server has become ready. Raises Unavailable as ``order`` does.
+    """
+    first, *others = order(names)
+
+    async def nats_waits_for(pid: int) -> str | None:
+        return await listens("127.0.0.1", nats_port)
+
+    bus = Service(
+        first,
+        program_command(str(nats_server), "-c", str(nats_config)),
+        nats_waits_for,
+        stage=0,
+        when_ready=provision,
+    )
+    return [bus, *(Service(name, service_command(name), readiness(home, name), stage=1) for name in others)]
+
+
+async def listens(host: str, port: int) -> str | None:
+    """None if something listens there, else what is wrong."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return f"nothing listens on {host} port {port}"
+    writer.close()
+    return None
+
+
+def readiness(home: Home, name: str) -> Callable[[int], Awaitable[str | None]]:
+    """What the process ``pid`` of a service waits for, asked on the socket that its card names."""
+
+    async def waits_for(pid: int) -> str | None:
+        for path in home.run.glob(f"{name}-[0-9]*.json"):
+            card = read_card(path)
+            if card is not None and card.pid == pid:
+                return await ask.waits_for(Path(card.socket))
+        return "it has not said yet where it listens"
+
+    return waits_for

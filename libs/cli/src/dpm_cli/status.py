@@ -1,0 +1,172 @@
+"""What ``dpm status`` says: a plain object, collected from the node, its catalog and its services' metrics."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+from dpm_cli import ask, control, show
+from dpm_cli.outcome import NotRunning
+from dpm_core.errors import DpmError, Unavailable
+from dpm_runtime.bus_address import bus_url
+from dpm_runtime.cards import read_card
+from dpm_runtime.home import Home
+from dpm_runtime.settings import Settings
+
+GATEWAYS = "gateway-"
+"""How the names of gateways begin; what follows is the ecosystem."""
+
+INDEX = {"pypi": "simple/"}
+"""What clients of an ecosystem append to a gateway's address."""
+
+REQUESTS = "dpm_gateway_requests_total"
+BYPASSES = "dpm_fuse_bypass_total"
+HITS = frozenset({"hit", "stale"})
+"""Results of a request that were served from what was held."""
+MISSES = frozenset({"miss"})
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A node at a glance.
+
+    ``ports`` are by setting (``pypi``, ``nats``), those in use while the node runs; ``addresses`` are what
+    clients of an ecosystem are given. ``artifacts``, ``bytes``, ``hits``, ``misses`` and ``bypasses`` are None
+    where nobody can say; the last three count since the gateways started.
+    """
+
+    version: str
+    running: bool
+    home: str
+    pid: int | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    artifacts: int | None = None
+    bytes: int | None = None
+    hits: int | None = None
+    misses: int | None = None
+    bypasses: int | None = None
+
+    def to_json(self) -> str:
+        """The whole, as one JSON object."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def own_version() -> str:
+    """The version of DPM."""
+    try:
+        return version("dpm-cli")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+async def collect(settings: Settings) -> Summary:
+    """Everything about the node of these settings, whether it runs or not."""
+    home = settings.folders
+    told: Mapping[str, Any] = {}
+    running = False
+    with suppress(NotRunning):
+        told = await control.ask(home, {"do": "status"}, seconds=10.0)
+        running = True
+    services = told.get("services", {})
+    counts = await _counts(home, [name for name in services if name.startswith(GATEWAYS)]) if running else {}
+    return summarise(settings, services, running=running, pid=told.get("pid"), **_totals(home), **counts)
+
+
+def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool = True, **more: Any) -> Summary:
+    """What can be said without asking a service: its ports come from its card."""
+    home = settings.folders
+    ports = {"pypi": settings.pypi_port, "nats": settings.nats_port}
+    addresses = {}
+    if running:
+        with suppress(Unavailable, ValueError):
+            ports["nats"] = int(bus_url(home).rpartition(":")[2])
+        for name in services:
+            ecosystem = name.removeprefix(GATEWAYS)
+            card = read_card(home.card(name)) if name != ecosystem else None
+            for url in card.addresses.get("http", ())[:1] if card else ():
+                ports[ecosystem] = urlsplit(url).port or 0
+                addresses[ecosystem] = url + INDEX.get(ecosystem, "")
+    return Summary(
+        own_version(), running, str(home.root), ports=ports, addresses=addresses, services=services, **more
+    )
+
+
+def count_samples(pages: Iterable[str]) -> dict[str, int]:
+    """Hits, misses and bypasses, summed over the metric pages (Prometheus text format) of the gateways."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    counts = {"hits": 0, "misses": 0, "bypasses": 0}
+    for page in pages:
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                result = sample.labels.get("result")
+                if sample.name == BYPASSES:
+                    counts["bypasses"] += int(sample.value)
+                elif sample.name == REQUESTS and result in HITS:
+                    counts["hits"] += int(sample.value)
+                elif sample.name == REQUESTS and result in MISSES:
+                    counts["misses"] += int(sample.value)
+    return counts
+
+
+def lines(summary: Summary) -> list[tuple[str, str]]:
+    """The summary for people: each line with its style, empty for none."""
+    known = {
+        "artifacts": _number(summary.artifacts),
+        "bytes": "-" if summary.bytes is None else f"{summary.bytes} ({show.amount(summary.bytes)})",
+        "hits": _number(summary.hits),
+        "misses": _number(summary.misses),
+        "bypasses": _number(summary.bypasses),
+    }
+    state = f"runs, pid {summary.pid}" if summary.running else "is not running"
+    facts = {"home": summary.home}
+    facts |= {f"{name} port": str(port) for name, port in summary.ports.items()}
+    facts |= dict(summary.addresses)
+    rows = [
+        [name, str(each["state"]), str(each["pid"] or "-"), _remark(each)]
+        for name, each in summary.services.items()
+    ]
+    return [
+        (f"DPM {summary.version} {state}", "bold" if summary.running else "bold yellow"),
+        *((line, "") for line in show.pairs(facts | known, "  ")),
+        *(
+            ("  " + "  ".join(row).rstrip(), "green" if row[1].strip() == "running" else "yellow")
+            for row in show.columns(rows)
+        ),
+    ]
+
+
+def _remark(service: Mapping[str, Any]) -> str:
+    restarts = service.get("restarts", 0)
+    parts = [
+        f"restarts {restarts}" if restarts else "",
+        "" if service["state"] == "stopped" else service["detail"],
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+async def _counts(home: Home, gateways: Iterable[str]) -> dict[str, int]:
+    sockets = [path for name in gateways for path in sorted(home.run.glob(f"{name}-[0-9]*.sock"))]
+    answers = await asyncio.gather(*(ask.get(path, "/metrics") for path in sockets), return_exceptions=True)
+    pages = [answer[1].decode() for answer in answers if not isinstance(answer, BaseException)]
+    return count_samples(pages) if pages else {}
+
+
+def _totals(home: Home) -> dict[str, int]:
+    from dpm_runtime.catalog import SqliteCatalog
+
+    try:
+        totals = SqliteCatalog.reader(home.catalog).totals()
+    except (DpmError, OSError):
+        return {}
+    return {"artifacts": totals.artifacts, "bytes": totals.bytes}

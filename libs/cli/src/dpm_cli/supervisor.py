@@ -1,0 +1,260 @@
+"""Keeps services running: starts them in stages, restarts what dies, ends all in reverse order."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dpm_cli import processes
+from dpm_cli.outcome import WrongState
+from dpm_core.errors import DpmError, Invalid, Unavailable
+from dpm_runtime.home import Home
+
+POLL_SECONDS = 0.05
+"""Between two looks at whether a service has become ready."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service as data.
+
+    ``stage``: it starts once all services of lower stages are ready. ``waits_for`` says what the service's
+    process (a pid) still waits for, None once it is ready; it never raises. ``when_ready`` is awaited each time
+    that it has become ready, before anything of a higher stage starts; if it raises DpmError, the service counts
+    as not ready.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    waits_for: Callable[[int], Awaitable[str | None]]
+    stage: int = 0
+    when_ready: Callable[[], Awaitable[None]] | None = None
+
+
+class State(StrEnum):
+    """What a service is doing, as its supervisor sees it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    """It died and is started again after a pause."""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Pauses before restarts, in seconds: doubling from ``first`` to ``most``, from ``first`` again after a
+    run that was ready for ``healthy`` seconds."""
+
+    first: float = 0.5
+    most: float = 30.0
+    healthy: float = 60.0
+
+    def after(self, failures: int) -> float:
+        """The pause after so many failures in a row (1 or more)."""
+        return min(self.most, self.first * 2.0 ** min(failures - 1, 32))
+
+
+@dataclass
+class Unit:
+    """A service and what has become of it."""
+
+    service: Service
+    state: State = State.STOPPED
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    keeper: asyncio.Task[None] | None = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    ready_since: float | None = None
+    detail: str = "not started"
+    stopping: bool = False
+
+    @property
+    def pid(self) -> int | None:
+        """The pid while it has a process."""
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+    def ready_for(self) -> float:
+        """Seconds since its present or last run became ready; 0 if that never was."""
+        return 0.0 if self.ready_since is None else time.monotonic() - self.ready_since
+
+
+class Supervisor:
+    """Runs ``services`` (in the order of their start) with their output in the home's logs.
+
+    ``say`` tells a person what happens. ``grace``: seconds from SIGTERM to SIGKILL.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        home: Home,
+        *,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        grace: float = 10.0,
+        patience: float = 30.0,
+        backoff: Backoff = Backoff(),
+    ) -> None:
+        self._units = {service.name: Unit(service) for service in services}
+        self._home = home
+        self._environment = environment
+        self._say = say
+        self._grace = grace
+        self._patience = patience
+        self._backoff = backoff
+
+    @property
+    def units(self) -> Sequence[Unit]:
+        """All of them, in the order of their start."""
+        return tuple(self._units.values())
+
+    async def start(self) -> None:
+        """Start everything, stage by stage, and return once all is ready.
+
+        Raises Unavailable, with the end of its log, if a service ends meanwhile or is not ready after
+        ``patience`` seconds. What was started then still runs: call ``stop``.
+        """
+        for stage in sorted({unit.service.stage for unit in self.units}):
+            these = [unit for unit in self.units if unit.service.stage == stage]
+            for unit in these:
+                self._begin(unit)
+            for unit in these:
+                await self._first_ready(unit)
+
+    async def stop(self) -> None:
+        """End everything in reverse order."""
+        for unit in reversed(self.units):
+            await self._end(unit)
+
+    async def suspend(self, name: str) -> None:
+        """End one service and leave it ended. Raises Invalid if there is none such, WrongState if it is."""
+        unit = self._unit(name)
+        if unit.keeper is None:
+            raise WrongState(f"{name} is stopped already")
+        await self._end(unit)
+
+    async def resume(self, name: str) -> None:
+        """Start a suspended service and supervise it again; returns once it is ready.
+
+        Raises Invalid if there is none such, WrongState if it runs, Unavailable if it does not become ready.
+        """
+        unit = self._unit(name)
+        if unit.keeper is not None:
+            raise WrongState(f"{name} runs already, pid {unit.pid}")
+        self._begin(unit)
+        await self._first_ready(unit)
+
+    def _unit(self, name: str) -> Unit:
+        try:
+            return self._units[name]
+        except KeyError:
+            raise Invalid(f"there is no service {name!r}; there are {', '.join(self._units)}") from None
+
+    def _begin(self, unit: Unit) -> None:
+        unit.stopping = False
+        unit.ready.clear()
+        unit.keeper = asyncio.create_task(self._keep(unit), name=f"keep {unit.service.name}")
+
+    async def _first_ready(self, unit: Unit) -> None:
+        """Wait until the service is ready for the first time. Raises Unavailable if that does not come."""
+        assert unit.keeper is not None
+        ready = asyncio.create_task(unit.ready.wait())
+        try:
+            await asyncio.wait({ready, unit.keeper}, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+        if unit.ready.is_set():
+            return
+        name = unit.service.name
+        if unit.keeper.done():
+            unit.keeper = None
+            what = f"{name} {unit.detail} while it started"
+        else:
+            what = f"{name} is not ready after {self._patience:g} s: {unit.detail}"
+        log = self._home.logs / f"{name}.log"
+        lines = processes.last_lines(log)
+        raise Unavailable(f"{what}\n{lines}".rstrip(), advice=f"its log is {log}")
+
+    async def _keep(self, unit: Unit) -> None:
+        """Run the service again and again; returns if it ends before it was ever ready, or is to stop."""
+        failures = 0
+        while True:
+            unit.detail = await self._run_once(unit)
+            if unit.stopping or not unit.ready.is_set():
+                unit.state = State.STOPPED
+                return
+            failures = 1 if unit.ready_for() >= self._backoff.healthy else failures + 1
+            pause = self._backoff.after(failures)
+            unit.state = State.RESTARTING
+            self._say(f"{unit.service.name} {unit.detail}; it starts again in {pause:g} s")
+            await asyncio.sleep(pause)
+            unit.restarts += 1
+
+    async def _run_once(self, unit: Unit) -> str:
+        """Run the service until it ends; returns how it ended."""
+        service = unit.service
+        unit.state, unit.ready_since = State.STARTING, None
+        unit.detail = "it has said nothing yet"
+        try:
+            process = await processes.spawn(
+                service.name,
+                service.command,
+                run=self._home.run,
+                log=self._home.logs / f"{service.name}.log",
+                environment=self._environment,
+            )
+        except OSError as error:
+            return f"could not be started: {error}"
+        unit.process = process
+        watch = asyncio.create_task(self._watch(unit, process.pid), name=f"watch {service.name}")
+        try:
+            return processes.how_it_ended(await process.wait())
+        finally:
+            watch.cancel()
+            processes.kill_stragglers(process.pid, self._home.run)
+            processes.clean_up(service.name, self._home.run)
+
+    async def _watch(self, unit: Unit, pid: int) -> None:
+        """Ask the service's process until it is ready."""
+        service = unit.service
+        while True:
+            waiting = await service.waits_for(pid)
+            if waiting is None and service.when_ready is not None:
+                try:
+                    await service.when_ready()
+                except DpmError as error:
+                    waiting = str(error)
+            if waiting is None:
+                break
+            unit.detail = waiting
+            await asyncio.sleep(POLL_SECONDS)
+        unit.detail = ""
+        unit.state = State.RUNNING
+        unit.ready_since = time.monotonic()
+        if unit.ready.is_set():
+            self._say(f"{service.name} runs again, pid {pid}")
+        unit.ready.set()
+
+    async def _end(self, unit: Unit) -> None:
+        keeper, unit.keeper = unit.keeper, None
+        if keeper is None:
+            return
+        unit.stopping = True
+        process = unit.process
+        if process is None or process.returncode is not None:
+            keeper.cancel()  # between two runs
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            done, _ = await asyncio.wait({keeper}, timeout=self._grace)
+            if not done:
+                self._say(f"{unit.service.name} did not end within {self._grace:g} s: killing it")
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.wait({keeper})
+        unit.state, unit.detail = State.STOPPED, "stopped"
