@@ -32,6 +32,6 @@ at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; 
 
 # The interpreter below any virtual environment or shim, because .venv must not be made from itself.
 base_python() {
-    "${PYTHON:-python3}" -c 'import sys; print(sys._base_executable)' 2>/dev/null ||
+    "${PYTHON:-python3}" -c 'import os, sys; print(os.path.realpath(sys._base_executable))' 2>/dev/null ||
         fail "no python3 here: install it, or name one: make PYTHON=/path/to/python3"
 }
