@@ -5,11 +5,11 @@ import logging
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from dpm_core.ecosystem import Request
 from fastapi import FastAPI
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
+from dpm_core.ecosystem import Request
 from dpm_gateway.handler import Handler
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -23,7 +23,6 @@ from dpm_core.ecosystem import Ecosystem, Fact, Page
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import BlobStore
 from dpm_core.registry import from_json, to_json
-
 from dpm_gateway.memo import Memo
 
 INLINE_BYTES = 64 * 1024
@@ -95,7 +94,7 @@ class Desk:
         body = await self._body(index)
         return await self._work(len(body), _render, self._ecosystem, index.ref, index.media_type, body, variant)
 
-    async def _work(self, size: int, work: Callable[[Unpack[Args]], V], *args: Unpack[Args]) -> V:
+    async def _work(self, size: int, work: Callable[[Unpack[Args]], V], *args: *Args) -> V:
         if size <= INLINE_BYTES:
             return work(*args)
         try:

@@ -13,7 +13,6 @@ from dpm_core.decisions import Ask, Follow, Join, Refuse, Serve, decide_request
 from dpm_core.errors import AttemptLost, Conflict, Unavailable
 from dpm_core.events import FailReason, FetchFailed, FetchRequested
 from dpm_core.ports import BlobStore, Clock, EventLog, Growing
-
 from dpm_gateway.bulletin import Bulletin, Watch
 from dpm_gateway.frontier import Frontier
 

@@ -4,6 +4,9 @@ import logging
 import time
 from dataclasses import dataclass
 
+from opentelemetry import metrics, trace
+from starlette.responses import Response
+
 from dpm_core.artifacts import Held, Want
 from dpm_core.attempts import Failure
 from dpm_core.cids import Cid
@@ -19,9 +22,6 @@ from dpm_core.ecosystem import (
 from dpm_core.errors import DpmError, Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import BlobStore, Catalog, Clock, Entry
-from opentelemetry import metrics, trace
-from starlette.responses import Response
-
 from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flights import Airborne, Boarding, Flights, Landed, Lost
 from dpm_gateway.responses import Headers, Representation, body_response, page_response

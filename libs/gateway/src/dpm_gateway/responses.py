@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dpm_core.ecosystem import Page
-from dpm_core.errors import DpmError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from dpm_core.ecosystem import Page
+from dpm_core.errors import DpmError
 from dpm_gateway.conditions import not_modified, range_applies
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
 

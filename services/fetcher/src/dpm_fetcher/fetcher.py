@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opentelemetry import metrics
+
 from dpm_core.artifacts import NO_VALIDATORS, Lane, Topic, Validators, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure
 from dpm_core.decisions import Claim, Expire, Later, Recorded, Settled, decide_claim
@@ -18,13 +20,11 @@ from dpm_core.events import (
     FetchUnchanged,
 )
 from dpm_core.ports import Attempt, Clock, EventLog, Intake, Origin
-from dpm_runtime.react import Done, Retry, Unprocessable
-from dpm_runtime.react import Outcome as Delivery
-from opentelemetry import metrics
-
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, within
 from dpm_fetcher.waiters import Waiters
+from dpm_runtime.react import Done, Retry, Unprocessable
+from dpm_runtime.react import Outcome as Delivery
 
 APPEND_PAUSE_SECONDS = 1.0
 """Between two tries to record what an attempt came to while the bus is away."""
@@ -69,7 +69,7 @@ class Fetcher:
         """Settle one fetch request: the outcome is what becomes of its delivery. Raises Unavailable."""
         request = recorded.event
         if not isinstance(request, FetchRequested):
-            return Unprocessable()
+            return Unprocessable("not a fetch request")
         topic = request.want.ref.topic
         last = await self._events.last(topic)
         view = self._view(request.want, last)

@@ -1,0 +1,147 @@
+"""The composition root that all gateways share: an ecosystem and the ports become a serving process."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from dpm_core.ecosystem import Ecosystem
+from dpm_core.errors import Invalid, Unavailable
+from dpm_core.ports import Tap
+from dpm_core.taps import WAITING, Waiting
+from dpm_gateway.app import create_app
+from dpm_gateway.bulletin import Bulletin
+from dpm_gateway.facts import Desk
+from dpm_gateway.flights import Flights
+from dpm_gateway.handler import Handler, Policy
+from dpm_runtime.bus_address import bus_url
+from dpm_runtime.catalog import SqliteCatalog
+from dpm_runtime.mounted import MountedBlobStore
+from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.service import ServiceContext
+from dpm_runtime.serving import serving
+from dpm_runtime.store import DiskBlobStore
+
+TELL_SECONDS = 5.0
+"""Between two words to fetchers about who still waits."""
+
+log = logging.getLogger(__name__)
+
+
+async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int) -> None:
+    """Serve ``ecosystem`` on ``port`` until the context is stopped. Raises Invalid, Unavailable at the start."""
+    name, settings, home = context.name, context.settings, context.home
+    async with AsyncExitStack() as resources:
+        listeners = _listeners(settings.listen, port)
+        for listener in listeners:
+            resources.callback(listener.close)
+        bus = await resources.enter_async_context(NatsBus.open(bus_url(home), name, home.key(name)))
+        disk = DiskBlobStore(home)
+        resources.push_async_callback(disk.close)
+        store = MountedBlobStore(home, disk)
+        resources.push_async_callback(store.close)
+        catalog = SqliteCatalog.reader(home.catalog)
+        resources.callback(catalog.close)
+        bulletin = Bulletin()
+        flights = Flights(
+            f"{name}-{context.number}",
+            bus.log,
+            store,
+            bulletin,
+            context.clock,
+            claim_seconds=settings.claim_seconds,
+            request_seconds=settings.request_seconds,
+        )
+        resources.push_async_callback(flights.close)
+        desk = Desk(ecosystem, store, home.facts)
+        resources.callback(desk.close)
+        handler = Handler(ecosystem, catalog, store, flights, desk, context.clock, Policy(settings.stale_seconds))
+        hosts = {*settings.allow_hosts, *settings.listen}
+        await resources.enter_async_context(
+            serving(create_app(handler, hosts=hosts), listeners, backlog=2048, date_header=True)
+        )
+        for task in (
+            _read_log(bulletin, bus, ecosystem.name, catalog.position()),
+            _tell_waiting(bus.tap, flights),
+            _watch_readiness(context, bus, store),
+        ):
+            await resources.enter_async_context(_background(task, context))
+        context.announce(http=[_address(listener) for listener in listeners])
+        await context.stop.wait()
+
+
+def _listeners(addresses: Sequence[str], port: int) -> list[socket.socket]:
+    """A listening socket an address, all on one port. Raises Unavailable if the port is taken."""
+    listeners: list[socket.socket] = []
+    try:
+        for address in addresses:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            try:
+                listener = socket.create_server((address, port), family=family, backlog=2048)
+            except OSError as error:
+                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and listeners:
+                    log.warning("this machine has no such address", extra={"address": address})
+                    continue
+                reason = os.strerror(error.errno or 0)
+                raise Unavailable(f"cannot listen on {address} port {port}: {reason}") from error
+            listeners.append(listener)
+            port = listener.getsockname()[1]
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    if not listeners:
+        raise Invalid("listen names no address")
+    return listeners
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+@asynccontextmanager
+async def _background(work: Awaitable[None], context: ServiceContext) -> AsyncIterator[None]:
+    """Keep a task running; if it fails the service ends, for its supervisor to start anew."""
+
+    def ended(task: "asyncio.Future[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a part of the service failed", exc_info=error)
+            context.stop.set()
+
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await task
+
+
+async def _read_log(bulletin: Bulletin, bus: NatsBus, ecosystem: str, after: int) -> None:
+    await bulletin.read(bus.log, ecosystem, after=after)
+
+
+async def _tell_waiting(tap: Tap, flights: Flights) -> None:
+    while True:
+        await asyncio.sleep(TELL_SECONDS)
+        if artifacts := tuple(flights.waiting()):
+            await tap.tell(WAITING, Waiting(flights.gateway, artifacts))
+
+
+async def _watch_readiness(context: ServiceContext, bus: NatsBus, store: MountedBlobStore) -> None:
+    """A gateway that has no bus or no mount still serves hits, and says what it waits for."""
+    while True:
+        for condition, well, reason in (
+            ("bus", bus.connected, bus.reason),
+            ("mount", await store.mounted(), "the file system does not answer"),
+        ):
+            if well:
+                context.readiness.ready(condition)
+            else:
+                context.readiness.waiting(condition, reason)
+        await asyncio.sleep(0.2)

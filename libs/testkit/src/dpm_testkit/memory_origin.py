@@ -1,0 +1,90 @@
+"""The memory twin of an origin."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from dpm_core.artifacts import Validators, Want
+from dpm_core.errors import Unavailable
+from dpm_core.events import OriginKind, Source
+from dpm_core.ports import NotHeld, NotModified, Opened
+
+
+@dataclass
+class Held:
+    """What a memory origin has under a URL, and how it sends it.
+
+    With ``breaks_after`` (bytes) the body breaks off there, once; ``go`` must be set before bytes behind
+    ``waits_at`` are sent.
+    """
+
+    body: bytes
+    breaks_after: int | None = None
+    waits_at: int | None = None
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    length: int | None = None
+
+    @property
+    def validators(self) -> Validators:
+        """A strong ETag of the body."""
+        return Validators(etag=f'"{hashlib.sha256(self.body).hexdigest()[:16]}"')
+
+
+class MemoryOrigin:
+    """An Origin over a dict of URLs. ``asked`` lists each (URL, offset); ``down`` makes it unavailable."""
+
+    def __init__(self, kind: OriginKind = OriginKind.UPSTREAM, name: str = "memory") -> None:
+        self.source = Source(kind, name)
+        self.held: dict[str, Held] = {}
+        self.asked: list[tuple[str, int]] = []
+        self.down = False
+
+    def has(self, url: str, body: bytes) -> Held:
+        """Put ``body`` under ``url``."""
+        self.held[url] = Held(body)
+        return self.held[url]
+
+    async def open(
+        self, want: Want, offset: int = 0, held: Validators | None = None
+    ) -> Opened | NotModified | NotHeld:
+        """See :class:`dpm_core.ports.Origin`."""
+        self.asked.append((want.url, offset))
+        if self.down:
+            raise Unavailable(f"{self.source.name} is down")
+        item = self.held.get(want.url)
+        if item is None:
+            return NotHeld(self.source, "it has no such thing", 404)
+        if not offset and held and held.etag == item.validators.etag:
+            return NotModified(self.source, item.validators)
+        if offset and held and held.strong and held.strong != item.validators.etag:
+            offset = 0
+        length = len(item.body) if item.length is None else item.length
+        return Opened(
+            self.source, offset, length, "application/octet-stream", item.validators, _MemoryStream(item, offset)
+        )
+
+
+@dataclass
+class _MemoryStream:
+    item: Held
+    offset: int
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        stops = sorted(
+            {stop for stop in (self.item.breaks_after, self.item.waits_at, len(self.item.body)) if stop}
+        )
+        position = self.offset
+        for stop in stops:
+            if stop <= position:
+                continue
+            yield self.item.body[position:stop]
+            position = stop
+            if stop == self.item.breaks_after:
+                self.item.breaks_after = None
+                raise Unavailable("it broke off")
+            if stop == self.item.waits_at:
+                await self.item.go.wait()
+
+    async def close(self) -> None:
+        return

@@ -1,0 +1,110 @@
+"""fetcher: gets what gateways ask for, and keeps the store and the catalog."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+from dpm_core.artifacts import Lane
+from dpm_core.errors import Conflict
+from dpm_core.ports import Catalog, EventLog
+from dpm_fetcher import librarian
+from dpm_fetcher.fetcher import Fetcher, Limits
+from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.waiters import Waiters
+from dpm_runtime.bus_address import bus_url
+from dpm_runtime.catalog import SqliteCatalog
+from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.react import react
+from dpm_runtime.service import ServiceContext, run_service
+from dpm_runtime.settings import Settings
+from dpm_runtime.store import DiskBlobStore
+from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+
+SERVICE = "fetcher"
+
+AT_ONCE = 1_000
+"""Requests in hand at once; most of them wait for a lane, which costs little."""
+
+SWEEP_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
+
+
+async def serve(context: ServiceContext) -> None:
+    """Fetch until the context's stop is set."""
+    settings, home = context.settings, context.home
+    async with AsyncExitStack() as resources:
+        bus = await resources.enter_async_context(NatsBus.open(bus_url(home), SERVICE, home.key(SERVICE)))
+        store = DiskBlobStore(home)
+        resources.push_async_callback(store.close)
+        upstream = await resources.enter_async_context(
+            UpstreamOrigin(_deadlines(settings), named=settings.allow_private)
+        )
+        waiters = Waiters(context.clock, lambda: bus.connected)
+        fetcher = Fetcher(
+            f"{SERVICE}-{context.number}",
+            bus.log,
+            store,
+            [upstream],
+            Lanes({Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host),
+            waiters,
+            context.clock,
+            Limits(settings.index_seconds),
+        )
+        async with asyncio.TaskGroup() as parts:
+            tasks = [
+                parts.create_task(part)
+                for part in (
+                    react(bus.log, fetcher.on_request, at_once=AT_ONCE),
+                    _keep_catalog(context, bus.log),
+                    waiters.listen(bus.tap),
+                    _sweep(context, store),
+                    _watch_readiness(context, bus),
+                )
+            ]
+            await context.stop.wait()
+            for task in tasks:
+                task.cancel()
+
+
+def _deadlines(settings: Settings) -> Deadlines:
+    return Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds)
+
+
+async def _keep_catalog(context: ServiceContext, events: EventLog) -> None:
+    """Be the librarian, or stand by for the one who is."""
+    while True:
+        try:
+            catalog = SqliteCatalog.writer(context.home.catalog)
+        except Conflict:
+            await context.clock.sleep(1.0)
+            continue
+        try:
+            await _fold(catalog, events)
+        finally:
+            catalog.close()
+
+
+async def _fold(catalog: Catalog, events: EventLog) -> None:
+    await librarian.keep(catalog, events)
+
+
+async def _sweep(context: ServiceContext, store: DiskBlobStore) -> None:
+    while True:
+        if swept := await store.sweep(context.clock.now()):
+            log.info("swept attempts that are over", extra={"folders": swept})
+        await context.clock.sleep(SWEEP_SECONDS)
+
+
+async def _watch_readiness(context: ServiceContext, bus: NatsBus) -> None:
+    while True:
+        if bus.connected:
+            context.readiness.ready("bus")
+        else:
+            context.readiness.waiting("bus", bus.reason)
+        await context.clock.sleep(0.2)
+
+
+def main() -> int:
+    """Run the service in this process; returns its exit status."""
+    return run_service(SERVICE, serve)
