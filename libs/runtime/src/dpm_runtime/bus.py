@@ -1,0 +1,153 @@
+"""What set-up does for the bus: keys, the configuration of nats-server, the stream and its durable."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dpm_core.errors import Unavailable
+from dpm_core.subjects import ALL_EVENTS, REQUESTS, REQUESTS_DURABLE, STREAM
+
+from dpm_runtime.bus_grants import Grant, grants
+from dpm_runtime.home import Home
+from dpm_runtime.nats_consumers import NANOSECOND
+from dpm_runtime.nats_link import Link, Refused
+from dpm_runtime.nkey_files import make_seeds
+
+STREAM_CONFIG: dict[str, Any] = {
+    "name": STREAM,
+    "subjects": [ALL_EVENTS],
+    "retention": "limits",
+    "storage": "file",
+    "discard": "new",
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_age": 0,
+    "num_replicas": 1,
+    "allow_direct": True,
+    "allow_msg_ttl": True,
+    "duplicate_window": NANOSECOND // 10,  # the least that is allowed: nobody sends Nats-Msg-Id
+}
+"""Nothing of the log is ever dropped but by its own lifetime."""
+
+DURABLE_CONFIG: dict[str, Any] = {
+    "durable_name": REQUESTS_DURABLE,
+    "filter_subject": REQUESTS,
+    "deliver_policy": "all",
+    "ack_policy": "explicit",
+    "ack_wait": 5 * NANOSECOND,
+    "max_ack_pending": 10_000,
+    "max_deliver": -1,
+    "replay_policy": "instant",
+}
+"""The durable pull consumer that hands fetch requests to fetchers."""
+
+_NO_SUCH_STREAM = 10059
+
+
+def bus_url(port: int) -> str:
+    """Where nats-server listens."""
+    return f"nats://127.0.0.1:{port}"
+
+
+def configure(home: Home, port: int, table: Iterable[Grant] | None = None) -> Path:
+    """Make the keys that are missing, write ``nats.conf``, and return its path. Raises Invalid for a bad key.
+
+    ``table`` is who may do what, by default what the node's services need.
+    """
+    rights = tuple(grants() if table is None else table)
+    keys = make_seeds(home, (grant.service for grant in rights))
+    file = home.nats / "nats.conf"
+    draft = file.with_suffix(".new")
+    draft.write_text(render(port, home.nats / "jetstream", keys, rights))
+    draft.replace(file)
+    return file
+
+
+def render(port: int, store: Path, keys: Mapping[str, str], table: Iterable[Grant]) -> str:
+    """The configuration of nats-server, in JSON, which it reads as its own format.
+
+    ``keys`` are the services' public keys. It listens on 127.0.0.1 and nowhere else.
+    """
+    users = [
+        {
+            "nkey": keys[grant.service],
+            "permissions": {
+                "publish": {"allow": list(grant.publish)},
+                "subscribe": {"allow": [grant.inbox, *grant.subscribe]},
+            },
+        }
+        for grant in table
+    ]
+    return (
+        json.dumps(
+            {
+                "listen": f"127.0.0.1:{port}",
+                "server_name": "dpm",
+                # Without it an acknowledged event can be lost when the power fails.
+                "jetstream": {"store_dir": str(store), "sync_interval": "always"},
+                "authorization": {"users": users},
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+async def provision(url: str, seed_file: Path, *, timeout: float = 10.0) -> None:
+    """Create or update the stream and the durable, with the key of ``setup``.
+
+    Raises Unavailable if the server does not answer within ``timeout`` seconds, is too old, or ignores an
+    option: older servers do so silently, so what it says afterwards is compared.
+    """
+    link = Link(url, "setup", seed_file)
+    keeping = asyncio.create_task(link.keep(), name="bus set-up")
+    try:
+        async with asyncio.timeout(timeout):
+            await link.up()
+            await _provision(link)
+    except TimeoutError:
+        raise Unavailable(f"the bus at {url} was not ready within {timeout:g} s: {link.reason}") from None
+    finally:
+        keeping.cancel()
+        await asyncio.wait({keeping})
+
+
+async def _provision(link: Link) -> None:
+    while True:  # JetStream opens its store after the server has begun to listen
+        try:
+            action = "UPDATE" if await _exists(link) else "CREATE"
+            break
+        except Refused:
+            raise
+        except Unavailable:
+            await asyncio.sleep(0.1)
+    await link.api(f"STREAM.{action}.{STREAM}", STREAM_CONFIG)
+    stream = await link.api(f"STREAM.INFO.{STREAM}", {})
+    _compare(f"stream {STREAM}", STREAM_CONFIG, stream["config"])
+    await link.api(
+        f"CONSUMER.DURABLE.CREATE.{STREAM}.{REQUESTS_DURABLE}",
+        {"stream_name": STREAM, "config": DURABLE_CONFIG},
+    )
+    consumer = await link.api(f"CONSUMER.INFO.{STREAM}.{REQUESTS_DURABLE}", {})
+    _compare(f"consumer {REQUESTS_DURABLE}", DURABLE_CONFIG, consumer["config"])
+
+
+async def _exists(link: Link) -> bool:
+    try:
+        await link.api(f"STREAM.INFO.{STREAM}", {})
+    except Refused as refused:
+        if refused.code != _NO_SUCH_STREAM:
+            raise
+        return False
+    return True
+
+
+def _compare(what: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    ignored = {name: found.get(name) for name, value in wanted.items() if found.get(name, 0) != value}
+    if ignored:
+        raise Unavailable(
+            f"nats-server did not take the settings of {what}: {ignored}",
+            advice="use the nats-server that `make up` builds, or a newer one",
+        )

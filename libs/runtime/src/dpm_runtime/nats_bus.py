@@ -1,0 +1,50 @@
+"""A service's place on the bus: one connection, the log and the taps over it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from dpm_runtime.nats_link import Link
+from dpm_runtime.nats_log import NatsEventLog
+from dpm_runtime.nats_tap import NatsTap
+
+
+class NatsBus:
+    """The log and the taps of one service. They work when the bus is there; the service starts without it."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.log = NatsEventLog(link)
+        self.tap = NatsTap(link)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, url: str, service: str, seed_file: Path, *, timeout: float = 2.0
+    ) -> AsyncIterator["NatsBus"]:
+        """Connect in the background, for ever, as ``service`` with its nkey; ``timeout`` (seconds) a request.
+
+        Never waits for the server. Raises Invalid if the seed cannot be read.
+        """
+        link = Link(url, service, seed_file, timeout=timeout)
+        keeping = asyncio.create_task(link.keep(), name="bus")
+        try:
+            yield cls(link)
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    @property
+    def connected(self) -> bool:
+        """Whether the bus can be used now."""
+        return self._link.connected
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be used; empty if it can."""
+        return self._link.reason
+
+    async def up(self) -> None:
+        """Wait until the bus can be used, for ever."""
+        await self._link.up()

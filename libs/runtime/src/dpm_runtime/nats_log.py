@@ -1,0 +1,168 @@
+"""The log of events in NATS JetStream: stream ``DPM``, one subject for each topic and type."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import datetime
+from uuid import uuid4
+
+from dpm_core.artifacts import Topic
+from dpm_core.decisions import Recorded
+from dpm_core.envelope import seal, unseal
+from dpm_core.errors import Conflict, Unavailable
+from dpm_core.events import Event, Unknown, lifetime
+from dpm_core.ports import Delivery
+from dpm_core.registry import ID_HEADER
+from dpm_core.subjects import STREAM, kind_filter, topic_filter
+from nats.aio.msg import Msg
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from dpm_runtime.nats_consumers import NANOSECOND, ordered, place, pulled
+from dpm_runtime.nats_link import Link
+
+WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+"""JetStream's ``err_code`` of an append whose condition does not hold."""
+
+PAUSE = 0.2
+"""Seconds before a broken subscription is made anew."""
+
+log = logging.getLogger("dpm.bus")
+
+
+class NatsEventLog:
+    """EventLog over a link that may be down: then every method raises Unavailable at once, readers wait."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
+        """See EventLog. An append without an answer is looked for, once, before it counts as failed."""
+        event_id = uuid4().hex
+        trace: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(trace)
+        subject, headers, body = seal(topic, event, event_id, trace.items())
+        if after is not None:
+            # Without the filter the condition would look at events of this one type only.
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(after)
+            headers["Nats-Expected-Last-Subject-Sequence-Subject"] = topic_filter(topic)
+        seconds = lifetime(event)
+        if seconds is not None:
+            headers["Nats-TTL"] = str(seconds)
+        self._link.connection()
+        try:
+            reply = await self._link.request(subject, body, headers)
+        except Unavailable as error:
+            return await self._found(topic, event_id, error)
+        answer = json.loads(reply.data)
+        if "error" not in answer:
+            return int(answer["seq"])
+        what = f"{subject} after {after}: {answer['error'].get('description')}"
+        if answer["error"].get("err_code") in WRONG_LAST_SEQUENCE:
+            return await self._found(topic, event_id, Conflict(what))
+        raise Unavailable(f"JetStream refused {what}")
+
+    async def last(self, topic: Topic) -> Recorded | None:
+        """See EventLog. One direct get."""
+        message = await self._last(topic)
+        if message is None:
+            return None
+        headers = message.headers or {}
+        time = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
+        return unseal(
+            headers["Nats-Subject"], headers, message.data, sequence=int(headers["Nats-Sequence"]), time=time
+        )
+
+    async def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
+        """See EventLog. Each call has an ordered consumer of its own, in the server's memory."""
+        async with aclosing(self._ordered_for_ever(kind_filter(kind), after)) as messages:
+            async for message in messages:
+                recorded = _recorded(message)
+                if not isinstance(recorded.event, Unknown):
+                    yield recorded
+
+    async def work(self) -> AsyncGenerator[Delivery, None]:
+        """See EventLog. The durable consumer ``fetcher``, by name; set-up has made it."""
+        async with aclosing(self._again(lambda: pulled(self._link))) as messages:
+            async for message in messages:
+                delivery = NatsDelivery(self._link, message)
+                if isinstance(delivery.recorded.event, Unknown):
+                    log.warning("event %d cannot be read and is given up", delivery.recorded.sequence)
+                    await delivery.term()
+                else:
+                    yield delivery
+
+    async def _last(self, topic: Topic) -> Msg | None:
+        question = json.dumps({"last_by_subj": topic_filter(topic)}).encode()
+        message = await self._link.request(f"$JS.API.DIRECT.GET.{STREAM}", question)
+        headers = message.headers or {}
+        status = headers.get("Status")
+        if status == "404":
+            return None
+        if status is not None:
+            raise Unavailable(f"the last event cannot be had: {status} {headers.get('Description', '')}")
+        return message
+
+    async def _found(self, topic: Topic, event_id: str, error: Unavailable) -> int:
+        """The sequence of our own event if it is the topic's last after all, else the error."""
+        try:
+            async with asyncio.timeout(self._link.timeout):
+                await self._link.up()
+                message = await self._last(topic)
+        except (Unavailable, TimeoutError):
+            raise error from None
+        if message is not None and (message.headers or {}).get(ID_HEADER) == event_id:
+            return int((message.headers or {})["Nats-Sequence"])
+        raise error
+
+    async def _ordered_for_ever(self, subject: str, after: int) -> AsyncGenerator[Msg, None]:
+        position = after
+        async with aclosing(self._again(lambda: ordered(self._link, subject, after=position))) as messages:
+            async for message in messages:
+                position = place(message.reply).stream
+                yield message
+
+    async def _again(self, start: Callable[[], AsyncGenerator[Msg, None]]) -> AsyncGenerator[Msg, None]:
+        """What ``start`` yields, started again whenever it ends with Unavailable."""
+        while True:
+            await self._link.up()
+            try:
+                async with aclosing(start()) as messages:
+                    async for message in messages:
+                        yield message
+            except Unavailable as error:
+                log.info("reading from the bus starts again: %s", error)
+            await asyncio.sleep(PAUSE)
+
+
+class NatsDelivery:
+    """A message of the durable; it may be settled over another connection than it came by."""
+
+    def __init__(self, link: Link, message: Msg) -> None:
+        """Raises ReaderTooOld, leaving it to a newer fetcher."""
+        self.recorded = _recorded(message)
+        self._link = link
+        self._reply = message.reply
+
+    async def ack(self) -> None:
+        """See Delivery."""
+        await self._link.publish(self._reply, b"+ACK")
+
+    async def nak(self, delay: float) -> None:
+        """See Delivery."""
+        settings = json.dumps({"delay": int(delay * NANOSECOND)}).encode()
+        await self._link.publish(self._reply, b"-NAK " + settings)
+
+    async def in_progress(self) -> None:
+        """See Delivery."""
+        await self._link.publish(self._reply, b"+WPI")
+
+    async def term(self) -> None:
+        """See Delivery."""
+        await self._link.publish(self._reply, b"+TERM")
+
+
+def _recorded(message: Msg) -> Recorded:
+    at = place(message.reply)
+    return unseal(message.subject, message.headers or {}, message.data, sequence=at.stream, time=at.time)
