@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,14 @@ def declared() -> Iterator[Requirement]:
                 yield requirement
 
 
+def needs_of(name: str) -> list[Requirement]:
+    """What an installed package asks for; one that is not installed is not locked either, and told so."""
+    try:
+        return [Requirement(text) for text in requires(name) or []]
+    except PackageNotFoundError:
+        return []
+
+
 def implied() -> dict[str, list[Requirement]]:
     """Every requirement, direct or of an installed package, by the name of what it requires."""
     found: dict[str, list[Requirement]] = {}
@@ -62,8 +70,11 @@ def implied() -> dict[str, list[Requirement]]:
         for extra in ["", *requirement.extras]:
             if (name, extra) not in seen:
                 seen.add((name, extra))
-                needs = map(Requirement, distribution(name).requires or [])
-                to_see += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+                to_see += [
+                    need
+                    for need in needs_of(name)
+                    if need.marker is None or need.marker.evaluate({"extra": extra})
+                ]
     return found
 
 
