@@ -23,7 +23,8 @@ async def down(home: Home, say: Say) -> None:
     """Stop the node of this home and return when it has let go of it.
 
     Without a node, ends what a killed one left. Raises NotRunning if there is nothing of that either,
-    AlreadyRunning if one starts at this very moment, Unavailable if the node does not end or something of it cannot be removed.
+    AlreadyRunning if one starts at this very moment, Unavailable if the node does not end, or if something of
+    it cannot be removed.
     """
     if not home.run.exists():
         raise NotRunning(home.root)

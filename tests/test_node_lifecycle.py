@@ -1,0 +1,221 @@
+"""A whole node: it comes up, mends itself, says what is wrong, and leaves nothing behind."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dpm_cli import mounts
+from dpm_cli.processes import MARK
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+SERVICES = {"nats", "fetcher", "fusefs", "gateway-pypi"}
+
+
+@dataclass
+class Node:
+    """The command, always on the same home."""
+
+    home: Path
+    settings: Mapping[str, str]
+
+    def dpm(self, *arguments: str, timeout: float = 90, **settings: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
+        return subprocess.run(
+            [sys.executable, "-m", "dpm_cli", *arguments],
+            env={**environment, **self.settings, "DPM_HOME": str(self.home), **settings},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def up(self) -> None:
+        ended = self.dpm("up", "--detach")
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{self.logs()}"
+
+    def status(self) -> dict[str, Any]:
+        ended = self.dpm("status", "--json")
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+        return dict(json.loads(ended.stdout))
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that this home's supervisor, or one before, has started."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                marked = process.environ().get(MARK) == str(self.home / "run")
+                if marked and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def left(self) -> list[str]:
+        """What a node leaves behind that it should not."""
+        run = self.home / "run"
+        traces = [path.name for path in run.iterdir() if path.suffix in {".sock", ".json", ".pid"}]
+        traces += [f"{process.pid} {process.name()}" for process in self.processes()]
+        return traces + (["a mount"] if mounts.is_mounted(self.home / "mnt") else [])
+
+    def logs(self) -> str:
+        return "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in (self.home / "logs").glob("*.log"))
+
+
+def until(condition: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    # Not pytest's own folder, whose long names leave too little room for unix sockets.
+    home = Path(tempfile.mkdtemp(prefix="dpm-"))
+    node = Node(home, {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0"})
+    try:
+        yield node
+    finally:
+        node.dpm("down")
+        assert not mounts.is_mounted(home / "mnt")
+        shutil.rmtree(home)
+
+
+def test_a_node_comes_up_says_what_it_is_and_goes_down_without_a_trace(node: Node) -> None:
+    assert node.dpm("status").returncode == 3
+    node.up()
+    status = node.status()
+    assert status["running"] and status["home"] == str(node.home) and status["version"]
+    assert set(status["services"]) == SERVICES
+    assert {each["state"] for each in status["services"].values()} == {"running"}
+    assert all(psutil.pid_exists(each["pid"]) for each in status["services"].values())
+    assert (status["artifacts"], status["bytes"]) == (0, 0)
+    assert (status["hits"], status["misses"], status["bypasses"]) == (0, 0, 0)
+    with socket.create_connection(("127.0.0.1", status["ports"]["pypi"]), timeout=5):
+        pass
+    assert mounts.is_mounted(node.home / "mnt")
+
+    second = node.dpm("up")
+    assert second.returncode == 3
+    assert f"pid {status['pid']}" in second.stderr
+
+    assert node.dpm("down").returncode == 0
+    assert node.left() == []
+    assert not psutil.pid_exists(status["pid"])
+    assert node.dpm("down").returncode == 3
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_service_that_is_killed_runs_again(node: Node, service: str) -> None:
+    node.up()
+    first = node.status()["services"][service]["pid"]
+    os.kill(first, signal.SIGKILL)
+    until(lambda: node.status()["services"][service]["restarts"] == 1)
+    until(lambda: {each["state"] for each in node.status()["services"].values()} == {"running"})
+    assert node.status()["services"][service]["pid"] != first
+    assert node.dpm("down").returncode == 0
+    assert node.left() == []
+
+
+def test_a_stopped_service_stays_so_until_it_is_started(node: Node) -> None:
+    node.up()
+    assert node.dpm("stop", "fetcher").returncode == 0
+    assert node.status()["services"]["fetcher"] | {"detail": ""} == {
+        "state": "stopped",
+        "pid": None,
+        "restarts": 0,
+        "detail": "",
+    }
+    assert node.dpm("stop", "fetcher").returncode == 3
+    assert node.dpm("start", "fetcher").returncode == 0
+    assert node.status()["services"]["fetcher"]["pid"]
+    assert node.dpm("start", "fetcher").returncode == 3
+    unknown = node.dpm("stop", "fetch")
+    assert unknown.returncode == 2
+    assert "gateway-pypi" in unknown.stderr
+
+
+def test_a_killed_supervisor_leaves_no_child_and_the_next_node_works(node: Node) -> None:
+    node.up()
+    os.kill(node.status()["pid"], signal.SIGKILL)
+    until(lambda: node.processes() == [])
+    node.up()
+    assert {each["state"] for each in node.status()["services"].values()} == {"running"}
+    assert node.dpm("down").returncode == 0
+    assert node.left() == []
+
+
+def test_a_node_that_was_killed_with_all_its_services_is_recovered(node: Node) -> None:
+    node.up()
+    status = node.status()
+    for pid in [status["pid"], *(each["pid"] for each in status["services"].values())]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: node.processes() == [])
+    node.up()
+    assert node.dpm("down").returncode == 0
+    assert node.left() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_in_the_foreground_ends_in_order_when_asked(node: Node, number: signal.Signals) -> None:
+    environment = {**os.environ, **node.settings, "DPM_HOME": str(node.home)}
+    command = [sys.executable, "-m", "dpm_cli", "up"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        words = [next(line for line in process.stdout if "pip install" in line)]
+        process.send_signal(number)
+        words += process.stdout.readlines()
+        assert process.wait(60) == 0
+    assert f"--index-url http://127.0.0.1:{words[0].rpartition(':')[2].split('/')[0]}/simple/" in words[0]
+    assert not any("killing" in line for line in words)
+    assert node.left() == []
+
+
+@pytest.mark.parametrize("setting", ["DPM_PYPI_PORT", "DPM_NATS_PORT"])
+def test_a_taken_port_names_its_holder(node: Node, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = node.dpm("up", "--detach", **{setting: str(taken.getsockname()[1])})
+    assert ended.returncode == 1
+    assert f"pid {os.getpid()}" in ended.stderr
+    assert node.left() == []
+
+
+def test_an_unknown_setting_stops_the_start_and_is_named(node: Node) -> None:
+    for arguments in (["up"], ["up", "--detach"], ["status"]):
+        ended = node.dpm(*arguments, DPM_PYPI_PROT="1")
+        assert ended.returncode == 2
+        assert "DPM_PYPI_PROT" in ended.stderr and "DPM_PYPI_PORT" in ended.stderr
+    (node.home / "dpm.toml").write_text('pypi_port = "many"\n')
+    ended = node.dpm("up", "--detach")
+    assert ended.returncode == 0, "the environment goes before the file"
+    (node.home / "dpm.toml").write_text("colour = 1\n")
+    ended = node.dpm("status")
+    assert ended.returncode == 2
+    assert "colour" in ended.stderr
+    (node.home / "dpm.toml").unlink()
+
+
+def test_a_start_without_nats_server_says_what_mends_it(node: Node) -> None:
+    empty = node.home / "empty"
+    empty.mkdir()
+    code = f"import sys; sys.prefix = {str(empty)!r}; sys.argv = ['dpm', 'up']; import dpm_cli.__main__"
+    environment = {**os.environ, **node.settings, "DPM_HOME": str(node.home), "PATH": str(empty)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert "nats-server 2.11 or newer is needed" in ended.stderr and "make up" in ended.stderr
