@@ -8,7 +8,6 @@ from typing import Any
 
 from dpm_core.errors import Unavailable
 from dpm_core.subjects import ALL_EVENTS, REQUESTS, REQUESTS_DURABLE, STREAM
-
 from dpm_runtime.bus_grants import Grant, grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_consumers import NANOSECOND

@@ -10,10 +10,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import nats.errors
-from dpm_core.errors import Unavailable
-from dpm_core.subjects import REQUESTS_DURABLE, STREAM
 from nats.aio.msg import Msg
 
+from dpm_core.errors import Unavailable
+from dpm_core.subjects import REQUESTS_DURABLE, STREAM
 from dpm_runtime.nats_link import Connection, Link
 
 HEARTBEAT = 1.0

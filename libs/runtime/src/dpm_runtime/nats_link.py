@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import nats.errors
-from dpm_core.errors import Unavailable
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from dpm_core.errors import Unavailable
 from dpm_runtime.nkey_files import read_seed
 
 OLDEST_SERVER = (2, 11)

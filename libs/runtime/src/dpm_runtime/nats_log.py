@@ -8,6 +8,9 @@ from contextlib import aclosing
 from datetime import datetime
 from uuid import uuid4
 
+from nats.aio.msg import Msg
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from dpm_core.artifacts import Topic
 from dpm_core.decisions import Recorded
 from dpm_core.envelope import seal, unseal
@@ -16,9 +19,6 @@ from dpm_core.events import Event, Unknown, lifetime
 from dpm_core.ports import Delivery
 from dpm_core.registry import ID_HEADER
 from dpm_core.subjects import STREAM, kind_filter, topic_filter
-from nats.aio.msg import Msg
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
 from dpm_runtime.nats_consumers import NANOSECOND, ordered, place, pulled
 from dpm_runtime.nats_link import Link
 

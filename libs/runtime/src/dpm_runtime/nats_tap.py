@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from dpm_core.errors import Unavailable
 from dpm_core.registry import to_json
 from dpm_core.subjects import tap_subject
-
 from dpm_runtime.nats_consumers import subscribed
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_log import PAUSE

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nkeys
-from dpm_core.errors import Invalid
 
+from dpm_core.errors import Invalid
 from dpm_runtime.home import Home
 
 

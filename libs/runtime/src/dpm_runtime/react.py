@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from opentelemetry import context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
 from dpm_core.ports import Delivery, EventLog
-from opentelemetry import context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 IN_PROGRESS_EVERY = 2.0
 """Seconds; well below the time within which the durable wants to hear of a delivery."""

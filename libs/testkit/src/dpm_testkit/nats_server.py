@@ -1,0 +1,111 @@
+"""A real nats-server with the configuration of a node, in a home of its own."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from dpm_runtime.bus import bus_url, configure, provision
+from dpm_runtime.bus_grants import Grant, grants
+from dpm_runtime.home import Home
+from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.nats_link import Link
+
+ANYTHING = Grant("anything", publish=(">",), subscribe=(">",))
+"""A key for tests that must do what no service may."""
+
+
+def nats_server_binary() -> Path:
+    """nats-server from PATH, or from ``.tools/bin`` of the repository. Raises FileNotFoundError."""
+    for folder in Path(__file__).resolve().parents:
+        built = folder / ".tools" / "bin" / "nats-server"
+        if built.exists():
+            return built
+    found = shutil.which("nats-server")
+    if found is None:
+        raise FileNotFoundError("nats-server is neither in .tools/bin nor on PATH: `make tools` builds it")
+    return Path(found)
+
+
+class NatsServer:
+    """A server that can be stopped and started again on the same port and store."""
+
+    def __init__(self, home: Home, table: Iterable[Grant] = ()) -> None:
+        home.prepare()
+        self.home = home
+        self.port = _free_port()
+        self.url = bus_url(self.port)
+        self._config = configure(home, self.port, (*grants(), *(table or (ANYTHING,))))
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it accepts connections."""
+        with (self.home.logs / "nats.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                nats_server_binary(), "-c", str(self._config), stdout=log, stderr=log
+            )
+        async with asyncio.timeout(20):
+            while not await self._accepts():
+                if self._process.returncode is not None:
+                    raise RuntimeError((self.home.logs / "nats.log").read_text())
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Kill it, as a crash would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)
+            await self._process.wait()
+
+    async def provision(self) -> None:
+        """What set-up does."""
+        await provision(self.url, self.home.key("setup"))
+
+    @contextlib.asynccontextmanager
+    async def bus(self, service: str, *, url: str | None = None, timeout: float = 2.0) -> AsyncIterator[NatsBus]:
+        """A connected bus with the key of ``service``; ``url`` if it is to go through a proxy."""
+        async with NatsBus.open(url or self.url, service, self.home.key(service), timeout=timeout) as bus:
+            async with asyncio.timeout(10):
+                await bus.up()
+            yield bus
+
+    @contextlib.asynccontextmanager
+    async def link(self, service: str) -> AsyncIterator[Link]:
+        """A bare connection with the key of ``service``, to ask for what the ports do not offer."""
+        link = Link(self.url, service, self.home.key(service))
+        keeping = asyncio.create_task(link.keep())
+        try:
+            async with asyncio.timeout(10):
+                await link.up()
+            yield link
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
+    async def _accepts(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+@contextlib.asynccontextmanager
+async def running_nats(root: Path) -> AsyncIterator[NatsServer]:
+    """A provisioned server with its home at ``root``."""
+    server = NatsServer(Home(root))
+    try:
+        await server.start()
+        await server.provision()
+        yield server
+    finally:
+        await server.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
