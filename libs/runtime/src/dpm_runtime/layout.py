@@ -11,7 +11,6 @@ from pathlib import Path
 
 from dpm_core.cids import Cid
 from dpm_core.errors import Invalid
-
 from dpm_runtime.home import Home
 
 LOCK = "lock"

@@ -6,87 +6,156 @@ from pathlib import Path
 from dpm_core.artifacts import Sidecar, Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
-
-from dpm_runtime.attempt_files import DiskAttempt
-from dpm_runtime.growing import GrowingFile
+from dpm_runtime.attempt_files import DiskAttempt, begin_attempt, view_attempt
+from dpm_runtime.blob_files import BlobFiles
+from dpm_runtime.disk import DiskThreads, disk_errors
+from dpm_runtime.growing import GrowingFile, Growth
+from dpm_runtime.growth_watch import POLL_SECONDS, GrowthWatch
 from dpm_runtime.home import Home
-from dpm_runtime.verified_file import VerifiedFile
+from dpm_runtime.layout import Layout
+from dpm_runtime.sweeping import sweep
+from dpm_runtime.verified_file import VerifiedChunks, VerifiedFile, open_verified
 
 
 class DiskBlobStore:
     """Ports BlobStore and Intake over the folders of a home.
 
-    The constructor touches nothing. Everything runs on one event loop; disk work that takes time runs in
-    threads of the store's own. ``close`` ends them, after ``fail_all`` has ended the reads that wait.
+    The constructor touches nothing on disk; the home must be prepared. Everything runs on one event loop; disk
+    work that takes time runs in threads of the store's own. To end it: ``fail_all``, then ``close``, or use it
+    as an asynchronous context manager.
     """
 
-    def __init__(self, home: Home) -> None:
-        self.home = home
+    def __init__(self, home: Home, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._layout = Layout(home)
+        self._files = BlobFiles(self._layout)
+        self._threads = DiskThreads()
+        self._chunks = VerifiedChunks(self._threads)
+        self._watch = GrowthWatch(poll_seconds)
+        self._growths: dict[Path, tuple[Growth, list[GrowingFile]]] = {}
+        self._failing = False
 
     # readers
 
     async def open(self, cid: Cid) -> VerifiedFile | None:
-        """The blob, or None if the store has it not. Raises Unavailable if the disk cannot say."""
-        raise NotImplementedError
+        """The blob, or None if the store has it not.
+
+        Raises Unavailable if the disk cannot say, Untrusted if what is there cannot be this blob.
+        """
+        return await open_verified(self._layout, self._files, cid, self._threads, self._chunks)
 
     async def follow(self, artifact_id: str, token: int) -> GrowingFile | None:
-        """The attempt, or None if it has no folder (any more). Each call's result is closed by its caller."""
-        raise NotImplementedError
+        """The attempt, or None if it has no folder (any more). Each call's result is closed by its caller.
+
+        Raises Unavailable if the disk cannot say.
+        """
+        folder = self._layout.attempt(artifact_id, token)
+        if folder not in self._growths:
+            with disk_errors("follow an attempt"):
+                opened = Growth.open(folder, self._watch, self._threads, self.open)
+            if opened is None:
+                return None
+            self._growths[folder] = (opened, [])
+            if self._failing:
+                opened.fail(_STOPPING)
+        growth, readers = self._growths[folder]
+        file = GrowingFile(growth, lambda: self._left(folder, file))
+        readers.append(file)
+        return file
+
+    def _left(self, folder: Path, file: GrowingFile) -> None:
+        growth, readers = self._growths[folder]
+        readers.remove(file)
+        if not readers:
+            del self._growths[folder]
+            growth.close()
 
     async def newest(self, artifact_id: str) -> int | None:
-        """The highest token of the artifact's attempts that have a folder."""
-        raise NotImplementedError
+        """The highest token of the artifact's attempts that have a folder. Raises Unavailable."""
+        with disk_errors("list attempts"):
+            return max(self._layout.tokens(artifact_id), default=None)
 
-    # what a file system shows; all synchronous, microseconds, never waiting
+    # what a file system shows: synchronous, microseconds, never waiting
 
     def path(self, cid: Cid) -> Path:
         """Where the blob's bytes are, or would be."""
-        raise NotImplementedError
+        return self._layout.blob(cid)
 
     def find_sha256(self, hex_digest: str) -> Cid | None:
-        """The CID of the blob with this sha256 (64 hex digits), None if the store has it not."""
-        raise NotImplementedError
+        """The CID of the blob with this sha256, None if the store has it not.
+
+        Raises Invalid for what are not 64 hex digits, Unavailable.
+        """
+        with disk_errors("find a blob"):
+            return self._files.find_sha256(hex_digest)
 
     def sidecar(self, cid: Cid) -> Sidecar | None:
-        """What is kept beside the blob, None if it is not held or its sidecar cannot be read."""
-        raise NotImplementedError
+        """What is kept beside the blob, None if there is nothing that can be read. Raises Unavailable."""
+        with disk_errors("read a sidecar"):
+            return self._files.sidecar(cid)
 
     def cids(self) -> Iterator[Cid]:
-        """Every blob, in no order."""
-        raise NotImplementedError
+        """Every blob, in no order. Raises OSError."""
+        return self._layout.cids()
 
     def artifact_ids(self) -> list[str]:
-        """The artifacts that have attempts."""
-        raise NotImplementedError
+        """The artifacts that have attempts. Raises Unavailable."""
+        with disk_errors("list artifacts"):
+            return self._layout.artifact_ids()
 
     def attempts(self, artifact_id: str) -> list[int]:
-        """The tokens of an artifact's visible attempts, lowest first; empty if there is none."""
-        raise NotImplementedError
+        """The tokens of an artifact's visible attempts, lowest first; empty if there is none.
+
+        Raises Invalid for what is no artifact id, Unavailable.
+        """
+        with disk_errors("list attempts"):
+            return self._layout.tokens(artifact_id)
 
     def view(self, artifact_id: str, token: int) -> AttemptView | None:
-        """The attempt as anyone may see it, None if it has no folder."""
-        raise NotImplementedError
+        """The attempt as anyone may see it, None if it has no folder. Raises Unavailable."""
+        with disk_errors("look at an attempt"):
+            return view_attempt(self._layout.attempt(artifact_id, token), token)
 
     # the writer
 
     async def begin(self, want: Want) -> DiskAttempt:
         """A new attempt, locked and not yet visible. Raises Unavailable if the disk cannot take it."""
-        raise NotImplementedError
+        with disk_errors("begin an attempt"):
+            return begin_attempt(self._layout, self._files, self._threads, want)
 
     async def sweep(self, now: float) -> int:
-        """Delete what finished, lost or abandoned attempts left; returns how many. ``now`` in epoch seconds."""
-        raise NotImplementedError
+        """Delete what finished, lost or abandoned attempts left (see ``sweeping``); returns how many.
+
+        ``now`` is in seconds since the epoch. Raises Unavailable.
+        """
+        with disk_errors("sweep"):
+            return await self._threads.run(sweep, self._layout, now)
 
     async def remove(self, cid: Cid) -> None:
-        """Delete a blob and its sidecar; open readers finish."""
-        raise NotImplementedError
+        """Delete a blob and its sidecar; open readers finish. Raises Unavailable."""
+        with disk_errors("remove a blob"):
+            await self._threads.run(self._files.remove, cid)
 
     # the end
 
     def fail_all(self) -> None:
         """End all reads that wait for growth with AttemptLost, and those to come."""
-        raise NotImplementedError
+        self._failing = True
+        for growth, _ in self._growths.values():
+            growth.fail(_STOPPING)
 
     async def close(self) -> None:
-        """Let go of watches and threads; may be called twice."""
-        raise NotImplementedError
+        """End waiting reads, then watches, then threads; may be called twice."""
+        self.fail_all()
+        for growth, _ in self._growths.values():
+            growth.close()
+        await self._watch.close()
+        await self._threads.close()
+
+    async def __aenter__(self) -> "DiskBlobStore":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+_STOPPING = "this process is stopping"

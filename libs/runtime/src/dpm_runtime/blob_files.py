@@ -1,0 +1,101 @@
+"""Finished blobs on disk: bytes, sidecars, and the way from a sha256 to them."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from dpm_core.artifacts import Blob, Sidecar
+from dpm_core.cids import CHUNK, Cid, raw_cid
+from dpm_core.digests import Digest
+from dpm_core.errors import Invalid
+from dpm_core.registry import from_json, to_json
+from dpm_runtime.disk import replace_file, sync_folder
+from dpm_runtime.layout import Layout
+from dpm_runtime.ofd_lock import OfdLock
+
+LOCK_SECONDS = 30.0
+"""How long a change of a blob waits for another one whose hash begins alike."""
+
+
+class BlobFiles:
+    """The blobs below a layout. Blocking; what changes a blob does so under the lock of its hash's first byte."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def sidecar(self, cid: Cid) -> Sidecar | None:
+        """What is kept beside the blob, None if there is nothing that can be read. Raises OSError."""
+        try:
+            body = self._layout.sidecar(cid).read_bytes()
+        except FileNotFoundError:
+            return None
+        with contextlib.suppress(Invalid):
+            return from_json(body, Sidecar)
+        return None
+
+    def find_sha256(self, hex_digest: str) -> Cid | None:
+        """The CID of the blob with this sha256, None if the store has it not. Raises Invalid, OSError."""
+        raw = raw_cid(Digest(f"sha256:{hex_digest}"))
+        if self._layout.blob(raw).exists():
+            return raw
+        link = self._layout.sha256_link(hex_digest.lower())
+        if not link.exists():
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return Cid(link.readlink().name)
+        return None
+
+    def keep(self, data: Path, sidecar: Sidecar, *, scratch: Path) -> None:
+        """Make the file ``data``, already safe on disk, the blob that ``sidecar`` describes.
+
+        If the store has that blob already, its sidecar takes up what the new one knows, and ``data`` goes.
+        ``scratch`` is a path on the same disk that may be written. Raises OSError, Conflict.
+        """
+        cid, size = sidecar.blob.cid, sidecar.blob.size
+        target = self._layout.blob(cid)
+        with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
+            self._folder(target.parent)
+            there = target.exists() and target.stat().st_size == size
+            known = self.sidecar(cid) if there else None
+            merged = sidecar if known is None else _merge(known, sidecar)
+            replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=True)
+            if there:
+                data.unlink()
+            else:
+                data.rename(target)
+            if size > CHUNK:
+                self._link(sidecar.blob)
+            sync_folder(target.parent)
+
+    def remove(self, cid: Cid) -> None:
+        """Delete the blob, its link and its sidecar. What is not there is no error. Raises OSError, Conflict."""
+        with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
+            known = self.sidecar(cid)
+            if known is not None and known.blob.size > CHUNK:
+                self._layout.sha256_link(known.blob.sha256.hex).unlink(missing_ok=True)
+            self._layout.blob(cid).unlink(missing_ok=True)
+            self._layout.sidecar(cid).unlink(missing_ok=True)
+
+    def _link(self, blob: Blob) -> None:
+        link = self._layout.sha256_link(blob.sha256.hex)
+        self._folder(link.parent)
+        target = os.path.relpath(self._layout.blob(blob.cid), link.parent)
+        try:
+            link.symlink_to(target)
+        except FileExistsError:
+            return
+        sync_folder(link.parent)
+
+    def _folder(self, path: Path) -> None:
+        if path.is_dir():
+            return
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(path.parent)
+
+
+def _merge(known: Sidecar, new: Sidecar) -> Sidecar:
+    digests = tuple(sorted({*known.blob.digests, *new.blob.digests}))
+    artifacts = dict(known.artifacts)
+    for artifact_id, token in new.artifacts.items():
+        artifacts[artifact_id] = max(token, artifacts.get(artifact_id, 0))
+    return Sidecar(Blob(new.blob.cid, new.blob.size, digests), new.media_type, new.leaves, artifacts)
