@@ -1,0 +1,158 @@
+"""System calls below the mount, in threads that can be spared, given up as soon as nobody answers behind it."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from opentelemetry import metrics
+
+from dpm_runtime.daemon_pool import DaemonPool
+from dpm_runtime.disk import Descriptor
+from dpm_runtime.mount_health import PATIENCE, MountHealth
+
+READERS = 32
+"""Threads for reads that never wait for bytes still to come."""
+
+WAITERS = 256
+"""Threads for reads at the frontier of growing files: one an attempt."""
+
+T = TypeVar("T")
+
+
+class MountAway(Exception):
+    """Nobody answers behind the mount: read from the store."""
+
+
+@dataclass(frozen=True)
+class MountFile:
+    """An open file below the mount, its size in bytes, and the era it was opened in: it is good for no other."""
+
+    descriptor: Descriptor
+    size: int
+    era: int
+
+
+class MountReads:
+    """Opens and reads below the mount, off the event loop.
+
+    ``bypasses`` counts what was read from the store in the mount's stead; it is 0 while all is well.
+    """
+
+    def __init__(self, mount: Path) -> None:
+        self.path = mount
+        self.health = MountHealth(mount)
+        self.bypasses = 0
+        self._counter = metrics.get_meter("dpm_runtime.mounted").create_counter(
+            "dpm_fuse_bypass", description="opens and reads answered from the store because the mount was away"
+        )
+        self._counter.add(0)
+        self._closed = False
+        self._new_pools()
+
+    def _new_pools(self) -> None:
+        self._era = self.health.era
+        self._readers, self._waiters = DaemonPool("mount-read", READERS), DaemonPool("mount-wait", WAITERS)
+
+    async def open(self, path: Path, flags: int = 0) -> MountFile:
+        """Open to read, with ``flags`` besides. Raises MountAway, OSError."""
+        era = self.health.era
+
+        def work() -> MountFile:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+            try:
+                return MountFile(Descriptor(fd), os.fstat(fd).st_size, era)
+            except BaseException:
+                os.close(fd)
+                raise
+
+        return await self.run(work, unwanted=lambda file: file.descriptor.close())
+
+    async def read(
+        self,
+        file: MountFile,
+        offset: int,
+        size: int,
+        *,
+        waits: bool = False,
+        gone: asyncio.Future[None] | None = None,
+    ) -> bytes:
+        """What one read gives; ``waits`` says that it may take as long as it likes. As :meth:`run` besides."""
+
+        def work() -> bytes:
+            try:
+                fd = file.descriptor.take()
+            except ValueError:  # closed by its reader, or its era is over
+                raise MountAway from None
+            try:
+                return os.pread(fd, size, offset)
+            finally:
+                file.descriptor.give_back()
+
+        return await self.run(work, waits=waits, gone=gone)
+
+    async def run(
+        self,
+        work: Callable[[], T],
+        *,
+        waits: bool = False,
+        unwanted: Callable[[T], None] | None = None,
+        gone: asyncio.Future[None] | None = None,
+    ) -> T:
+        """Run ``work`` in a thread, for as long as somebody answers behind the mount.
+
+        If it is given up, its result goes to ``unwanted`` when it comes. Raises MountAway, also once ``gone``
+        is done, and what ``work`` raises.
+        """
+        if self.health.suspect or self._closed:
+            raise MountAway
+        if self._era != self.health.era:
+            # threads of the era before may be stuck for good
+            self._readers.close()
+            self._waiters.close()
+            self._new_pools()
+        job = (self._waiters if waits else self._readers).submit(work)
+        result: asyncio.Future[T] = asyncio.wrap_future(job)
+        wanted: set[asyncio.Future[Any]] = {result} if gone is None else {result, gone}
+        try:
+            while True:
+                await asyncio.wait(wanted, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                if result.done() and not result.cancelled():
+                    return result.result()
+                if result.cancelled() or (gone is not None and gone.done()) or not await self.health.answers():
+                    raise MountAway
+        finally:
+            if not result.done():
+                result.cancel()
+                if unwanted is not None:
+                    job.add_done_callback(lambda done: _discard(done, unwanted))
+
+    def bypassed(self) -> None:
+        """Something was read from the store instead."""
+        self.bypasses += 1
+        self._counter.add(1)
+
+    def let_go(self, file: MountFile | None) -> None:
+        """Close a file, in a thread: even that can hang."""
+        if file is not None:
+            try:
+                self._readers.submit(file.descriptor.close)
+            except RuntimeError:  # the pools are closed
+                file.descriptor.close()
+
+    def close(self) -> None:
+        """Take no more work. Waits for nothing: a read that is stuck stays so."""
+        self._closed = True
+        self.health.close()
+        self._readers.close()
+        self._waiters.close()
+
+
+def _discard(done: "Future[T]", unwanted: Callable[[T], None]) -> None:
+    with contextlib.suppress(Exception):
+        if not done.cancelled():
+            unwanted(done.result())
