@@ -41,10 +41,15 @@ class Relay:
             await web.TCPSite(runner, "127.0.0.1", port).start()
             self.port = runner.addresses[0][1]
             self.url = f"http://127.0.0.1:{self.port}/simple/"
+            self._runner = runner
             try:
                 yield self
             finally:
                 await runner.cleanup()
+
+    async def stop(self) -> None:
+        """Nobody listens any more: upstream cannot be reached."""
+        await self._runner.cleanup()
 
     async def _project(self, request: web.Request) -> web.Response:
         self.asked[request.path] += 1

@@ -1,0 +1,114 @@
+"""A whole node for tests: real processes, a home of its own, free ports."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from dpm_runtime.home import Home
+
+COMMAND_SECONDS = 120.0
+
+
+class Node:
+    """A node that ``dpm up --detach`` started, and what tests do with it."""
+
+    def __init__(self, root: Path, settings: Mapping[str, str]) -> None:
+        self.home = Home(root)
+        self.settings = {"DPM_HOME": str(root), "DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", **settings}
+
+    _command = Path(sys.executable).with_name("dpm")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the node's commands run in: nothing of the caller's own node."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
+        return {**inherited, **self.settings}
+
+    async def dpm(self, *arguments: str, check: bool = True) -> str:
+        """Run the command line; returns what it printed. Raises AssertionError if it failed and must not."""
+        process = await asyncio.create_subprocess_exec(
+            self._command, *arguments, env=self.environment, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        async with asyncio.timeout(COMMAND_SECONDS):
+            output, _ = await process.communicate()
+        if check:
+            assert process.returncode == 0, f"dpm {' '.join(arguments)}: {output.decode()}\n{self.logs()}"
+        return output.decode()
+
+    async def status(self) -> dict[str, Any]:
+        """What ``dpm status --json`` says."""
+        status: dict[str, Any] = json.loads(await self.dpm("status", "--json"))
+        return status
+
+    def address(self, service: str = "gateway-pypi") -> str:
+        """The URL of a gateway on IPv4, with a closing slash."""
+        card = json.loads(self.home.card(service).read_bytes())
+        addresses: list[str] = card["addresses"]["http"]
+        return next(address for address in addresses if "127.0.0.1" in address)
+
+    @property
+    def index(self) -> str:
+        """What clients are pointed at."""
+        return self.address() + "simple/"
+
+    async def metrics(self, service: str) -> str:
+        """A service's metrics as Prometheus would read them."""
+        connector = aiohttp.UnixConnector(path=str(self.home.socket(service)))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get("http://service/metrics") as answer,
+        ):
+            return await answer.text()
+
+    async def metric(self, service: str, name: str) -> float:
+        """The sum of a metric's samples over all of its labels; 0 if there is none."""
+        samples = (line.rsplit(" ", 1) for line in (await self.metrics(service)).splitlines())
+        return sum(float(value) for sample, value in samples if sample.partition("{")[0] == name)
+
+    async def events(self, *, until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """What ``dpm events --json`` shows, from the node's first event up to one that ``until`` accepts."""
+        process = await asyncio.create_subprocess_exec(
+            self._command, "events", "--json", "--last", "1000000", env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, limit=16 * 1024 * 1024,
+        )  # fmt: skip
+        assert process.stdout is not None
+        seen: list[dict[str, Any]] = []
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                while not seen or not until(seen[-1]):
+                    seen.append(json.loads(await process.stdout.readline()))
+        finally:
+            process.terminate()
+            await process.wait()
+        return seen
+
+    def logs(self) -> str:
+        """The end of every service's log, for a test that failed."""
+        tails = [
+            f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            for log in sorted(self.home.logs.glob("*.log"))
+        ]
+        return "\n".join(tails)
+
+
+@asynccontextmanager
+async def running_node(**settings: str) -> AsyncIterator[Node]:
+    """A node with ``settings`` (environment names without the prefix, in lower case), for as long as it lasts."""
+    root = Path(tempfile.mkdtemp(prefix="dpm-"))
+    node = Node(root, {f"DPM_{name.upper()}": value for name, value in settings.items()})
+    try:
+        await node.dpm("up", "--detach")
+        yield node
+    finally:
+        await node.dpm("down", check=False)
+        shutil.rmtree(root, ignore_errors=True)
