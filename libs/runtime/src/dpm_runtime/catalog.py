@@ -1,0 +1,199 @@
+"""The catalog on SQLite: one file a node, folded from the log by one writer, read by everybody.
+
+The file is in WAL mode (https://www.sqlite.org/wal.html): readers never wait for the writer. They can write in
+its folder, to make the shared memory anew that goes when the writer closes. Whoever deletes the file loses
+nothing: the writer builds it again from the log.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dpm_core.decisions import Recorded
+from dpm_core.errors import Unavailable
+from dpm_core.fold import fold
+from dpm_core.ports import Entry, Totals
+from dpm_runtime.catalog_shelf import FIND, SqliteShelf, entry_of
+from dpm_runtime.catalog_tables import DDL, FILE_NAME, FOLDED_TABLES
+from dpm_runtime.ofd_lock import OfdLock
+
+LOCK_NAME = "writer.lock"
+
+_BUSY_SECONDS = 5.0
+
+Row = tuple[Any, ...]
+
+
+class SqliteCatalog:
+    """Port Catalog. Open it with :meth:`writer` or :meth:`reader`; its methods may be called from any thread.
+
+    What it raises beside: Unavailable where the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, lock: OfdLock | None) -> None:
+        self._path = path
+        self._lock = lock
+        self._read_guard = threading.Lock()
+        self._write_guard = threading.Lock()
+        self._reading: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
+        self._writing = _open(path, "rw") if lock else None
+        self._written = _inode(path) if lock else None
+
+    @classmethod
+    def writer(cls, folder: Path) -> "SqliteCatalog":
+        """The catalog in ``folder``, for the one process that folds; made if there is none.
+
+        Raises Conflict if another writer has it.
+        """
+        lock = OfdLock.acquire(folder / LOCK_NAME)
+        try:
+            path = folder / FILE_NAME
+            if not path.exists():
+                _build(path)
+            return cls(path, lock)
+        except sqlite3.Error as error:
+            lock.close()
+            _refuse(error)
+        except BaseException:
+            lock.close()
+            raise
+
+    @classmethod
+    def reader(cls, folder: Path) -> "SqliteCatalog":
+        """The catalog in ``folder``, to be read. While there is none it is empty; a new one is noticed."""
+        return cls(folder / FILE_NAME, None)
+
+    def find(self, artifact_id: str) -> Entry | None:
+        """The artifact, or None if it is not held. Microseconds: no bus, no lock."""
+        rows = self._rows(FIND, (artifact_id,))
+        return entry_of(rows[0]) if rows else None
+
+    def position(self) -> int:
+        """The sequence up to which the log is folded; 0 for an empty catalog."""
+        rows = self._rows("SELECT sequence FROM position")
+        return int(rows[0][0]) if rows else 0
+
+    def totals(self) -> Totals:
+        """How much is held."""
+        rows = self._rows("SELECT (SELECT count(*) FROM artifact), count(*), coalesce(sum(size), 0) FROM blob")
+        return Totals(*rows[0]) if rows else Totals(0, 0, 0)
+
+    def folded_tables(self) -> dict[str, list[Row]]:
+        """The rows of every table that the log alone decides, in the order of their keys."""
+        return {name: self._rows(f"SELECT * FROM {name} ORDER BY 1") for name in FOLDED_TABLES}  # noqa: S608
+
+    def apply(self, events: Iterable[Recorded]) -> None:
+        """Fold events in order, and move the position, in one transaction. Those already folded are skipped.
+
+        Raises Unavailable if the file has been deleted: a new writer builds it again, from the first event on.
+        """
+        with self._write_guard:
+            if self._writing is None:
+                raise Unavailable("the catalog is not open for writing")
+            if _inode(self._path) != self._written:
+                raise Unavailable("the catalog's file is gone", advice="open it again, it is rebuilt from the log")
+            try:
+                _apply(self._writing, events)
+            except sqlite3.Error as error:
+                _refuse(error)
+
+    def close(self) -> None:
+        """Let go of the file and of the writer's lock; may be called twice."""
+        with self._read_guard:
+            self._forget()
+        with self._write_guard:
+            if self._writing is not None:
+                self._writing.close()
+                self._writing = None
+            if self._lock is not None:
+                self._lock.close()
+
+    def _rows(self, statement: str, values: Row = ()) -> list[Row]:
+        """What a read gives; nothing while there is no file."""
+        with self._read_guard:
+            try:
+                connection = self._current()
+                return [] if connection is None else connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                _refuse(error)
+
+    def _current(self) -> sqlite3.Connection | None:
+        """A connection to the file that has the name now; a stat a look-up, which is 1 µs."""
+        inode = _inode(self._path)
+        if inode is None or inode != self._inode:
+            self._forget()
+            if inode is not None:
+                self._reading = _open(self._path, "ro")
+                self._inode = inode
+        return self._reading
+
+    def _forget(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+        self._reading = self._inode = None
+
+
+def _apply(connection: sqlite3.Connection, events: Iterable[Recorded]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (position,) = connection.execute("SELECT sequence FROM position").fetchone()
+        shelf = SqliteShelf(connection)
+        for recorded in events:
+            if recorded.sequence > position:
+                fold(shelf, recorded)
+                position = recorded.sequence
+        connection.execute("UPDATE position SET sequence = ?", (position,))
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _build(path: Path) -> None:
+    """Make an empty catalog, under another name first, so that no reader sees half of it."""
+    fresh = path.with_name(path.name + "~")
+    # what a deleted file left would be replayed into the new one of its name
+    for left in (fresh, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        left.unlink(missing_ok=True)
+    with closing(_open(fresh, "rwc")) as connection:
+        for statement in (
+            "PRAGMA journal_mode = WAL",
+            "BEGIN",
+            *DDL,
+            "INSERT INTO position VALUES (1, 0)",
+            "COMMIT",
+        ):
+            connection.execute(statement)
+    fresh.rename(path)
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=_BUSY_SECONDS,
+        check_same_thread=False,
+    )
+    # power loss may cost the last transactions, never the file: they are folded again
+    connection.execute("PRAGMA query_only = 1" if mode == "ro" else "PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    with suppress(FileNotFoundError):
+        found = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _refuse(error: sqlite3.Error) -> NoReturn:
+    raise Unavailable(
+        f"the catalog cannot be used: {error}",
+        advice="stop the node, delete the folder `catalog` of its home and start it: it is rebuilt from the log",
+    ) from error
