@@ -33,14 +33,14 @@ class Node:
     home: Path
     settings: Mapping[str, str]
 
-    def dpm(self, *arguments: str, timeout: float = 90, **settings: str) -> subprocess.CompletedProcess[str]:
+    def dpm(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
         return subprocess.run(
             [sys.executable, "-m", "dpm_cli", *arguments],
             env={**environment, **self.settings, "DPM_HOME": str(self.home), **settings},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=90,
             check=False,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dpm_cli.outcome import ExitCode, WrongState, exit_code_of
-from dpm_cli.processes import last_lines
+from dpm_cli.processes import last_lines, open_log
 from dpm_cli.status import Summary
 from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_runtime.home import Home
@@ -43,10 +43,12 @@ def start(home: Home) -> Summary:
     """
     log = home.logs / "node.log"
     read, write = os.pipe()
-    with open(read) as answer, log.open("ab") as output:  # noqa: PTH123 - a descriptor
+    with open(read) as answer, open_log(log) as output:  # noqa: PTH123 - a descriptor
         try:
             child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "dpm_cli", "up", "--tell", str(write)],
+                cwd=home.root,
+                env={**os.environ, "DPM_HOME": str(home.root)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -43,9 +44,7 @@ async def spawn(
     name: str, command: Sequence[str], *, run: Path, log: Path, environment: Mapping[str, str]
 ) -> asyncio.subprocess.Process:
     """Start a child, its output appended to ``log``, and write its pid file. Raises OSError."""
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as output:
+    with open_log(log) as output:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -57,6 +56,13 @@ async def spawn(
     with contextlib.suppress(psutil.Error):  # it has ended already
         _note(run / f"{name}.pid", process.pid)
     return process
+
+
+def open_log(log: Path) -> BinaryIO:
+    """The log to append to; a large one is set aside first. Raises OSError."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    return log.open("ab")
 
 
 def clean_up(name: str, run: Path) -> None:

@@ -72,6 +72,8 @@ class Unit:
     ready_since: float | None = None
     detail: str = "not started"
     stopping: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is begun or ended, so that it never runs twice."""
 
     @property
     def pid(self) -> int | None:
@@ -107,6 +109,7 @@ class Supervisor:
         self._grace = grace
         self._patience = patience
         self._backoff = backoff
+        self._closing = False
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -122,12 +125,13 @@ class Supervisor:
         for stage in sorted({unit.service.stage for unit in self.units}):
             these = [unit for unit in self.units if unit.service.stage == stage]
             for unit in these:
-                self._begin(unit)
+                await self._begin(unit)
             for unit in these:
                 await self._first_ready(unit)
 
     async def stop(self) -> None:
-        """End everything in reverse order."""
+        """End everything in reverse order; nothing starts any more."""
+        self._closing = True
         for unit in reversed(self.units):
             await self._end(unit)
 
@@ -146,7 +150,7 @@ class Supervisor:
         unit = self._unit(name)
         if unit.keeper is not None:
             raise WrongState(f"{name} runs already, pid {unit.pid}")
-        self._begin(unit)
+        await self._begin(unit)
         await self._first_ready(unit)
 
     def _unit(self, name: str) -> Unit:
@@ -155,23 +159,29 @@ class Supervisor:
         except KeyError:
             raise Invalid(f"there is no service {name!r}; there are {', '.join(self._units)}") from None
 
-    def _begin(self, unit: Unit) -> None:
-        unit.stopping = False
-        unit.ready.clear()
-        unit.keeper = asyncio.create_task(self._keep(unit), name=f"keep {unit.service.name}")
+    async def _begin(self, unit: Unit) -> None:
+        async with unit.turn:
+            if self._closing:
+                raise WrongState("the node is stopping")
+            if unit.keeper is None:
+                unit.stopping = False
+                unit.ready.clear()
+                unit.keeper = asyncio.create_task(self._keep(unit), name=f"keep {unit.service.name}")
 
     async def _first_ready(self, unit: Unit) -> None:
-        """Wait until the service is ready for the first time. Raises Unavailable if that does not come."""
-        assert unit.keeper is not None
+        """Wait until the service is ready for the first time, or suspended. Raises Unavailable if it fails."""
+        keeper = unit.keeper
+        if keeper is None:
+            return
         ready = asyncio.create_task(unit.ready.wait())
         try:
-            await asyncio.wait({ready, unit.keeper}, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ready, keeper}, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
-        if unit.ready.is_set():
+        if unit.ready.is_set() or unit.stopping:
             return
         name = unit.service.name
-        if unit.keeper.done():
+        if keeper.done():
             unit.keeper = None
             what = f"{name} {unit.detail} while it started"
         else:
@@ -229,6 +239,8 @@ class Supervisor:
                     await service.when_ready()
                 except DpmError as error:
                     waiting = str(error)
+                except Exception as error:  # a fault here must be seen: nobody else awaits this task
+                    waiting = repr(error)
             if waiting is None:
                 break
             unit.detail = waiting
@@ -241,20 +253,21 @@ class Supervisor:
         unit.ready.set()
 
     async def _end(self, unit: Unit) -> None:
-        keeper, unit.keeper = unit.keeper, None
-        if keeper is None:
-            return
-        unit.stopping = True
-        process = unit.process
-        if process is None or process.returncode is not None:
-            keeper.cancel()  # between two runs
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            done, _ = await asyncio.wait({keeper}, timeout=self._grace)
-            if not done:
-                self._say(f"{unit.service.name} did not end within {self._grace:g} s: killing it")
+        async with unit.turn:
+            keeper, unit.keeper = unit.keeper, None
+            if keeper is None:
+                return
+            unit.stopping = True
+            process = unit.process
+            if process is None or process.returncode is not None:
+                keeper.cancel()  # between two runs
+            else:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.wait({keeper})
-        unit.state, unit.detail = State.STOPPED, "stopped"
+                    process.terminate()
+                done, _ = await asyncio.wait({keeper}, timeout=self._grace)
+                if not done:
+                    self._say(f"{unit.service.name} did not end within {self._grace:g} s: killing it")
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.wait({keeper})
+            unit.state, unit.detail = State.STOPPED, "stopped"
