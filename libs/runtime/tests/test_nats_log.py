@@ -12,8 +12,8 @@ from dpm_core.errors import Unavailable
 from dpm_runtime.bus import DURABLE_CONFIG
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
-from dpm_runtime.nats_consumers import NANOSECOND
 from dpm_runtime.nats_log import NatsEventLog
+from dpm_runtime.nats_reading import NANOSECOND
 from dpm_testkit.log_conformance import EventLogSuite, LogKit, TapSuite, ref, request, started, take
 from dpm_testkit.lossy_proxy import LossyProxy
 from dpm_testkit.nats_server import NatsServer, running_nats

@@ -1,4 +1,7 @@
-"""Where events stand on the bus: ``dpm.evt.<kind>.<key>.<event>``, and taps: ``dpm.tap.<service>.<what>``."""
+"""Where events stand on the bus: ``dpm.evt.<kind>.<key>.<event>``, and taps: ``dpm.tap.<service>.<what>``.
+
+On ``dpm.new.<kind>.<key>.<event>`` the stream itself tells of each event that it has stored.
+"""
 
 from dpm_core.artifacts import Topic
 from dpm_core.errors import Invalid
@@ -7,6 +10,7 @@ STREAM = "DPM"
 """The one stream of a node."""
 
 ALL_EVENTS = "dpm.evt.>"
+ALL_HINTS = "dpm.new.>"
 REQUESTS = "dpm.evt.*.*.fetch-requested"
 REQUESTS_DURABLE = "fetcher"
 """The durable consumer that hands fetch requests to fetchers; made by set-up."""
@@ -25,6 +29,11 @@ def topic_filter(topic: Topic) -> str:
 def kind_filter(kind: str | None) -> str:
     """The filter that covers every event about topics of a kind; None: of all kinds."""
     return ALL_EVENTS if kind is None else f"dpm.evt.{kind}.>"
+
+
+def hint_filter(kind: str | None) -> str:
+    """The filter on which the stream tells of what it has stored of a kind; None: of all kinds."""
+    return ALL_HINTS if kind is None else f"dpm.new.{kind}.>"
 
 
 def topic_of(subject: str) -> Topic:

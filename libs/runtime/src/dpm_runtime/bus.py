@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dpm_core.errors import Unavailable
-from dpm_core.subjects import ALL_EVENTS, REQUESTS, REQUESTS_DURABLE, STREAM
+from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, REQUESTS, REQUESTS_DURABLE, STREAM
 from dpm_runtime.bus_grants import Grant, grants
 from dpm_runtime.home import Home
-from dpm_runtime.nats_consumers import NANOSECOND
 from dpm_runtime.nats_link import Link, Refused
+from dpm_runtime.nats_reading import NANOSECOND
 from dpm_runtime.nkey_files import make_seeds
 
 STREAM_CONFIG: dict[str, Any] = {
@@ -26,6 +26,8 @@ STREAM_CONFIG: dict[str, Any] = {
     "num_replicas": 1,
     "allow_direct": True,
     "allow_msg_ttl": True,
+    # Only what was stored is told, unlike what a plain subscription to the events shows.
+    "republish": {"src": ALL_EVENTS, "dest": ALL_HINTS, "headers_only": True},
     "duplicate_window": NANOSECOND // 10,  # the least that is allowed: nobody sends Nats-Msg-Id
 }
 """Nothing of the log is ever dropped but by its own lifetime."""

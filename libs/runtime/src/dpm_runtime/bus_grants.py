@@ -6,7 +6,7 @@ The table in ``docs/reference/bus.md`` explains it, with what it does not stop.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dpm_core.subjects import REQUESTS_DURABLE, STREAM
+from dpm_core.subjects import ALL_HINTS, REQUESTS_DURABLE, STREAM, hint_filter
 
 ECOSYSTEMS = ("pypi",)
 """The ecosystems that have a gateway."""
@@ -22,14 +22,9 @@ FETCHER_EVENTS = (
 )
 """What only a fetcher may say of an artifact."""
 
-READ = (
-    f"$JS.API.DIRECT.GET.{STREAM}",
-    f"$JS.API.DIRECT.GET.{STREAM}.>",
-    # Bare: the subject that goes on with a name lets its user rewrite the fetcher's durable.
-    f"$JS.API.CONSUMER.CREATE.{STREAM}",
-    f"$JS.FC.{STREAM}.>",
-)
-"""What reading events needs: a topic's last event, and an ordered consumer."""
+READ = f"$JS.API.DIRECT.GET.{STREAM}"
+"""What reading events needs. Not ``$JS.API.CONSUMER.CREATE.DPM``, not even bare: a consumer's name in the body
+lets its user rewrite the fetcher's durable."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,8 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
         *(
             Grant(
                 f"gateway-{ecosystem}",
-                publish=(f"dpm.evt.{ecosystem}.*.fetch-requested", "dpm.tap.gateway.>", *READ),
+                publish=(f"dpm.evt.{ecosystem}.*.fetch-requested", "dpm.tap.gateway.>", READ),
+                subscribe=(hint_filter(ecosystem),),
             )
             for ecosystem in ecosystems
         ),
@@ -72,12 +68,19 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
                 *(f"dpm.evt.{ecosystem}.*.{name}" for ecosystem in ecosystems for name in FETCHER_EVENTS),
                 "dpm.evt.blob.*.blob-quarantined",
                 "dpm.tap.fetcher.>",
-                *READ,
+                READ,
                 f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{REQUESTS_DURABLE}",
                 f"$JS.ACK.{STREAM}.{REQUESTS_DURABLE}.>",
             ),
-            subscribe=("dpm.tap.gateway.>", "dpm.tap.fusefs.>"),
+            subscribe=(ALL_HINTS, "dpm.tap.gateway.>", "dpm.tap.fusefs.>"),
         ),
         Grant("fusefs", publish=("dpm.tap.fusefs.>",)),
-        Grant("operator", publish=READ, subscribe=("dpm.tap.>",)),
+        Grant(
+            "operator",
+            publish=(READ,),
+            subscribe=(
+                ALL_HINTS,
+                "dpm.tap.>",
+            ),
+        ),
     )

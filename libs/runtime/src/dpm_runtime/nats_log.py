@@ -18,9 +18,9 @@ from dpm_core.errors import Conflict, Unavailable
 from dpm_core.events import Event, Unknown, lifetime
 from dpm_core.ports import Delivery
 from dpm_core.registry import ID_HEADER
-from dpm_core.subjects import STREAM, kind_filter, topic_filter
-from dpm_runtime.nats_consumers import NANOSECOND, ordered, place, pulled
+from dpm_core.subjects import STREAM, topic_filter
 from dpm_runtime.nats_link import Link
+from dpm_runtime.nats_reading import NANOSECOND, ordered, pulled
 
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 """JetStream's ``err_code`` of an append whose condition does not hold."""
@@ -66,19 +66,15 @@ class NatsEventLog:
     async def last(self, topic: Topic) -> Recorded | None:
         """See EventLog. One direct get."""
         message = await self._last(topic)
-        if message is None:
-            return None
-        headers = message.headers or {}
-        time = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
-        return unseal(
-            headers["Nats-Subject"], headers, message.data, sequence=int(headers["Nats-Sequence"]), time=time
-        )
+        return None if message is None else _direct(message)
 
     async def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
-        """See EventLog. Each call has an ordered consumer of its own, in the server's memory."""
-        async with aclosing(self._ordered_for_ever(kind_filter(kind), after)) as messages:
+        """See EventLog. Reads batches, as fast as the caller takes them; waits for the stream's hints."""
+        position = after
+        async with aclosing(self._again(lambda: ordered(self._link, kind, after=position))) as messages:
             async for message in messages:
-                recorded = _recorded(message)
+                recorded = _direct(message)
+                position = recorded.sequence
                 if not isinstance(recorded.event, Unknown):
                     yield recorded
 
@@ -116,13 +112,6 @@ class NatsEventLog:
             return int((message.headers or {})["Nats-Sequence"])
         raise error
 
-    async def _ordered_for_ever(self, subject: str, after: int) -> AsyncGenerator[Msg, None]:
-        position = after
-        async with aclosing(self._again(lambda: ordered(self._link, subject, after=position))) as messages:
-            async for message in messages:
-                position = place(message.reply).stream
-                yield message
-
     async def _again(self, start: Callable[[], AsyncGenerator[Msg, None]]) -> AsyncGenerator[Msg, None]:
         """What ``start`` yields, started again whenever it ends with Unavailable."""
         while True:
@@ -141,7 +130,7 @@ class NatsDelivery:
 
     def __init__(self, link: Link, message: Msg) -> None:
         """Raises ReaderTooOld, leaving it to a newer fetcher."""
-        self.recorded = _recorded(message)
+        self.recorded = _delivered(message)
         self._link = link
         self._reply = message.reply
 
@@ -163,6 +152,22 @@ class NatsDelivery:
         await self._link.publish(self._reply, b"+TERM")
 
 
-def _recorded(message: Msg) -> Recorded:
-    at = place(message.reply)
-    return unseal(message.subject, message.headers or {}, message.data, sequence=at.stream, time=at.time)
+def _direct(message: Msg) -> Recorded:
+    """Read an answer to a direct get, which has all about the event in headers (NATS ADR-31)."""
+    headers = message.headers or {}
+    time = datetime.fromisoformat(headers["Nats-Time-Stamp"]).timestamp()
+    return unseal(
+        headers["Nats-Subject"], headers, message.data, sequence=int(headers["Nats-Sequence"]), time=time
+    )
+
+
+def _delivered(message: Msg) -> Recorded:
+    """Read a delivery, whose reply subject says where the event stands (NATS ADR-15).
+
+    ``$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>``, with domain
+    and account before the stream in the longer form.
+    """
+    words = message.reply.split(".")
+    at = 5 if len(words) == 9 else 7
+    time = int(words[at + 2]) / NANOSECOND
+    return unseal(message.subject, message.headers or {}, message.data, sequence=int(words[at]), time=time)

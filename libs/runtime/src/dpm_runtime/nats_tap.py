@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 from dpm_core.errors import Unavailable
 from dpm_core.registry import to_json
 from dpm_core.subjects import tap_subject
-from dpm_runtime.nats_consumers import subscribed
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_log import PAUSE
+from dpm_runtime.nats_reading import subscribed
 
 log = logging.getLogger("dpm.bus")
 
@@ -32,7 +32,7 @@ class NatsTap:
         while True:
             connection = await self._link.up()
             try:
-                async with subscribed(connection, tap_subject(name)) as (_, queue):
+                async with subscribed(connection, tap_subject(name)) as queue:
                     while (message := await queue.get()) is not None:
                         yield message.data
             except Unavailable as error:

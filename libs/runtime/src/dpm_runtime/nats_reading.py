@@ -1,0 +1,160 @@
+"""The two ways of reading the stream: in order from a sequence on, and by pulls from the shared durable.
+
+Both end with Unavailable when they can no longer promise anything; the log then starts them again.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TypeAlias
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from dpm_core.errors import Unavailable
+from dpm_core.subjects import REQUESTS_DURABLE, STREAM, hint_filter, kind_filter
+from dpm_runtime.nats_link import Connection, Link
+
+BATCH = 256
+"""Events asked for at once, and below BATCH_BYTES."""
+
+BATCH_BYTES = 8 * 1024 * 1024
+LOOK_AGAIN = 1.0
+"""Seconds after which a reader looks for events whose hint was lost."""
+
+PULL_SECONDS = 5.0
+NANOSECOND = 1_000_000_000
+
+_END_OF_BATCH = "204"
+_NOTHING = "404"
+_PULL_AGAIN = frozenset({"404", "408"})
+
+Queue: TypeAlias = "asyncio.Queue[Msg | None]"
+
+
+async def ordered(link: Link, kind: str | None, *, after: int) -> AsyncGenerator[Msg, None]:
+    """Each event of a kind with a sequence above ``after``, in order and none missing, for ever.
+
+    Read by direct gets: nobody needs the right to make consumers, with which one could rewrite the fetcher's
+    durable; and the server keeps nothing that a restart could lose. The stream tells of what it has stored on
+    the hint subjects. Raises Unavailable when the connection is lost or the server does not answer.
+    """
+    connection = link.connection()
+    hints = _Hints()
+    position = after
+    async with hints.of(connection, kind), _inbox(connection) as (inbox, answers):
+        while True:
+            question = {
+                "seq": position + 1,
+                "next_by_subj": kind_filter(kind),
+                "batch": BATCH,
+                "max_bytes": BATCH_BYTES,
+            }
+            await link.publish(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(question).encode(), reply=inbox)
+            while True:
+                message = await _next(answers, link.timeout)
+                headers = message.headers or {}
+                status = headers.get("Status")
+                if status is not None:
+                    break
+                position = int(headers["Nats-Sequence"])
+                yield message
+            if status not in (_END_OF_BATCH, _NOTHING):
+                raise Unavailable(f"events cannot be had: {status} {headers.get('Description', '')}")
+            if status == _NOTHING or headers.get("Nats-Num-Pending") == "0":
+                await hints.above(position)
+
+
+async def pulled(link: Link) -> AsyncGenerator[Msg, None]:
+    """Each message that the durable hands to us, one asked for at a time.
+
+    More than one would wait here unseen while its time to be settled runs out. Raises Unavailable when the
+    connection is lost or the server no longer answers.
+    """
+    connection = link.connection()
+    pull = json.dumps({"batch": 1, "expires": int(PULL_SECONDS * NANOSECOND)}).encode()
+    async with _inbox(connection) as (inbox, queue):
+        while True:
+            await link.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{REQUESTS_DURABLE}", pull, reply=inbox)
+            message = await _next(queue, PULL_SECONDS + link.timeout)
+            headers = message.headers or {}
+            status = headers.get("Status")
+            if status is None:
+                yield message
+            elif status not in _PULL_AGAIN:
+                raise Unavailable(f"the fetch requests cannot be had: {status} {headers.get('Description', '')}")
+
+
+@contextlib.asynccontextmanager
+async def subscribed(connection: Connection, subject: str) -> AsyncIterator[Queue]:
+    """A subscription as a queue, at whose end is None once the connection is lost. Raises Unavailable."""
+    queue: Queue = asyncio.Queue()
+
+    def wake(_: asyncio.Future[None]) -> None:
+        queue.put_nowait(None)
+
+    try:
+        subscription = await connection.client.subscribe(subject, cb=queue.put)
+    except (nats.errors.Error, OSError) as error:
+        raise Unavailable(f"the bus failed on {subject}: {error!r}") from error
+    connection.lost.add_done_callback(wake)
+    try:
+        yield queue
+    finally:
+        connection.lost.remove_done_callback(wake)
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await subscription.unsubscribe()
+
+
+class _Hints:
+    """The highest sequence that the stream told of: all that a slow reader has to remember of its hints."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+        self._new = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def of(self, connection: Connection, kind: str | None) -> AsyncIterator[None]:
+        """Take hints of events of a kind while the context lasts."""
+        async with subscribed(connection, hint_filter(kind)) as queue:
+            taking = asyncio.create_task(self._take(queue))
+            try:
+                yield
+            finally:
+                taking.cancel()
+
+    async def above(self, position: int) -> None:
+        """Wait until there is more than ``position``, or it is time to look anyway."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN):
+                while self._highest <= position:
+                    self._new.clear()
+                    await self._new.wait()
+
+    async def _take(self, queue: Queue) -> None:
+        while (message := await queue.get()) is not None:
+            self._highest = max(self._highest, int((message.headers or {}).get("Nats-Sequence", 0)))
+            self._new.set()
+
+
+async def _next(queue: Queue, seconds: float) -> Msg:
+    if queue.empty():
+        try:
+            async with asyncio.timeout(seconds):
+                message = await queue.get()
+        except TimeoutError:
+            raise Unavailable(f"the bus was silent for {seconds:g} s") from None
+    else:
+        message = queue.get_nowait()
+    if message is None:
+        raise Unavailable("the connection to the bus was lost")
+    return message
+
+
+@contextlib.asynccontextmanager
+async def _inbox(connection: Connection) -> AsyncIterator[tuple[str, Queue]]:
+    """A subject of our own and what arrives on it."""
+    subject = connection.client.new_inbox()
+    async with subscribed(connection, subject) as queue:
+        yield subject, queue
