@@ -60,7 +60,7 @@ class BlobFiles:
             merged = sidecar if known is None else _merge(known, sidecar)
             replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=True)
             if there:
-                data.unlink()
+                data.unlink(missing_ok=True)  # gone already where an earlier try came this far
             else:
                 data.rename(target)
             if size > CHUNK:

@@ -1,0 +1,425 @@
+"""What every blob store promises its readers and its writer. Subclass the suite and give the fixture ``kit``."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from dpm_core.artifacts import ArtifactRef, Blob, Lane, Validators, Want
+from dpm_core.attempts import WITHHELD_TAIL, AttemptState, Failure, Phase
+from dpm_core.cids import CHUNK, Cid, cid_of
+from dpm_core.digests import Digest
+from dpm_core.errors import AttemptFailed, AttemptLost, Untrusted
+from dpm_core.events import FailReason
+from dpm_core.ports import Attempt, BlobStore, Growing, Intake
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
+"""Seconds for what must happen at last."""
+
+BODY = hashlib.shake_256(b"a wheel").digest(3 * CHUNK + 4321)
+SMALL = BODY[:1000]
+GOT = len(BODY) - 100_000
+"""So many bytes of BODY have come when a test looks."""
+
+
+class Store(BlobStore, Intake, Protocol):
+    """Both sides of a store."""
+
+
+@dataclass
+class StoreKit:
+    """A store to be judged; ways to let a writer die, and to let a blob rot."""
+
+    store: Store
+    kill: Callable[[Attempt], None]
+    spoil: Callable[[Cid], None]
+
+
+def want(body: bytes = BODY, name: str = "wheel", *, vouched: bool = True) -> Want:
+    """All that is known of an artifact with this body before it is here."""
+    digests = (Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"),) if vouched else ()
+    ref = ArtifactRef("pypi", "http://upstream.example/", name)
+    return Want(ref, name, f"http://upstream.example/{name}", Lane.BLOB, digests, len(body) if vouched else None)
+
+
+def open_state(length: int | None = len(BODY), *, streams: bool = True) -> AttemptState:
+    """Upstream has begun to send."""
+    return AttemptState(Phase.OPEN, length, "application/zip", Validators('"1"'), streams)
+
+
+def tried(state: AttemptState) -> AttemptState:
+    """The same, come to nothing."""
+    return state.failed(Failure(FailReason.UNAVAILABLE, "upstream hung up", 502, 7.0))
+
+
+async def soon(waiting: "asyncio.Future[T]") -> T:
+    """What must happen at last."""
+    return await asyncio.wait_for(waiting, PATIENCE)
+
+
+async def wait_on(*waiting: "asyncio.Future[Any]") -> None:
+    """Assert that these do not end. What must not happen has no event: a moment must do."""
+    done, _ = await asyncio.wait(waiting, timeout=0.05)
+    assert not done
+
+
+async def all_of(growing: Growing, size: int = 70_000) -> bytes:
+    """Read until the verified end."""
+    got = bytearray()
+    while data := await growing.read(len(got), size):
+        got += data
+    return bytes(got)
+
+
+async def up_to(growing: Growing, end: int) -> bytes:
+    """Read until ``end`` bytes are there."""
+    got = bytearray()
+    while len(got) < end:
+        got += await growing.read(len(got), end - len(got))
+    return bytes(got)
+
+
+async def begun(store: Store, token: int, it: Want, state: AttemptState, body: bytes) -> Attempt:
+    """An attempt that is visible, open, and has these bytes."""
+    attempt = await store.begin(it)
+    await attempt.start(token)
+    await attempt.publish(state)
+    for start in range(0, len(body), 500_000):
+        await attempt.write(body[start : start + 500_000])
+    return attempt
+
+
+async def stored(store: Store, token: int, body: bytes = BODY, name: str = "wheel") -> Blob:
+    """A body that has gone its whole way."""
+    it = want(body, name)
+    attempt = await begun(store, token, it, open_state(len(body)), body)
+    blob, _ = await attempt.store(open_state(len(body)), it.ref)
+    await attempt.close()
+    return blob
+
+
+async def following(store: Store, token: int, it: Want | None = None) -> Growing:
+    """A reader of an attempt that is there."""
+    growing = await store.follow((it or want()).ref.id, token)
+    assert growing is not None
+    return growing
+
+
+async def content(store: Store, cid: Cid) -> bytes | None:
+    """The bytes of a blob, None if the store has it not."""
+    body = await store.open(cid)
+    if body is None:
+        return None
+    try:
+        return await body.read(0, body.size + 1)
+    finally:
+        body.close()
+
+
+class BlobStoreSuite:
+    """The promises of the ports BlobStore and Intake."""
+
+    async def test_bytes_are_readable_as_they_come_and_the_tail_once_they_are_verified(
+        self, kit: StoreKit
+    ) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        growing = await following(kit.store, 7)
+        state = await soon(asyncio.ensure_future(growing.opened()))
+        assert (state.phase, state.length, state.media_type) == (Phase.OPEN, len(BODY), "application/zip")
+        assert await up_to(growing, GOT) == BODY[:GOT]
+        tail = asyncio.ensure_future(growing.read(len(BODY) - WITHHELD_TAIL, 10))
+        await attempt.write(BODY[GOT:])
+        shown = await soon(asyncio.ensure_future(up_to(growing, len(BODY) - WITHHELD_TAIL)))
+        assert shown == BODY[:-WITHHELD_TAIL]
+        assert not tail.done()
+        blob, final = await attempt.store(open_state(), want().ref)
+        assert final == open_state().verified(cid_of([BODY]), len(BODY))
+        assert await soon(tail) == BODY[-WITHHELD_TAIL:][:10]
+        assert await all_of(growing) == BODY
+        assert await content(kit.store, blob.cid) == BODY
+        assert blob == Blob(cid_of([BODY]), len(BODY), want().digests)
+        growing.close()
+        await attempt.close()
+
+    async def test_a_read_across_the_frontier_returns_the_short_part_at_once(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        growing = await following(kit.store, 7)
+        await up_to(growing, GOT)
+        assert await growing.read(GOT - 5, 1000) == BODY[GOT - 5 : GOT]
+        growing.close()
+        await attempt.close()
+
+    async def test_a_small_body_is_withheld_whole(self, kit: StoreKit) -> None:
+        it = want(SMALL)
+        attempt = await begun(kit.store, 7, it, open_state(len(SMALL)), SMALL)
+        growing = await following(kit.store, 7, it)
+        first, opened = (asyncio.ensure_future(each) for each in (growing.read(0, 10), growing.opened()))
+        await wait_on(first, opened)
+        await attempt.store(open_state(len(SMALL)), it.ref)
+        assert await soon(first) == SMALL[:10]
+        assert (await soon(opened)).phase is Phase.VERIFIED
+        growing.close()
+        await attempt.close()
+
+    async def test_what_nothing_vouches_for_waits_for_its_end(self, kit: StoreKit) -> None:
+        it, state = want(vouched=False), open_state(None, streams=False)
+        attempt = await begun(kit.store, 7, it, state, BODY)
+        growing = await following(kit.store, 7)
+        first = asyncio.ensure_future(growing.read(0, 10))
+        await wait_on(first)
+        _, final = await attempt.store(state, it.ref)
+        assert final.length == len(BODY)
+        assert await soon(first) == BODY[:10]
+        assert await all_of(growing) == BODY
+        growing.close()
+        await attempt.close()
+
+    async def test_an_empty_body_ends_at_once(self, kit: StoreKit) -> None:
+        it = want(b"")
+        attempt = await begun(kit.store, 7, it, open_state(0), b"")
+        growing = await following(kit.store, 7, it)
+        reading = asyncio.ensure_future(growing.read(0, 10))
+        blob, _ = await attempt.store(open_state(0), it.ref)
+        assert await soon(reading) == b""
+        assert await content(kit.store, blob.cid) == b""
+        growing.close()
+        await attempt.close()
+
+    @pytest.mark.parametrize("wrong", [BODY[:-1] + b"?", BODY[:-1], BODY + b"?"], ids=["digest", "short", "long"])
+    async def test_a_wrong_body_leaves_nothing_and_no_reader_has_it_whole(
+        self, kit: StoreKit, wrong: bytes
+    ) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), wrong)
+        growing = await following(kit.store, 7)
+        shown = await up_to(growing, len(BODY) - WITHHELD_TAIL)
+        assert len(shown) == len(BODY) - WITHHELD_TAIL
+        tail = asyncio.ensure_future(growing.read(len(shown), 1))
+        with pytest.raises(Untrusted):
+            await attempt.store(open_state(), want().ref)
+        failure = Failure(FailReason.UNTRUSTED, "not what was asked for")
+        await attempt.publish(open_state().failed(failure))
+        with pytest.raises(AttemptFailed) as failed:
+            await soon(tail)
+        assert failed.value.failure == failure
+        assert (await growing.opened()).failure == failure
+        assert await content(kit.store, cid_of([wrong])) is None
+        growing.close()
+        await attempt.close()
+        late = await following(kit.store, 7)
+        with pytest.raises(AttemptFailed):
+            await late.read(0, 1)
+        late.close()
+
+    async def test_a_failed_fetch_tells_its_readers_why(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        growing = await following(kit.store, 7)
+        reading = asyncio.ensure_future(growing.read(len(BODY), 1))
+        await attempt.publish(tried(open_state()))
+        with pytest.raises(AttemptFailed) as failed:
+            await soon(reading)
+        assert (failed.value.failure.status, failed.value.retry_after) == (502, 7.0)
+        growing.close()
+        await attempt.close()
+
+    async def test_the_first_verdict_stands(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY)
+        await attempt.store(open_state(), want().ref)
+        await attempt.publish(tried(open_state()))
+        growing = await following(kit.store, 7)
+        assert await all_of(growing) == BODY
+        growing.close()
+        await attempt.close()
+
+    async def test_readers_who_come_at_different_times_get_the_same(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        files = [await following(kit.store, 7) for _ in range(20)]
+        early = [asyncio.ensure_future(all_of(file, 200_000)) for file in files]
+        await up_to(files[0], GOT)
+        late = await following(kit.store, 7)
+        joined = asyncio.ensure_future(all_of(late))
+        await attempt.write(BODY[GOT:])
+        await attempt.store(open_state(), want().ref)
+        await attempt.close()
+        last = await following(kit.store, 7)
+        for reading in [*early, joined, asyncio.ensure_future(all_of(last))]:
+            assert await soon(reading) == BODY
+        for file in (*files, late, last):
+            file.close()
+
+    async def test_a_dead_writer_ends_the_reads_that_wait_for_it(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        growing = await following(kit.store, 7)
+        reading = asyncio.ensure_future(growing.read(GOT, 10))
+        opened = asyncio.ensure_future(growing.opened())
+        assert (await soon(opened)).phase is Phase.OPEN
+        kit.kill(attempt)
+        with pytest.raises(AttemptLost):
+            await soon(reading)
+        with pytest.raises(AttemptLost):
+            await growing.opened()
+        growing.close()
+        await attempt.close()
+
+    async def test_a_newer_attempt_ends_the_reads_of_an_older_one(self, kit: StoreKit) -> None:
+        stalled = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        growing = await following(kit.store, 7)
+        reading = asyncio.ensure_future(growing.read(GOT, 10))
+        newer = await begun(kit.store, 12, want(), open_state(), b"")
+        with pytest.raises(AttemptLost):
+            await soon(reading)
+        assert await kit.store.newest(want().ref.id) == 12
+        growing.close()
+        await stalled.close()
+        await newer.close()
+
+    async def test_a_successor_goes_on_from_the_bytes_of_a_dead_attempt(self, kit: StoreKit) -> None:
+        dead = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        kit.kill(dead)
+        await dead.close()
+        attempt = await kit.store.begin(want())
+        assert await attempt.start(12, adopt=7) == GOT
+        growing = await following(kit.store, 12)
+        await attempt.publish(open_state())
+        assert await up_to(growing, GOT) == BODY[:GOT]
+        await attempt.write(BODY[GOT:])
+        blob, _ = await attempt.store(open_state(), want().ref)
+        assert await all_of(growing) == BODY
+        assert await content(kit.store, blob.cid) == BODY
+        growing.close()
+        await attempt.close()
+
+    async def test_nothing_is_adopted_from_a_living_writer_a_failure_or_nobody(self, kit: StoreKit) -> None:
+        living = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        failed = await begun(kit.store, 8, want(), open_state(), BODY[:GOT])
+        await failed.publish(tried(open_state()))
+        await failed.close()
+        for token, adopt in ((12, 7), (13, 8), (14, 3)):
+            attempt = await kit.store.begin(want())
+            assert await attempt.start(token, adopt) == 0
+            await attempt.close()
+        view = kit.store.view(want().ref.id, 7)
+        assert view is not None and view.written == GOT
+        await living.close()
+
+    async def test_a_body_may_be_begun_again_before_anything_was_shown(self, kit: StoreKit) -> None:
+        it = want(SMALL)
+        attempt = await begun(kit.store, 7, it, open_state(len(SMALL)), b"not this at all")
+        growing = await following(kit.store, 7, it)
+        reading = asyncio.ensure_future(all_of(growing))
+        with pytest.raises(Untrusted):
+            await attempt.store(open_state(len(SMALL)), it.ref)
+        await attempt.restart()
+        await attempt.write(SMALL)
+        await attempt.store(open_state(len(SMALL)), it.ref)
+        assert await soon(reading) == SMALL
+        growing.close()
+        await attempt.close()
+
+    async def test_what_upstream_confirms_is_read_from_the_blob(self, kit: StoreKit) -> None:
+        blob = await stored(kit.store, 3)
+        attempt = await kit.store.begin(want())
+        await attempt.start(7)
+        growing = await following(kit.store, 7)
+        reading = asyncio.ensure_future(all_of(growing))
+        await attempt.publish(AttemptState().verified(blob.cid, blob.size))
+        assert await soon(reading) == BODY
+        growing.close()
+        await attempt.close()
+
+    async def test_the_same_bytes_stored_twice_are_one_blob(self, kit: StoreKit) -> None:
+        first = await stored(kit.store, 3)
+        again = await stored(kit.store, 7)
+        other = await stored(kit.store, 9, name="the same under another name")
+        assert first == again == other
+        late = await following(kit.store, 7)
+        assert await all_of(late) == BODY
+        late.close()
+        assert await content(kit.store, first.cid) == BODY
+
+    async def test_a_blob_that_rots_is_not_believed(self, kit: StoreKit) -> None:
+        for body in (SMALL, BODY):
+            blob = await stored(kit.store, 3, body, f"{len(body)} bytes")
+            kit.spoil(blob.cid)
+            with pytest.raises(Untrusted):
+                await content(kit.store, blob.cid)
+
+    async def test_what_is_not_there_is_none(self, kit: StoreKit) -> None:
+        assert await kit.store.open(cid_of([b"nobody stored this"])) is None
+        assert await kit.store.follow(want().ref.id, 7) is None
+        assert await kit.store.newest(want().ref.id) is None
+        assert kit.store.view(want().ref.id, 7) is None
+
+    async def test_an_attempt_is_seen_from_its_start_and_one_never_started_vanishes(self, kit: StoreKit) -> None:
+        attempt = await kit.store.begin(want())
+        assert await kit.store.newest(want().ref.id) is None
+        await attempt.close()
+        assert await kit.store.newest(want().ref.id) is None
+        attempt = await kit.store.begin(want())
+        await attempt.start(7)
+        await attempt.publish(open_state())
+        await attempt.write(BODY[:GOT])
+        view = kit.store.view(want().ref.id, 7)
+        assert view is not None
+        assert (view.token, view.state, view.locked, view.written) == (7, open_state(), True, GOT)
+        assert abs(view.grown_at - time.time()) < PATIENCE
+        kit.kill(attempt)
+        view = kit.store.view(want().ref.id, 7)
+        assert view is not None and not view.locked
+        await attempt.close()
+
+    async def test_closing_a_file_ends_its_own_reads_only(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        mine, other = await following(kit.store, 7), await following(kit.store, 7)
+        readings = [asyncio.ensure_future(each.read(GOT, 10)) for each in (mine, other)]
+        await wait_on(*readings)
+        mine.close()
+        mine.close()
+        with pytest.raises(AttemptLost):
+            await soon(readings[0])
+        await attempt.write(BODY[GOT:])
+        assert await soon(readings[1]) == BODY[GOT : GOT + 10]
+        other.close()
+        await attempt.close()
+
+    async def test_a_removed_blob_is_gone_and_its_open_readers_finish(self, kit: StoreKit) -> None:
+        blob = await stored(kit.store, 3)
+        body = await kit.store.open(blob.cid)
+        assert body is not None
+        await kit.store.remove(blob.cid)
+        await kit.store.remove(blob.cid)
+        assert await body.read(0, len(BODY)) == BODY
+        body.close()
+        body.close()
+        assert await kit.store.open(blob.cid) is None
+
+    async def test_a_sweep_takes_what_is_over_after_a_minute_and_what_was_left_after_ten(
+        self, kit: StoreKit
+    ) -> None:
+        await stored(kit.store, 3, name="over")
+        dead = await begun(kit.store, 7, want(name="dead"), open_state(), BODY[:GOT])
+        kit.kill(dead)
+        await dead.close()
+        living = await begun(kit.store, 9, want(name="living"), open_state(), BODY[:GOT])
+        now = time.time()
+        left = [await kit.store.sweep(now + seconds) for seconds in (30, 70, 500, 700)]
+        assert left == [0, 1, 0, 1]
+        assert await kit.store.newest(want(name="living").ref.id) == 9
+        assert await kit.store.newest(want(name="over").ref.id) is None
+        assert await content(kit.store, cid_of([BODY])) == BODY
+        await living.close()
+
+    async def test_a_reader_that_is_on_its_way_survives_a_sweep(self, kit: StoreKit) -> None:
+        attempt = await begun(kit.store, 7, want(), open_state(), BODY)
+        growing = await following(kit.store, 7)
+        await attempt.store(open_state(), want().ref)
+        await attempt.close()
+        assert await up_to(growing, 100) == BODY[:100]
+        await kit.store.sweep(time.time() + 70)
+        assert await all_of(growing) == BODY
+        growing.close()
