@@ -150,8 +150,8 @@ def test_a_path_without_end_is_refused():
 
 
 PIECES = [
-    "simple", "files", "h.example.org", "demo", "De_mo", "", ".", "..", "%2e", "%2f", "%", "%00", "%E2%82%AC", ":80",
-    "[::1]", "demo-1.0.tar.gz", "demo-1-2.zip", "demo-1-py3-none-any.whl",
+    "simple", "files", "h.example.org", "demo", "De_mo", "", ".", "..", "%2e", "%2f", "%", "%00", "%E2%82%AC",
+    ":80", "[::1]", "demo-1.0.tar.gz", "demo-1-2.zip", "demo-1-py3-none-any.whl",
 ]  # fmt: skip
 PIECE = st.sampled_from(PIECES) | st.text(alphabet=string.printable, max_size=8)
 ANY_PATH = st.text() | st.lists(PIECE, max_size=7).map(lambda pieces: "/" + "/".join(pieces))
