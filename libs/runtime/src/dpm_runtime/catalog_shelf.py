@@ -56,7 +56,9 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
 
 
 def _blob(cid: str, size: int, digests: str) -> Blob:
-    return Blob(Cid(cid), size, tuple(Digest(each) for each in json.loads(digests)))
+    # they were a Cid and Digests when they were written: reading them again as such would double a look-up's time
+    known = tuple(str.__new__(Digest, each) for each in json.loads(digests))
+    return Blob(str.__new__(Cid, cid), size, known)
 
 
 class SqliteShelf:

@@ -87,5 +87,12 @@ def _statements() -> tuple[str, ...]:
 DDL = _statements()
 """The statements that make an empty catalog."""
 
-FILE_NAME = "catalog-{}.sqlite".format(hashlib.sha256("\n".join((str(RULES), *DDL)).encode()).hexdigest()[:12])
-"""The file of the catalog with these tables, folded by these rules."""
+
+def file_name(statements: tuple[str, ...]) -> str:
+    """The file of a catalog with these tables, folded by the present rules."""
+    digest = hashlib.sha256("\n".join((str(RULES), *statements)).encode()).hexdigest()
+    return f"catalog-{digest[:12]}.sqlite"
+
+
+FILE_NAME = file_name(DDL)
+"""The file of the present catalog."""

@@ -29,7 +29,7 @@ class MemoryCatalog:
         return self._position
 
     def apply(self, events: Iterable[Recorded]) -> None:
-        for recorded in events:
+        for recorded in tuple(events):
             if recorded.sequence > self._position:
                 fold(self, recorded)
                 self._position = recorded.sequence
