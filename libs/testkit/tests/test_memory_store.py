@@ -2,7 +2,8 @@ import pytest
 
 from dpm_core.errors import Unavailable
 from dpm_testkit.memory_store import MemoryBlobStore
-from dpm_testkit.store_conformance import BlobStoreSuite, StoreKit, want
+from dpm_testkit.store_conformance import BlobStoreSuite, StoreKit
+from dpm_testkit.store_samples import want
 
 
 class TestMemoryBlobStore(BlobStoreSuite):

@@ -1,35 +1,36 @@
 """What every blob store promises its readers and its writer. Subclass the suite and give the fixture ``kit``."""
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from dpm_core.artifacts import ArtifactRef, Blob, Lane, Validators, Want
+from dpm_core.artifacts import Blob
 from dpm_core.attempts import WITHHELD_TAIL, AttemptState, Failure, Phase
-from dpm_core.cids import CHUNK, Cid, cid_of
-from dpm_core.digests import Digest
+from dpm_core.cids import Cid, cid_of
 from dpm_core.errors import AttemptFailed, AttemptLost, Untrusted
 from dpm_core.events import FailReason
-from dpm_core.ports import Attempt, BlobStore, Growing, Intake
-
-T = TypeVar("T")
-
-PATIENCE = 20.0
-"""Seconds for what must happen at last."""
-
-BODY = hashlib.shake_256(b"a wheel").digest(3 * CHUNK + 4321)
-SMALL = BODY[:1000]
-GOT = len(BODY) - 100_000
-"""So many bytes of BODY have come when a test looks."""
-
-
-class Store(BlobStore, Intake, Protocol):
-    """Both sides of a store."""
+from dpm_core.ports import Attempt
+from dpm_testkit.store_samples import (
+    BODY,
+    GOT,
+    PATIENCE,
+    SMALL,
+    Store,
+    all_of,
+    begun,
+    content,
+    following,
+    open_state,
+    soon,
+    stored,
+    tried,
+    up_to,
+    wait_on,
+    want,
+)
 
 
 @dataclass
@@ -41,93 +42,10 @@ class StoreKit:
     spoil: Callable[[Cid], None]
 
 
-def want(body: bytes = BODY, name: str = "wheel", *, vouched: bool = True) -> Want:
-    """All that is known of an artifact with this body before it is here."""
-    digests = (Digest(f"sha256:{hashlib.sha256(body).hexdigest()}"),) if vouched else ()
-    ref = ArtifactRef("pypi", "http://upstream.example/", name)
-    return Want(ref, name, f"http://upstream.example/{name}", Lane.BLOB, digests, len(body) if vouched else None)
-
-
-def open_state(length: int | None = len(BODY), *, streams: bool = True) -> AttemptState:
-    """Upstream has begun to send."""
-    return AttemptState(Phase.OPEN, length, "application/zip", Validators('"1"'), streams)
-
-
-def tried(state: AttemptState) -> AttemptState:
-    """The same, come to nothing."""
-    return state.failed(Failure(FailReason.UNAVAILABLE, "upstream hung up", 502, 7.0))
-
-
-async def soon(waiting: "asyncio.Future[T]") -> T:
-    """What must happen at last."""
-    return await asyncio.wait_for(waiting, PATIENCE)
-
-
-async def wait_on(*waiting: "asyncio.Future[Any]") -> None:
-    """Assert that these do not end. What must not happen has no event: a moment must do."""
-    done, _ = await asyncio.wait(waiting, timeout=0.05)
-    assert not done
-
-
-async def all_of(growing: Growing, size: int = 70_000) -> bytes:
-    """Read until the verified end."""
-    got = bytearray()
-    while data := await growing.read(len(got), size):
-        got += data
-    return bytes(got)
-
-
-async def up_to(growing: Growing, end: int) -> bytes:
-    """Read until ``end`` bytes are there."""
-    got = bytearray()
-    while len(got) < end:
-        got += await growing.read(len(got), end - len(got))
-    return bytes(got)
-
-
-async def begun(store: Store, token: int, it: Want, state: AttemptState, body: bytes) -> Attempt:
-    """An attempt that is visible, open, and has these bytes."""
-    attempt = await store.begin(it)
-    await attempt.start(token)
-    await attempt.publish(state)
-    for start in range(0, len(body), 500_000):
-        await attempt.write(body[start : start + 500_000])
-    return attempt
-
-
-async def stored(store: Store, token: int, body: bytes = BODY, name: str = "wheel") -> Blob:
-    """A body that has gone its whole way."""
-    it = want(body, name)
-    attempt = await begun(store, token, it, open_state(len(body)), body)
-    blob, _ = await attempt.store(open_state(len(body)), it.ref)
-    await attempt.close()
-    return blob
-
-
-async def following(store: Store, token: int, it: Want | None = None) -> Growing:
-    """A reader of an attempt that is there."""
-    growing = await store.follow((it or want()).ref.id, token)
-    assert growing is not None
-    return growing
-
-
-async def content(store: Store, cid: Cid) -> bytes | None:
-    """The bytes of a blob, None if the store has it not."""
-    body = await store.open(cid)
-    if body is None:
-        return None
-    try:
-        return await body.read(0, body.size + 1)
-    finally:
-        body.close()
-
-
 class BlobStoreSuite:
     """The promises of the ports BlobStore and Intake."""
 
-    async def test_bytes_are_readable_as_they_come_and_the_tail_once_they_are_verified(
-        self, kit: StoreKit
-    ) -> None:
+    async def test_bytes_are_readable_as_they_come_and_the_tail_once_verified(self, kit: StoreKit) -> None:
         attempt = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
         growing = await following(kit.store, 7)
         state = await soon(asyncio.ensure_future(growing.opened()))
@@ -159,7 +77,8 @@ class BlobStoreSuite:
         it = want(SMALL)
         attempt = await begun(kit.store, 7, it, open_state(len(SMALL)), SMALL)
         growing = await following(kit.store, 7, it)
-        first, opened = (asyncio.ensure_future(each) for each in (growing.read(0, 10), growing.opened()))
+        first = asyncio.ensure_future(growing.read(0, 10))
+        opened = asyncio.ensure_future(growing.opened())
         await wait_on(first, opened)
         await attempt.store(open_state(len(SMALL)), it.ref)
         assert await soon(first) == SMALL[:10]
@@ -192,9 +111,7 @@ class BlobStoreSuite:
         await attempt.close()
 
     @pytest.mark.parametrize("wrong", [BODY[:-1] + b"?", BODY[:-1], BODY + b"?"], ids=["digest", "short", "long"])
-    async def test_a_wrong_body_leaves_nothing_and_no_reader_has_it_whole(
-        self, kit: StoreKit, wrong: bytes
-    ) -> None:
+    async def test_a_wrong_body_leaves_nothing_and_nobody_has_it_whole(self, kit: StoreKit, wrong: bytes) -> None:
         attempt = await begun(kit.store, 7, want(), open_state(), wrong)
         growing = await following(kit.store, 7)
         shown = await up_to(growing, len(BODY) - WITHHELD_TAIL)
@@ -398,9 +315,7 @@ class BlobStoreSuite:
         body.close()
         assert await kit.store.open(blob.cid) is None
 
-    async def test_a_sweep_takes_what_is_over_after_a_minute_and_what_was_left_after_ten(
-        self, kit: StoreKit
-    ) -> None:
+    async def test_a_sweep_takes_what_is_over_after_a_minute_and_what_died_after_ten(self, kit: StoreKit) -> None:
         await stored(kit.store, 3, name="over")
         dead = await begun(kit.store, 7, want(name="dead"), open_state(), BODY[:GOT])
         kit.kill(dead)
