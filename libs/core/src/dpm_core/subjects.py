@@ -3,6 +3,8 @@
 On ``dpm.new.<kind>.<key>.<event>`` the stream itself tells of each event that it has stored.
 """
 
+import re
+
 from dpm_core.artifacts import Topic
 from dpm_core.errors import Invalid
 
@@ -15,15 +17,17 @@ REQUESTS = "dpm.evt.*.*.fetch-requested"
 REQUESTS_DURABLE = "fetcher"
 """The durable consumer that hands fetch requests to fetchers; made by set-up."""
 
+_WORD = re.compile(r"[A-Za-z0-9_-]+\Z")
+
 
 def subject(topic: Topic, event_name: str) -> str:
-    """The subject of an event about a topic."""
-    return f"dpm.evt.{topic.kind}.{topic.key}.{event_name}"
+    """The subject of an event about a topic. Raises Invalid if that would not be one."""
+    return f"dpm.evt.{_words(topic)}.{event_name}"
 
 
 def topic_filter(topic: Topic) -> str:
-    """The filter that covers every event about a topic, and that conditions are checked against."""
-    return f"dpm.evt.{topic.kind}.{topic.key}.>"
+    """The filter that covers every event about a topic, and that conditions are checked against. Raises Invalid."""
+    return f"dpm.evt.{_words(topic)}.>"
 
 
 def kind_filter(kind: str | None) -> str:
@@ -42,6 +46,13 @@ def topic_of(subject: str) -> Topic:
     if len(parts) != 5 or parts[:2] != ["dpm", "evt"]:
         raise Invalid(f"not the subject of an event: {subject!r}")
     return Topic(parts[2], parts[3])
+
+
+def _words(topic: Topic) -> str:
+    # A star or a dot from outside would reach into the events of others.
+    if not (_WORD.match(topic.kind) and _WORD.match(topic.key)):
+        raise Invalid(f"not words of a subject: {topic.kind!r}, {topic.key!r}")
+    return f"{topic.kind}.{topic.key}"
 
 
 def tap_subject(name: str) -> str:

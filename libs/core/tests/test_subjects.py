@@ -1,0 +1,46 @@
+import pytest
+
+from dpm_core.artifacts import ArtifactRef, Topic
+from dpm_core.errors import Invalid
+from dpm_core.subjects import hint_filter, kind_filter, subject, tap_subject, topic_filter, topic_of
+
+WHEEL = ArtifactRef("pypi", "http://upstream.example/", "wheel").topic
+
+
+def test_a_subject_says_kind_key_and_event():
+    assert subject(Topic("pypi", "3f9c"), "artifact-stored") == "dpm.evt.pypi.3f9c.artifact-stored"
+
+
+def test_the_topic_comes_back_from_a_subject():
+    assert topic_of(subject(WHEEL, "artifact-stored")) == WHEEL
+
+
+@pytest.mark.parametrize(
+    "text", ["", "dpm.evt.pypi.3f9c", "dpm.tap.pypi.3f9c.x", "dpm.evt.pypi.3f9c.x.y", "dpm.new.pypi.3f9c.x"]
+)
+def test_other_subjects_have_no_topic(text: str):
+    with pytest.raises(Invalid):
+        topic_of(text)
+
+
+def test_conditions_cover_every_event_of_a_topic_and_no_other():
+    assert topic_filter(WHEEL) == f"dpm.evt.pypi.{WHEEL.key}.>"
+
+
+def test_events_and_hints_are_filtered_by_kind():
+    assert (kind_filter("pypi"), kind_filter(None)) == ("dpm.evt.pypi.>", "dpm.evt.>")
+    assert (hint_filter("pypi"), hint_filter(None)) == ("dpm.new.pypi.>", "dpm.new.>")
+
+
+def test_taps_stand_apart_from_events():
+    assert tap_subject("gateway.waiting") == "dpm.tap.gateway.waiting"
+
+
+@pytest.mark.parametrize(
+    "topic", [Topic("*", "k"), Topic("pypi", ">"), Topic("pypi.x", "k"), Topic("pypi", ""), Topic("a b", "k")]
+)
+def test_a_topic_cannot_reach_into_others(topic: Topic):
+    with pytest.raises(Invalid):
+        subject(topic, "fetch-requested")
+    with pytest.raises(Invalid):
+        topic_filter(topic)
