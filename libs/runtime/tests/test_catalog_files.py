@@ -9,7 +9,7 @@ import pytest
 from dpm_core.errors import Conflict, Unavailable
 from dpm_core.events import ArtifactPinned
 from dpm_runtime.catalog import SqliteCatalog
-from dpm_runtime.catalog_tables import DDL, FILE_NAME
+from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES, file_name
 from dpm_testkit.catalog_conformance import recorded, ref, stored
 
 
@@ -133,7 +133,15 @@ def test_a_file_that_is_no_database_is_unavailable_and_says_what_to_do(
 
 
 def test_the_name_of_the_file_changes_with_its_tables() -> None:
+    assert file_name(DDL) == FILE_NAME
+    assert file_name((*DDL, "CREATE TABLE another (id)")) != FILE_NAME
+
+
+def test_the_schema_is_what_the_tables_declare() -> None:
     from dpm_runtime import catalog_tables
 
-    assert catalog_tables.file_name(DDL) == FILE_NAME
-    assert catalog_tables.file_name((*DDL, "CREATE TABLE another (id)")) != FILE_NAME
+    def words(statements: tuple[str, ...]) -> list[list[str]]:
+        return [statement.split() for statement in statements]
+
+    assert words(DDL) == words(catalog_tables.statements())
+    assert tuple(str(row.__tablename__) for row in catalog_tables.FOLDED) == FOLDED_TABLES

@@ -17,8 +17,8 @@ from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
 from dpm_core.fold import fold
 from dpm_core.ports import Entry, Totals
+from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES
 from dpm_runtime.catalog_shelf import FIND, SqliteShelf, entry_of
-from dpm_runtime.catalog_tables import DDL, FILE_NAME, FOLDED_TABLES
 from dpm_runtime.ofd_lock import OfdLock
 
 LOCK_NAME = "writer.lock"

@@ -1,13 +1,9 @@
-"""The tables of the catalog, and the name of the file that has exactly these."""
-
-import hashlib
+"""The tables of the catalog as SQLModel declares them; ``catalog_schema`` has the same as SQL."""
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import Field, SQLModel
-
-from dpm_core.fold import RULES
 
 _BY_KEY = {"sqlite_with_rowid": False}
 
@@ -67,32 +63,17 @@ class FreshnessRow(SQLModel, table=True):
     checked_at: float
 
 
-_FOLDED = (ArtifactRow, BlobRow, PinRow, PositionRow)
-
-FOLDED_TABLES = tuple(str(row.__tablename__) for row in _FOLDED)
+FOLDED = (ArtifactRow, BlobRow, PinRow, PositionRow)
 """The tables that a replay of the log gives again, row for row."""
 
 
-def _statements() -> tuple[str, ...]:
+def statements() -> tuple[str, ...]:
+    """The statements that make an empty catalog."""
     dialect = sqlite.dialect()
     made: list[str] = []
-    for row in (*_FOLDED, FreshnessRow):
+    for row in (*FOLDED, FreshnessRow):
         table: Table = SQLModel.metadata.tables[str(row.__tablename__)]
         made.append(str(CreateTable(table).compile(dialect=dialect)).strip())
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         made.extend(str(CreateIndex(index).compile(dialect=dialect)).strip() for index in indexes)
     return tuple(made)
-
-
-DDL = _statements()
-"""The statements that make an empty catalog."""
-
-
-def file_name(statements: tuple[str, ...]) -> str:
-    """The file of a catalog with these tables, folded by the present rules."""
-    digest = hashlib.sha256("\n".join((str(RULES), *statements)).encode()).hexdigest()
-    return f"catalog-{digest[:12]}.sqlite"
-
-
-FILE_NAME = file_name(DDL)
-"""The file of the present catalog."""
