@@ -19,7 +19,10 @@ def ipfs_command() -> str:
 
 
 def cids_of(files: Sequence[Path]) -> list[str]:
-    """What ``ipfs add --only-hash`` calls each file, in a repository of its own, without a daemon."""
+    """What ``ipfs add --only-hash`` calls each file, in a repository of its own, without a daemon.
+
+    No two of 500 in a row may have one name: Kubo takes the files of a call as one folder, in order of names.
+    """
     with tempfile.TemporaryDirectory() as repository:
         environment = {**os.environ, "IPFS_PATH": repository}
         command = ipfs_command()
@@ -28,8 +31,10 @@ def cids_of(files: Sequence[Path]) -> list[str]:
         for start in range(0, len(files), 500):
             part = [str(file) for file in files[start : start + 500]]
             added = subprocess.run(
-                [command, "add", "--only-hash", "--quiet", *part],
+                [command, "add", "--only-hash", "--progress=false", *part],
                 env=environment, check=True, capture_output=True, text=True,
             )  # fmt: skip
-            printed += added.stdout.split()
+            lines = (line.split(" ", 2) for line in added.stdout.splitlines())
+            by_name = {name: cid for _, cid, name in lines}
+            printed += [by_name[Path(file).name] for file in part]
         return printed
