@@ -36,7 +36,7 @@ async def file_url(node: Node, project: str) -> str:
     async with aiohttp.ClientSession() as session, session.get(page_url, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
         page = await answer.json(content_type=None)
-    return urljoin(page_url, page["files"][0]["url"])
+    return urljoin(page_url, str(page["files"][0]["url"]))
 
 
 async def fetch(url: str) -> bytes:
@@ -70,10 +70,11 @@ async def test_a_wrong_body_reaches_nobody_whole_and_is_mended_by_the_next_try(
 ) -> None:
     body = os.urandom(3 * MIB)
     wrong = bytes([body[0] ^ 1]) + body[1:]
-    file = upstream.add("forged", File("forged-1.0-py3-none-any.whl", body, sent=wrong))
+    file = upstream.add("forged", File("forged-1.0-py3-none-any.whl", body, sent=wrong, hold_after=2 * MIB))
     url = await file_url(node, "forged")
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        received = b""
+        received = await answer.content.readexactly(MIB)
+        file.release.set()
         with pytest.raises(aiohttp.ClientPayloadError):
             async for part in answer.content.iter_any():
                 received += part

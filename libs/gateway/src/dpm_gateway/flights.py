@@ -25,6 +25,12 @@ REDELIVERY_SECONDS = 12.0
 FOLDER_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between looks for an attempt's folder, which appears just behind its event."""
 
+ARRIVAL_SECONDS = 60.0
+"""A disk may take so long to make a verified file safe."""
+
+ARRIVAL_LOOK_SECONDS = 0.25
+"""Between two looks for it, while no event says that it is there."""
+
 log = logging.getLogger(__name__)
 
 
@@ -258,7 +264,9 @@ class _Flight:
             if self._frontier is None:
                 frontier.close()
         if state.phase is Phase.VERIFIED and state.cid is not None:
-            return Landed(state.cid, self._all.clock.now(), state.media_type)
+            if await self._arrives(state.cid, watch, token):
+                return Landed(state.cid, self._all.clock.now(), state.media_type)
+            return None
         return Lost(state.failure or Failure(FailReason.UNAVAILABLE, "the fetch failed"))
 
     async def _folder(self, token: int, watch: Watch) -> Growing | None:
@@ -268,6 +276,23 @@ class _Flight:
             if growing is not None or await watch.beyond(token, pause):
                 return growing
         return None
+
+    async def _arrives(self, cid: Cid, watch: Watch, token: int) -> bool:
+        """Verified bytes are shown at once, and are in the store a little later, when they are safe on disk.
+
+        The event says when; without a bus the store itself does.
+        """
+        deadline = self._all.clock.now() + ARRIVAL_SECONDS
+        recorded = False
+        while self._all.clock.now() < deadline:
+            body = await self._all.store.open(cid)
+            if body is not None:
+                body.close()
+                return True
+            if recorded:
+                break
+            recorded = await watch.beyond(token, ARRIVAL_LOOK_SECONDS)
+        return False
 
     async def _after_loss(self, watch: Watch, token: int) -> Answer | None:
         """The attempt is dead. Its request comes to another fetcher, unless nobody is there."""

@@ -94,16 +94,9 @@ class Handler:
             span.set_attribute("http.response.status_code", response.status_code)
             span.set_attribute("dpm.result", result)
             _requests.add(1, {"ecosystem": self._ecosystem.name, "result": result})
-            log.info(
-                "request",
-                extra={
-                    "method": request.method,
-                    "path": request.path,
-                    "status": response.status_code,
-                    "result": result,
-                    "seconds": round(time.perf_counter() - begun, 4),
-                },
-            )
+            seconds = round(time.perf_counter() - begun, 4)
+            about = {"method": request.method, "path": request.path, "status": response.status_code}
+            log.info("request", extra={**about, "result": result, "seconds": seconds})
         return response
 
     async def _answer(self, request: Request) -> tuple[str, Response]:
@@ -119,6 +112,8 @@ class Handler:
                 return await self._indexed_file(request, target)
 
     def _problem(self, request: Request, refusal: Refusal) -> Response:
+        if refusal.status >= 500:
+            log.warning("refused", extra={"path": request.path, "why": refusal.detail})
         headers = dict(refusal.headers)
         if refusal.retry_after is not None:
             headers["Retry-After"] = str(max(1, round(refusal.retry_after)))

@@ -28,6 +28,9 @@ from dpm_runtime.store import DiskBlobStore
 TELL_SECONDS = 5.0
 """Between two words to fetchers about who still waits."""
 
+READINESS_SECONDS = 0.5
+"""Between two looks at the bus and the mount."""
+
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +45,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         disk = DiskBlobStore(home)
         resources.push_async_callback(disk.close)
         store = MountedBlobStore(home, disk)
-        resources.push_async_callback(store.close)
+        resources.callback(store.close)
         catalog = SqliteCatalog.reader(home.catalog)
         resources.callback(catalog.close)
         bulletin = Bulletin()
@@ -144,4 +147,4 @@ async def _watch_readiness(context: ServiceContext, bus: NatsBus, store: Mounted
                 context.readiness.ready(condition)
             else:
                 context.readiness.waiting(condition, reason)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(READINESS_SECONDS)

@@ -1,18 +1,19 @@
 """A node's settings: the environment (``DPM_…``) first, then ``dpm.toml``, then the defaults.
 
-Read once, in a composition root. An unknown or wrong key stops the start and is named.
+Read once, in a composition root. An unknown or wrong key stops the start and is named. In the environment a
+list is separated by commas.
 """
 
 import ipaddress
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -25,6 +26,15 @@ from dpm_runtime.home import Home
 PREFIX = "DPM_"
 
 
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(each for part in value.split(",") if (each := part.strip()))
+
+
+Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Seconds and bytes are in the names or the descriptions."""
 
@@ -33,9 +43,9 @@ class Settings(BaseSettings):
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("dpm")), description="folder of all state"
     )
-    listen: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses that gateways listen on")
+    listen: Names = Field(("127.0.0.1", "::1"), description="addresses that gateways listen on")
     insecure_lan: bool = Field(False, description="listen on other than loopback addresses without TLS")
-    allow_hosts: tuple[str, ...] = Field(
+    allow_hosts: Names = Field(
         (), description="names that clients may call this node by, beside localhost and what it listens on"
     )
     pypi_port: int = Field(3141, ge=0, le=65535, description="port of the PyPI gateway; 0: any free one")
@@ -48,7 +58,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
     )
-    allow_private: tuple[str, ...] = Field(
+    allow_private: Names = Field(
         (), description="host names or addresses in private ranges that may be asked, beside the upstreams"
     )
     connect_seconds: float = Field(5.0, gt=0, description="to connect to an upstream")
@@ -71,6 +81,15 @@ class Settings(BaseSettings):
             return None if value is None else normalise_upstream(value)
         except Invalid as error:
             raise ValueError(str(error)) from error
+
+    @field_validator("listen")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ipaddress.ip_address(each)
+        if not value:
+            raise ValueError("at least one address")
+        return value
 
     @model_validator(mode="after")
     def _loopback_or_said_so(self) -> "Settings":
@@ -96,24 +115,35 @@ class Settings(BaseSettings):
         """The environment over the file of the home that the environment (or a caller) names."""
         named = init_settings().get("home") or env_settings().get("home")
         home = Path(named) if named else Path(platformdirs.user_data_dir("dpm"))
-        file = Home(home.expanduser()).config
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+        file = TomlConfigSettingsSource(settings_cls, toml_file=Home(home.expanduser()).config)
+        if "home" in file.toml_data:
+            raise Invalid("home: the file that lies in it cannot set it, DPM_HOME does")
+        return init_settings, env_settings, file
 
 
-def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+def load(**overrides: Any) -> Settings:
     """The settings of this process. Raises Invalid, naming each wrong key and what is allowed."""
-    _refuse_unknown(os.environ if environ is None else environ)
+    _refuse_unknown()
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        wrong = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
         raise Invalid(
-            f"settings: {'; '.join(wrong)}. Known are: {', '.join(sorted(Settings.model_fields))}"
+            "; ".join(_wrong(each["type"], each["loc"], each["msg"]) for each in error.errors())
         ) from None
+    except (ValueError, OSError) as error:
+        raise Invalid(f"dpm.toml cannot be read: {error}") from None
 
 
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
+def _wrong(kind: str, place: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(part) for part in place)
+    if kind == "extra_forbidden":
+        return f"unknown setting {name}. Known are: {', '.join(sorted(Settings.model_fields))}"
+    sentence = message.removeprefix("Value error, ")
+    return f"setting {name}: {sentence}" if name else sentence
+
+
+def _refuse_unknown() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
         raise Invalid(f"unknown setting {', '.join(unknown)}. Known are: {', '.join(sorted(known))}")

@@ -1,0 +1,282 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from dpm_core.artifacts import Held, Lane, Want
+from dpm_core.decisions import Recorded
+from dpm_core.events import (
+    ArtifactStored,
+    FailReason,
+    FetchFailed,
+    FetchRequested,
+    FetchStarted,
+    FetchUnchanged,
+)
+from dpm_core.ports import Growing
+from dpm_fetcher.fetcher import Fetcher, Limits
+from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.waiters import Waiters
+from dpm_runtime.react import Done, Retry
+from dpm_runtime.service import SystemClock
+from dpm_testkit.memory_log import MemoryEventLog
+from dpm_testkit.memory_origin import MemoryOrigin
+from dpm_testkit.memory_store import MemoryBlobStore
+from dpm_testkit.patience import eventually, until
+from dpm_testkit.store_samples import BODY, SMALL, soon, want
+
+
+class Quick(SystemClock):
+    """Real time, but nobody waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Bench:
+    """A fetcher among memory twins."""
+
+    def __init__(self) -> None:
+        self.log = MemoryEventLog()
+        self.store = MemoryBlobStore()
+        self.origin = MemoryOrigin()
+        self.clock = Quick()
+        self.fetcher = Fetcher(
+            "fetcher-0",
+            self.log,
+            self.store,
+            [self.origin],
+            Lanes({Lane.INDEX: 2, Lane.BLOB: 2}, 2, patience=1.0),
+            Waiters(self.clock, lambda: True),
+            self.clock,
+            Limits(index_seconds=5.0),
+        )
+
+    async def ask(self, want: Want, *, held: Held | None = None, deadline: float | None = None) -> Recorded:
+        """What a gateway appends."""
+        last = await self.log.last(want.ref.topic)
+        request = FetchRequested(want, time.time() + 30 if deadline is None else deadline, "gateway-0", held)
+        await self.log.append(want.ref.topic, request, after=last.sequence if last else 0)
+        recorded = await self.log.last(want.ref.topic)
+        assert recorded is not None
+        return recorded
+
+    @property
+    def kinds(self) -> list[type]:
+        return [type(event) for event in self.log.events]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    yield Bench()
+
+
+async def test_what_upstream_has_is_verified_stored_and_recorded(bench: Bench) -> None:
+    wheel = want(BODY)
+    bench.origin.has(wheel.url, BODY)
+    assert await bench.fetcher.on_request(await bench.ask(wheel)) == Done()
+    assert bench.kinds == [FetchRequested, FetchStarted, ArtifactStored]
+    stored = bench.log.events[-1]
+    assert isinstance(stored, ArtifactStored)
+    assert stored.vouched
+    body = await bench.store.open(stored.blob.cid)
+    assert body is not None
+    assert body.size == len(BODY)
+
+
+async def test_wrong_bytes_are_never_stored(bench: Bench) -> None:
+    wheel = want(BODY)
+    bench.origin.has(wheel.url, b"x" + BODY[1:])
+    assert await bench.fetcher.on_request(await bench.ask(wheel)) == Done()
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.UNTRUSTED
+    bench.origin.has(wheel.url, BODY)
+    await bench.fetcher.on_request(await bench.ask(wheel))
+    assert isinstance(bench.log.events[-1], ArtifactStored)
+
+
+@pytest.mark.parametrize("sent", [BODY[:-1], BODY + b"x", b""])
+async def test_a_body_of_another_length_is_not_taken(bench: Bench, sent: bytes) -> None:
+    wheel = want(BODY)
+    bench.origin.has(wheel.url, sent)
+    await bench.fetcher.on_request(await bench.ask(wheel))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.UNTRUSTED
+
+
+async def test_a_transfer_that_breaks_off_goes_on_from_where_it_stood(bench: Bench) -> None:
+    wheel = want(BODY)
+    bench.origin.has(wheel.url, BODY).breaks_after = 100_000
+    await bench.fetcher.on_request(await bench.ask(wheel))
+    assert isinstance(bench.log.events[-1], ArtifactStored)
+    assert bench.origin.asked == [(wheel.url, 0), (wheel.url, 100_000)]
+
+
+async def test_what_nobody_has_is_not_found(bench: Bench) -> None:
+    await bench.fetcher.on_request(await bench.ask(want()))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert (failed.reason, failed.status) == (FailReason.NOT_FOUND, 404)
+
+
+async def test_an_upstream_that_is_down_is_tried_again_and_then_said_to_be(bench: Bench) -> None:
+    bench.origin.down = True
+    await bench.fetcher.on_request(await bench.ask(want()))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.UNAVAILABLE
+    assert len(bench.origin.asked) > 1
+
+
+async def test_what_has_not_changed_is_only_confirmed(bench: Bench) -> None:
+    page = replace(want(SMALL, "page", vouched=False), lane=Lane.INDEX, fresh_for=60.0)
+    held_by_origin = bench.origin.has(page.url, SMALL)
+    await bench.fetcher.on_request(await bench.ask(page))
+    stored = bench.log.events[-1]
+    assert isinstance(stored, ArtifactStored)
+    held = Held(stored.blob.cid, stored.blob.size, held_by_origin.validators)
+    await bench.fetcher.on_request(await bench.ask(page, held=held))
+    unchanged = bench.log.events[-1]
+    assert isinstance(unchanged, FetchUnchanged)
+    assert unchanged.cid == stored.blob.cid
+
+
+async def test_a_page_that_is_too_large_is_not_taken(bench: Bench) -> None:
+    page = replace(want(BODY, "page", vouched=False), lane=Lane.INDEX, limit=1000)
+    bench.origin.has(page.url, BODY)
+    await bench.fetcher.on_request(await bench.ask(page))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.TOO_LARGE
+
+
+async def test_a_request_past_its_deadline_is_answered_and_not_fetched(bench: Bench) -> None:
+    request = await bench.ask(want(), deadline=time.time() - 1)
+    assert await bench.fetcher.on_request(request) == Done()
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.EXPIRED
+    assert bench.origin.asked == []
+
+
+async def test_a_request_that_was_answered_is_not_fetched_again(bench: Bench) -> None:
+    wheel = want(BODY)
+    bench.origin.has(wheel.url, BODY)
+    request = await bench.ask(wheel)
+    await bench.fetcher.on_request(request)
+    assert await bench.fetcher.on_request(request) == Done()
+    assert len(bench.origin.asked) == 1
+
+
+async def test_a_request_under_way_is_left_to_who_is_at_it(bench: Bench) -> None:
+    wheel = want(BODY)
+    item = bench.origin.has(wheel.url, BODY)
+    item.waits_at = 50_000
+    request = await bench.ask(wheel)
+    first = asyncio.create_task(bench.fetcher.on_request(request))
+    growing = await followed(bench, wheel)
+    assert await bench.fetcher.on_request(request) == Retry(2.0)
+    item.go.set()
+    assert await soon(first) == Done()
+    growing.close()
+    assert len(bench.origin.asked) == 1
+
+
+async def test_the_bytes_of_a_dead_fetcher_are_gone_on_from(bench: Bench) -> None:
+    wheel = want(BODY)
+    item = bench.origin.has(wheel.url, BODY)
+    item.waits_at = 200_000
+    request = await bench.ask(wheel)
+    dying = asyncio.create_task(bench.fetcher.on_request(request))
+    growing = await followed(bench, wheel)
+    growing.close()
+    await until(lambda: written(bench, wheel) >= 200_000)
+    dying.cancel()
+    await asyncio.wait({dying})
+    item.waits_at = None
+    assert await bench.fetcher.on_request(request) == Done()
+    assert bench.origin.asked == [(wheel.url, 0), (wheel.url, 200_000)]
+    started = [event for event in bench.log.events if isinstance(event, FetchStarted)]
+    assert [each.adopted for each in started] == [None, 2]
+    assert isinstance(bench.log.events[-1], ArtifactStored)
+
+
+async def followed(bench: Bench, wheel: Want) -> Growing:
+    """The growing file of the attempt with token 2, once it is there."""
+    return await eventually(lambda: bench.store.follow(wheel.ref.id, 2))
+
+
+def written(bench: Bench, wheel: Want) -> int:
+    view = bench.store.view(wheel.ref.id, 2)
+    return view.written if view else 0
+
+
+async def test_a_loser_of_its_token_records_nothing(bench: Bench) -> None:
+    wheel = want(BODY)
+    item = bench.origin.has(wheel.url, BODY)
+    item.waits_at = 50_000
+    running = asyncio.create_task(bench.fetcher.on_request(await bench.ask(wheel)))
+    (await followed(bench, wheel)).close()
+    await bench.log.append(wheel.ref.topic, FetchStarted(wheel, 1, "fetcher-1"), after=2)
+    item.go.set()
+    assert await soon(running) == Done()
+    assert bench.kinds == [FetchRequested, FetchStarted, FetchStarted]
+
+
+async def test_what_a_fetch_came_to_is_recorded_when_the_bus_is_back(bench: Bench) -> None:
+    wheel = want(BODY)
+    item = bench.origin.has(wheel.url, BODY)
+    item.waits_at = 50_000
+    running = asyncio.create_task(bench.fetcher.on_request(await bench.ask(wheel)))
+    (await followed(bench, wheel)).close()
+    bench.log.down = True
+    item.go.set()
+    await until(lambda: (view := bench.store.view(wheel.ref.id, 2)) is not None and view.state.over)
+    bench.log.down = False
+    assert await soon(running) == Done()
+    assert bench.kinds[-1] is ArtifactStored
+
+
+async def test_a_full_lane_queues_in_order_and_then_refuses() -> None:
+    lanes = Lanes({Lane.INDEX: 1, Lane.BLOB: 1}, 8, patience=0.05)
+    wheel, page = want(), replace(want(SMALL, "page"), lane=Lane.INDEX)
+    async with lanes.slot(wheel):
+        async with lanes.slot(page):
+            pass  # an index has a lane of its own
+        with pytest.raises(Exception, match="no turn in the blob lane"):
+            async with lanes.slot(wheel):
+                pass
+    async with lanes.slot(wheel):
+        pass
+
+
+def test_silence_ends_a_big_fetch_only_while_gateways_can_be_heard() -> None:
+    clock, connected = SystemClock(), True
+    now = 1000.0
+    clock.now = lambda: now  # type: ignore[method-assign]
+    waiters = Waiters(clock, lambda: connected)
+    big = 100 * 1024 * 1024
+    waiters.expect("a")
+    now += 29
+    assert not waiters.gone("a", 1000, big)
+    now += 2
+    assert waiters.gone("a", 1000, big)
+    assert not waiters.gone("a", 60 * 1024 * 1024, big)  # over half done
+    assert not waiters.gone("a", 1000, 1024 * 1024)  # small
+    waiters.hear(b'{"gateway": "g", "artifacts": ["a"]}')
+    assert not waiters.gone("a", 1000, big)
+    now += 31
+    connected = False
+    assert not waiters.gone("a", 1000, big)
+    connected = True
+    assert not waiters.gone("a", 1000, big)
+    now += 31
+    assert waiters.gone("a", 1000, big)
+
+
+def test_nonsense_on_the_tap_is_passed_over() -> None:
+    Waiters(SystemClock(), lambda: True).hear(b"nonsense")
