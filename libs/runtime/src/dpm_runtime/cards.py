@@ -1,6 +1,5 @@
 """What a running service says of itself, in ``<run>/<service>-<n>.json``."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from dpm_core.errors import Invalid
 from dpm_core.registry import from_json, to_json
 from dpm_runtime.home import Home
+from dpm_runtime.ofd_lock import OfdLock
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,13 @@ def read_card(path: Path) -> Card | None:
 
 
 def read_cards(home: Home) -> Iterator[Card]:
-    """The cards of all services whose process is there, by file name."""
+    """The cards of all services that run, by file name; in whatever container they do."""
     for path in sorted(home.run.glob("*-*.json")):
         card = read_card(path)
-        if card is not None and _alive(card.pid):
+        if card is not None and OfdLock.held(number_lock(home, card.service, card.number)):
             yield card
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def number_lock(home: Home, service: str, number: int) -> Path:
+    """What a process of a service locks while it has this number."""
+    return home.run / f"{service}-{number}.lock"

@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute
 
 from dpm_core.errors import Conflict, DpmError, Invalid
 from dpm_core.ports import Clock
-from dpm_runtime.cards import Card, write_card
+from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
 from dpm_runtime.ops import Readiness, serve_ops
@@ -182,7 +182,7 @@ def _number(name: str, home: Home) -> Iterator[int]:
     """The lowest number that no other process of the service has. Raises Conflict if all are taken."""
     for number in range(HIGHEST_NUMBER + 1):
         try:
-            lock = OfdLock.acquire(home.run / f"{name}-{number}.lock")
+            lock = OfdLock.acquire(number_lock(home, name, number))
         except Conflict:
             continue
         with lock:

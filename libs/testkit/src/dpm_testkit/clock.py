@@ -12,7 +12,7 @@ class ManualClock:
 
     time: float = 1_700_000_000.0
     _sleepers: list[tuple[float, int, asyncio.Future[None]]] = field(default_factory=list)
-    _count: itertools.count[int] = field(default_factory=itertools.count)
+    _count: "itertools.count[int]" = field(default_factory=itertools.count)
     _asleep: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def now(self) -> float:

@@ -1,0 +1,78 @@
+"""The configuration reference, written from the settings themselves.
+
+python -m dpm_runtime.settings_reference > docs/reference/configuration.md
+"""
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from dpm_runtime.settings import PREFIX, Settings
+
+_HEAD = f"""# Configuration
+
+<!-- Written by `python -m dpm_runtime.settings_reference`; a test holds it to the code. -->
+
+Every setting can stand in the file `dpm.toml` of the node's home, under its name, or in the environment, as
+`{PREFIX}` and its name in capitals. The environment goes before the file, the file before the default. In the
+environment a list is separated by commas. Only `home` cannot stand in the file, which lies in it.
+
+An unknown name or a wrong value stops the start: the message names it and says what is allowed (exit status 2).
+Seconds and bytes are in the names.
+
+| in `dpm.toml` | in the environment | default | allowed | what it is |
+|---|---|---|---|---|
+"""
+_SIGNS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text", Path: "folder"}
+
+
+def reference() -> str:
+    """The page, as Markdown."""
+    return _HEAD + "".join(_line(name, field) for name, field in Settings.model_fields.items())
+
+
+def _line(name: str, field: FieldInfo) -> str:
+    file = "" if name == "home" else f"`{name}`"
+    cells = (file, f"`{PREFIX}{name.upper()}`", _default(field), _allowed(field), field.description or "")
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "the platform's folder for data"
+    match field.default:
+        case None | ():
+            return "none"
+        case tuple() as values:
+            return ", ".join(f"`{each}`" for each in values)
+        case bool() as value:
+            return f"`{str(value).lower()}`"
+        case float() as value:
+            return f"`{value:.12g}`"
+        case value:
+            return f"`{value}`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    bounds = [
+        f"{said} {getattr(limit, sign)}"
+        for limit in field.metadata
+        for sign, said in _SIGNS.items()
+        if hasattr(limit, sign)
+    ]
+    return ", ".join((_kind(field.annotation), *bounds))
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{each}`" for each in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "list of texts"
+    kinds = [annotation, *get_args(annotation)]
+    return next(_KINDS[kind] for kind in kinds if kind in _KINDS)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import pytest
+
+from dpm_core.errors import Invalid
+from dpm_runtime.settings import Settings, load
+from dpm_runtime.settings_reference import reference
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home whose dpm.toml counts, in an environment that says nothing else."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DPM_{name.upper()}", raising=False)
+    monkeypatch.setenv("DPM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def write(home: Path, text: str) -> None:
+    (home / "dpm.toml").write_text(text)
+
+
+def test_the_file_goes_before_the_defaults(home: Path) -> None:
+    assert load().pypi_port == 3141
+    write(home, "pypi_port = 4000")
+    assert load().pypi_port == 4000
+
+
+def test_the_environment_goes_before_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home, "pypi_port = 4000\noci_port = 4001")
+    monkeypatch.setenv("DPM_PYPI_PORT", "5000")
+    settings = load()
+    assert (settings.pypi_port, settings.oci_port) == (5000, 4001)
+
+
+def test_what_a_caller_gives_goes_before_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPM_PYPI_PORT", "5000")
+    assert load(pypi_port=0).pypi_port == 0
+
+
+def test_a_list_in_the_environment_is_separated_by_commas(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPM_ALLOW_HOSTS", "build.example, ci.example")
+    assert load().allow_hosts == ("build.example", "ci.example")
+
+
+def test_a_home_is_absolute_whatever_named_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("DPM_HOME", "below")
+    assert load().folders.root == home / "below"
+
+
+@pytest.mark.parametrize("text", ["pypi_prot = 1", "[pypi_prot]\nport = 1"])
+def test_an_unknown_key_of_the_file_is_named_with_those_known(home: Path, text: str) -> None:
+    write(home, text)
+    with pytest.raises(Invalid, match=r"unknown setting pypi_prot.*pypi_port"):
+        load()
+
+
+def test_an_unknown_key_of_the_environment_is_named_with_those_known(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DPM_PYPI_PROT", "1")
+    with pytest.raises(Invalid, match=r"unknown setting DPM_PYPI_PROT\..*DPM_PYPI_PORT"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("pypi_port = 65536", "pypi_port: .*65535"),
+        ("pypi_port = 'http'", "pypi_port: .*integer"),
+        ("stall_seconds = 0", "stall_seconds: .*greater than 0"),
+        ("log_level = 'loud'", "log_level: .*'debug', 'info', 'warning' or 'error'"),
+        ("listen = ['localhost']", "listen: .*address"),
+        ("listen = []", "listen: at least one address"),
+        ("listen = ['192.0.2.1']", "insecure_lan"),
+        ("pypi_upstream = 'ftp://mirror.example/'", "pypi_upstream: .*http or https"),
+        ("home = '/elsewhere'", "home: .*DPM_HOME"),
+        ("pypi_port = ", "dpm.toml cannot be read"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(home: Path, text: str, says: str) -> None:
+    write(home, text)
+    with pytest.raises(Invalid, match=says):
+        load()
+
+
+def test_credentials_in_an_upstream_are_refused_and_not_repeated(home: Path) -> None:
+    write(home, "pypi_upstream = 'https://me:secret@mirror.example/'")
+    with pytest.raises(Invalid, match="pypi_upstream") as refused:
+        load()
+    assert "secret" not in str(refused.value)
+
+
+def test_every_wrong_key_is_named_at_once(home: Path) -> None:
+    write(home, "pypi_port = -1\noci_port = -1")
+    with pytest.raises(Invalid, match=r"pypi_port.*oci_port"):
+        load()
+
+
+def test_the_defaults_are_those_that_were_designed(home: Path) -> None:
+    settings = load()
+    assert settings.listen == ("127.0.0.1", "::1")
+    assert (settings.pypi_port, settings.oci_port, settings.apt_port) == (3141, 5000, 3142)
+    assert (settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds) == (5, 20, 30)
+    assert (settings.index_seconds, settings.index_limit_bytes) == (30, 256 * 1024 * 1024)
+    assert (settings.index_fresh_seconds, settings.stale_seconds) == (600, 30 * 86_400)
+    assert (settings.transfers_per_host, settings.index_lane, settings.blob_lane) == (8, 32, 32)
+    assert not settings.insecure_lan
+
+
+def test_the_reference_says_what_the_code_does() -> None:
+    page = REPOSITORY / "docs" / "reference" / "configuration.md"
+    assert page.read_text() == reference(), "run python -m dpm_runtime.settings_reference > the page"
+
+
+def test_the_reference_describes_every_setting() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
