@@ -13,6 +13,7 @@ from dpm_core.digests import Digest
 from dpm_core.envelope import seal
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import ArtifactStored, OriginKind, Source
+from dpm_core.subjects import subject
 from dpm_runtime.bus import DURABLE_CONFIG, STREAM_CONFIG, configure, provision
 from dpm_runtime.bus_grants import grants
 from dpm_runtime.home import Home
@@ -127,6 +128,25 @@ async def test_only_set_up_makes_or_alters_consumers(server: NatsServer, service
 async def test_a_gateway_takes_no_work(server: NatsServer):
     async with server.link("gateway-pypi") as link:
         await is_refused(link, "$JS.API.CONSUMER.MSG.NEXT.DPM.fetcher", b'{"batch":1}')
+
+
+async def test_a_gateway_cannot_have_the_server_append_for_it(server: NatsServer):
+    _, headers, body = seal(ref().topic, STORED, "0" * 32)
+    asked, stored = (subject(ref().topic, name) for name in ("fetch-requested", "artifact-stored"))
+    async with server.link("gateway-pypi") as link:
+        sequence = json.loads((await link.request(asked, body, headers)).data)["seq"]
+        before = await state(server)
+        # A reply is checked by no permission: the answer to this would be an event that nobody could tell apart.
+        await link.publish("$JS.API.DIRECT.GET.DPM", json.dumps({"seq": sequence}).encode(), reply=stored)
+        question = json.dumps({"seq": 1, "next_by_subj": "dpm.evt.>", "batch": 10}).encode()
+        await link.publish("$JS.API.DIRECT.GET.DPM", question, reply=stored)
+        await link.request("$JS.API.DIRECT.GET.DPM", question)
+        assert await state(server) == before
+        await link.publish(asked, body, reply=stored)  # and its acknowledgement would be one that nobody can read
+        await link.request("$JS.API.DIRECT.GET.DPM", question)
+    async with server.bus("fetcher") as fetcher, aclosing(fetcher.log.follow(None, after=0)) as events:
+        sequence = await fetcher.log.append(ref().topic, started())
+        assert [each.sequence for each in await take(events, 1)] == [sequence] == [before[0][1]["last_seq"] + 2]
 
 
 @pytest.mark.parametrize("spy", ["gateway-pypi", "fusefs", "operator"])

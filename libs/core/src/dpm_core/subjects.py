@@ -26,7 +26,7 @@ def subject(topic: Topic, event_name: str) -> str:
 
 
 def topic_filter(topic: Topic) -> str:
-    """The filter that covers every event about a topic, and that conditions are checked against. Raises Invalid."""
+    """The filter that covers every event about a topic, and that conditions look at. Raises Invalid."""
     return f"dpm.evt.{_words(topic)}.>"
 
 

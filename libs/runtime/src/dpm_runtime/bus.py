@@ -1,13 +1,13 @@
 """What set-up does for the bus: keys, the configuration of nats-server, the stream and its durable."""
 
 import asyncio
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dpm_core.errors import Unavailable
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, REQUESTS, REQUESTS_DURABLE, STREAM
+from dpm_runtime.bus_config import render
 from dpm_runtime.bus_grants import Grant, grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_link import Link, Refused
@@ -64,36 +64,6 @@ def configure(home: Home, port: int, table: Iterable[Grant] | None = None) -> Pa
     draft.write_text(render(port, home.nats / "jetstream", keys, rights))
     draft.replace(file)
     return file
-
-
-def render(port: int, store: Path, keys: Mapping[str, str], table: Iterable[Grant]) -> str:
-    """The configuration of nats-server, in JSON, which it reads as its own format.
-
-    ``keys`` are the services' public keys. It listens on 127.0.0.1 and nowhere else.
-    """
-    users = [
-        {
-            "nkey": keys[grant.service],
-            "permissions": {
-                "publish": {"allow": list(grant.publish)},
-                "subscribe": {"allow": [grant.inbox, *grant.subscribe]},
-            },
-        }
-        for grant in table
-    ]
-    return (
-        json.dumps(
-            {
-                "listen": f"127.0.0.1:{port}",
-                "server_name": "dpm",
-                # Without it an acknowledged event can be lost when the power fails.
-                "jetstream": {"store_dir": str(store), "sync_interval": "always"},
-                "authorization": {"users": users},
-            },
-            indent=2,
-        )
-        + "\n"
-    )
 
 
 async def provision(url: str, seed_file: Path, *, timeout: float = 10.0) -> None:

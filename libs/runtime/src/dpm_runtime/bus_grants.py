@@ -22,6 +22,8 @@ FETCHER_EVENTS = (
 )
 """What only a fetcher may say of an artifact."""
 
+TAPS = "dpm.tap."
+
 READ = f"$JS.API.DIRECT.GET.{STREAM}"
 """What reading events needs. Not ``$JS.API.CONSUMER.CREATE.DPM``, not even bare: a consumer's name in the body
 lets its user rewrite the fetcher's durable."""
@@ -29,11 +31,15 @@ lets its user rewrite the fetcher's durable."""
 
 @dataclass(frozen=True)
 class Grant:
-    """What the key of ``service`` may do beside using its own inbox."""
+    """What the key of ``service`` may do beside using its own inbox.
+
+    ``trusted`` services share the account of the stream, where a reply can be led onto any subject.
+    """
 
     service: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...] = ()
+    trusted: bool = False
 
     @property
     def inbox(self) -> str:
@@ -53,6 +59,7 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
                 f"$JS.API.CONSUMER.DURABLE.CREATE.{STREAM}.{REQUESTS_DURABLE}",
                 f"$JS.API.CONSUMER.INFO.{STREAM}.{REQUESTS_DURABLE}",
             ),
+            trusted=True,
         ),
         *(
             Grant(
@@ -73,14 +80,12 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
                 f"$JS.ACK.{STREAM}.{REQUESTS_DURABLE}.>",
             ),
             subscribe=(ALL_HINTS, "dpm.tap.gateway.>", "dpm.tap.fusefs.>"),
+            trusted=True,
         ),
         Grant("fusefs", publish=("dpm.tap.fusefs.>",)),
         Grant(
             "operator",
             publish=(READ,),
-            subscribe=(
-                ALL_HINTS,
-                "dpm.tap.>",
-            ),
+            subscribe=(ALL_HINTS, "dpm.tap.>"),
         ),
     )

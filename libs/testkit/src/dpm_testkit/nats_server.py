@@ -14,7 +14,7 @@ from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_link import Link
 
-ANYTHING = Grant("anything", publish=(">",), subscribe=(">",))
+ANYTHING = Grant("anything", publish=(">",), subscribe=(">",), trusted=True)
 """A key for tests that must do what no service may."""
 
 

@@ -1,0 +1,107 @@
+"""The configuration of nats-server: who is in which account, and what passes between accounts.
+
+The stream's account holds set-up and the fetchers; everybody else has an account of its own, into which it
+imports what its grant names. Permissions alone are not enough: they are checked for the subject of a message and
+not for its reply, so that a gateway could ask for one of its own events with ``…artifact-stored`` as the reply,
+and the server would append its answer there. Between accounts the server makes the reply its own.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dpm_core.subjects import STREAM
+from dpm_runtime.bus_grants import READ, TAPS, Grant
+
+_STREAM_ACCOUNT = STREAM
+
+
+def render(port: int, store: Path, keys: Mapping[str, str], table: Iterable[Grant]) -> str:
+    """The configuration as JSON, which nats-server reads as its own format.
+
+    ``keys`` are the services' public keys. It listens on 127.0.0.1 and nowhere else.
+    """
+    rights = tuple(table)
+    accounts: dict[str, dict[str, Any]] = {
+        account: {
+            "users": [_user(grant, keys[grant.service]) for grant in rights if account_of(grant) == account],
+            "exports": [],
+            "imports": [],
+        }
+        for account in dict.fromkeys(account_of(grant) for grant in rights)
+    }
+    for account, settings in accounts.items():
+        settings["exports"] = _exports(account, rights)
+        settings["imports"] = _imports(account, rights)
+    accounts[_STREAM_ACCOUNT]["jetstream"] = "enabled"
+    configuration = {
+        "listen": f"127.0.0.1:{port}",
+        "server_name": "dpm",
+        # Without it an acknowledged event can be lost when the power fails.
+        "jetstream": {"store_dir": str(store), "sync_interval": "always"},
+        "accounts": accounts,
+    }
+    return json.dumps(configuration, indent=2) + "\n"
+
+
+def account_of(grant: Grant) -> str:
+    """The account that a service is in."""
+    return _STREAM_ACCOUNT if grant.trusted else grant.service
+
+
+def _user(grant: Grant, key: str) -> dict[str, Any]:
+    return {
+        "nkey": key,
+        "permissions": {
+            "publish": {"allow": list(grant.publish)},
+            "subscribe": {"allow": [grant.inbox, *grant.subscribe]},
+        },
+    }
+
+
+def _exports(account: str, table: tuple[Grant, ...]) -> list[dict[str, Any]]:
+    """Taps of its own services; from the stream's account also what others ask it, and its hints."""
+    taps = {subject for grant in table if account_of(grant) == account for subject in _taps(grant)}
+    exports: list[dict[str, Any]] = [{"stream": subject} for subject in sorted(taps)]
+    if account == _STREAM_ACCOUNT:
+        outside = [grant for grant in table if not grant.trusted]
+        for subject in sorted({subject for grant in outside for subject in _questions(grant)}):
+            # A direct get of many events has many answers.
+            exports.append({"service": subject, "response_type": "stream" if subject == READ else "singleton"})
+        for subject in sorted({subject for grant in outside for subject in _hints(grant)}):
+            exports.append({"stream": subject})
+    return exports
+
+
+def _imports(account: str, table: tuple[Grant, ...]) -> list[dict[str, Any]]:
+    """What the account's services may ask of the stream's, its hints, and the taps that they listen to."""
+    mine = [grant for grant in table if account_of(grant) == account]
+    imports: list[dict[str, Any]] = []
+    if account != _STREAM_ACCOUNT:
+        for grant in mine:
+            for subject in _questions(grant):
+                imports.append({"service": {"account": _STREAM_ACCOUNT, "subject": subject}})
+            for subject in _hints(grant):
+                imports.append({"stream": {"account": _STREAM_ACCOUNT, "subject": subject}})
+    told = {(account_of(grant), tap) for grant in table if account_of(grant) != account for tap in _taps(grant)}
+    for teller, tap in sorted(told):
+        if any(_covers(pattern, tap) for grant in mine for pattern in grant.subscribe):
+            imports.append({"stream": {"account": teller, "subject": tap}})
+    return imports
+
+
+def _taps(grant: Grant) -> list[str]:
+    return [subject for subject in grant.publish if subject.startswith(TAPS)]
+
+
+def _questions(grant: Grant) -> list[str]:
+    return [subject for subject in grant.publish if not subject.startswith(TAPS)]
+
+
+def _hints(grant: Grant) -> list[str]:
+    return [subject for subject in grant.subscribe if not subject.startswith(TAPS)]
+
+
+def _covers(pattern: str, subject: str) -> bool:
+    return pattern == subject or (pattern.endswith(">") and subject.startswith(pattern[:-1]))
