@@ -12,7 +12,7 @@ from dpm_fusefs.filesystem import FileSystem
 from dpm_fusefs.meters import Meters
 from dpm_fusefs.session import mounted
 from dpm_fusefs.silence import Silence
-from dpm_runtime.bus import bus_url
+from dpm_runtime.bus_address import bus_url
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.ofd_lock import OfdLock
 from dpm_runtime.service import ServiceContext, run_service
@@ -51,11 +51,17 @@ async def serve(context: ServiceContext) -> None:
 
 
 async def _tap(context: ServiceContext, resources: AsyncExitStack) -> Tap:
-    """The bus if this service has a key for it. It is never waited for: files are shown without it too."""
+    """The bus if the node has one and this service a key for it. It is never waited for: files are shown
+    without it too.
+    """
     key = context.home.key(NAME)
     if not key.exists():
         return Silence()
-    bus = await resources.enter_async_context(NatsBus.open(bus_url(context.settings.nats_port), NAME, key))
+    try:
+        url = bus_url(context.home)
+    except Unavailable:
+        return Silence()
+    bus = await resources.enter_async_context(NatsBus.open(url, NAME, key))
     return bus.tap
 
 
