@@ -18,7 +18,7 @@ def parts(path: Path) -> Iterator[bytes]:
             yield part
 
 
-def test_cids_equal_those_of_kubo(tmp_path: Path):
+def test_cids_equal_those_of_kubo(tmp_path: Path) -> None:
     chance = random.Random(20_261_121)
     files = []
     for number, size in enumerate((*EDGES, *(chance.randrange(4 * CHUNK) for _ in range(100)))):

@@ -76,7 +76,7 @@ async def writer(home: Home) -> AsyncIterator[asyncio.subprocess.Process]:
 
 async def test_a_writer_that_is_killed_ends_waiting_reads_by_the_event(
     store: DiskBlobStore, writer: asyncio.subprocess.Process
-):
+) -> None:
     growing = await following(store, 7)
     assert await up_to(growing, GOT) == BODY[:GOT]
     reading = asyncio.ensure_future(growing.read(GOT, 1))
@@ -87,7 +87,9 @@ async def test_a_writer_that_is_killed_ends_waiting_reads_by_the_event(
     growing.close()
 
 
-async def test_a_writer_that_is_paused_is_waited_for(store: DiskBlobStore, writer: asyncio.subprocess.Process):
+async def test_a_writer_that_is_paused_is_waited_for(
+    store: DiskBlobStore, writer: asyncio.subprocess.Process
+) -> None:
     os.kill(writer.pid, signal.SIGSTOP)
     growing = await following(store, 7)
     reading = asyncio.ensure_future(growing.read(GOT, 1))
@@ -102,7 +104,7 @@ async def test_a_writer_that_is_paused_is_waited_for(store: DiskBlobStore, write
 
 async def test_what_a_killed_process_had_written_is_gone_on_from(
     store: DiskBlobStore, writer: asyncio.subprocess.Process
-):
+) -> None:
     growing = await following(store, 7)
     reading = asyncio.ensure_future(growing.read(GOT, 1))
     os.kill(writer.pid, signal.SIGKILL)
@@ -120,7 +122,7 @@ async def test_what_a_killed_process_had_written_is_gone_on_from(
     growing.close()
 
 
-async def test_stopping_ends_reads_that_wait_and_those_to_come(store: DiskBlobStore):
+async def test_stopping_ends_reads_that_wait_and_those_to_come(store: DiskBlobStore) -> None:
     blob = await stored(store, 3, name="done")
     attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
     growing = await following(store, 7)
@@ -131,9 +133,10 @@ async def test_stopping_ends_reads_that_wait_and_those_to_come(store: DiskBlobSt
     opened = asyncio.ensure_future(unopened.opened())
     await wait_on(reading, opened)
     store.fail_all()
-    for waiting in (reading, opened):
-        with pytest.raises(AttemptLost):
-            await soon(waiting)
+    with pytest.raises(AttemptLost):
+        await soon(reading)
+    with pytest.raises(AttemptLost):
+        await soon(opened)
     late = await following(store, 7)
     with pytest.raises(AttemptLost):
         await late.read(GOT, 1)
@@ -146,7 +149,7 @@ async def test_stopping_ends_reads_that_wait_and_those_to_come(store: DiskBlobSt
     await opening.close()
 
 
-async def test_a_reader_that_goes_away_disturbs_no_other(store: DiskBlobStore):
+async def test_a_reader_that_goes_away_disturbs_no_other(store: DiskBlobStore) -> None:
     attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
     growing = await following(store, 7)
     gone, stays = (asyncio.ensure_future(growing.read(GOT, 10)) for _ in range(2))
@@ -158,7 +161,7 @@ async def test_a_reader_that_goes_away_disturbs_no_other(store: DiskBlobStore):
     await attempt.close()
 
 
-async def test_without_inotify_growth_is_polled(home: Home, monkeypatch: pytest.MonkeyPatch):
+async def test_without_inotify_growth_is_polled(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(**_: object) -> None:
         raise OSError(24, "Too many open files")
 
@@ -174,7 +177,7 @@ async def test_without_inotify_growth_is_polled(home: Home, monkeypatch: pytest.
         await attempt.close()
 
 
-async def test_an_overflow_of_events_loses_nothing(store: DiskBlobStore, home: Home):
+async def test_an_overflow_of_events_loses_nothing(store: DiskBlobStore, home: Home) -> None:
     """The loop stands still while more happens than the kernel queues: it says so, and all is looked at."""
     attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
     growing = await following(store, 7)
@@ -194,7 +197,7 @@ async def test_an_overflow_of_events_loses_nothing(store: DiskBlobStore, home: H
     await attempt.close()
 
 
-async def test_a_state_that_cannot_be_read_is_a_lost_attempt(store: DiskBlobStore, home: Home):
+async def test_a_state_that_cannot_be_read_is_a_lost_attempt(store: DiskBlobStore, home: Home) -> None:
     attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
     growing = await following(store, 7)
     reading = asyncio.ensure_future(growing.read(GOT, 10))
@@ -208,7 +211,7 @@ async def test_a_state_that_cannot_be_read_is_a_lost_attempt(store: DiskBlobStor
     await attempt.close()
 
 
-async def test_bytes_that_were_seen_and_have_gone_are_a_lost_attempt(store: DiskBlobStore):
+async def test_bytes_that_were_seen_and_have_gone_are_a_lost_attempt(store: DiskBlobStore) -> None:
     attempt = await begun(store, 7, want(), open_state(), BODY)
     growing = await following(store, 7)
     blob, _ = await attempt.store(open_state(), want().ref)
@@ -220,7 +223,7 @@ async def test_bytes_that_were_seen_and_have_gone_are_a_lost_attempt(store: Disk
     await attempt.close()
 
 
-async def test_a_confirmed_blob_that_has_left_is_a_lost_attempt(store: DiskBlobStore):
+async def test_a_confirmed_blob_that_has_left_is_a_lost_attempt(store: DiskBlobStore) -> None:
     blob = await stored(store, 3)
     attempt = await store.begin(want())
     await attempt.start(7)
@@ -233,7 +236,7 @@ async def test_a_confirmed_blob_that_has_left_is_a_lost_attempt(store: DiskBlobS
     await attempt.close()
 
 
-async def test_nothing_stays_open_behind_readers_and_writers(store: DiskBlobStore):
+async def test_nothing_stays_open_behind_readers_and_writers(store: DiskBlobStore) -> None:
     await stored(store, 3)  # opens what a store has once
     first = await following(store, 3)
     first.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dpm_core.artifacts import Want
-from dpm_core.cids import CHUNK, cid_of
+from dpm_core.cids import CHUNK, Cid, cid_of
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_runtime import verified_file
@@ -45,7 +45,7 @@ async def store(home: Home) -> AsyncIterator[DiskBlobStore]:
         yield store
 
 
-async def test_a_blob_is_found_by_its_cid_and_by_its_sha256(store: DiskBlobStore, home: Home):
+async def test_a_blob_is_found_by_its_cid_and_by_its_sha256(store: DiskBlobStore, home: Home) -> None:
     for body in (SMALL, BODY):
         blob = await stored(store, 3, body, f"{len(body)} bytes")
         sha256 = hashlib.sha256(body).hexdigest()
@@ -58,7 +58,7 @@ async def test_a_blob_is_found_by_its_cid_and_by_its_sha256(store: DiskBlobStore
         store.find_sha256("../../etc/passwd")
 
 
-async def test_links_hold_when_the_home_is_moved(store: DiskBlobStore, home: Home, tmp_path: Path):
+async def test_links_hold_when_the_home_is_moved(store: DiskBlobStore, home: Home, tmp_path: Path) -> None:
     blob = await stored(store, 3)
     home.blobs.rename(tmp_path / "elsewhere")
     (tmp_path / "elsewhere").rename(home.blobs)
@@ -67,7 +67,7 @@ async def test_links_hold_when_the_home_is_moved(store: DiskBlobStore, home: Hom
     assert link.resolve() == store.path(blob.cid)
 
 
-async def test_a_sidecar_gathers_what_is_known_of_its_bytes(store: DiskBlobStore):
+async def test_a_sidecar_gathers_what_is_known_of_its_bytes(store: DiskBlobStore) -> None:
     await stored(store, 3)
     md5 = Digest(f"md5:{hashlib.md5(BODY).hexdigest()}")
     other = want(name="another name")
@@ -87,7 +87,7 @@ async def test_a_sidecar_gathers_what_is_known_of_its_bytes(store: DiskBlobStore
     assert list(store.cids()) == [blob.cid]
 
 
-async def test_many_who_store_the_same_bytes_at_once_leave_one_blob(store: DiskBlobStore):
+async def test_many_who_store_the_same_bytes_at_once_leave_one_blob(store: DiskBlobStore) -> None:
     names = [f"mirror {number}" for number in range(12)]
     blobs = await asyncio.gather(*(stored(store, 3, name=name) for name in names))
     assert len(set(blobs)) == 1
@@ -96,7 +96,7 @@ async def test_many_who_store_the_same_bytes_at_once_leave_one_blob(store: DiskB
     assert await content(store, blobs[0].cid) == BODY
 
 
-async def test_a_sidecar_that_is_lost_or_wrong_costs_a_hash_and_nothing_else(store: DiskBlobStore):
+async def test_a_sidecar_that_is_lost_or_wrong_costs_a_hash_and_nothing_else(store: DiskBlobStore) -> None:
     blob = await stored(store, 3)
     file = store.path(blob.cid).with_name(f"{blob.cid}.json")
     plain = json.loads(file.read_text())
@@ -114,7 +114,7 @@ async def test_a_sidecar_that_is_lost_or_wrong_costs_a_hash_and_nothing_else(sto
 
 @pytest.mark.parametrize("body", [SMALL, BODY], ids=["small", "large"])
 @pytest.mark.parametrize("left", [0, 500])
-async def test_a_blob_that_was_cut_never_ends_early(store: DiskBlobStore, body: bytes, left: int):
+async def test_a_blob_that_was_cut_never_ends_early(store: DiskBlobStore, body: bytes, left: int) -> None:
     blob = await stored(store, 3, body)
     os.truncate(store.path(blob.cid), left)
     file = await store.open(blob.cid)
@@ -125,7 +125,7 @@ async def test_a_blob_that_was_cut_never_ends_early(store: DiskBlobStore, body: 
     file.close()
 
 
-async def test_only_the_rotten_mebibyte_is_lost(store: DiskBlobStore):
+async def test_only_the_rotten_mebibyte_is_lost(store: DiskBlobStore) -> None:
     blob = await stored(store, 3)
     with store.path(blob.cid).open("r+b") as disk:
         disk.seek(CHUNK + 17)
@@ -142,12 +142,15 @@ async def test_only_the_rotten_mebibyte_is_lost(store: DiskBlobStore):
 
 async def test_small_reads_one_after_another_or_at_once_hash_each_mebibyte_once(
     store: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     hashed: list[int] = []
     chunk = verified_file._chunk
-    monkeypatch.setattr(
-        verified_file, "_chunk", lambda fd, cid, index, leaf: hashed.append(index) or chunk(fd, cid, index, leaf)
-    )
+
+    def counted(fd: int, cid: Cid, index: int, leaf: bytes) -> bytes:
+        hashed.append(index)
+        return chunk(fd, cid, index, leaf)
+
+    monkeypatch.setattr(verified_file, "_chunk", counted)
     blob = await stored(store, 3)
     file = await store.open(blob.cid)
     assert file is not None
@@ -158,7 +161,7 @@ async def test_small_reads_one_after_another_or_at_once_hash_each_mebibyte_once(
     file.close()
 
 
-async def test_a_disk_that_is_full_is_unavailable_and_the_bytes_so_far_still_count(store: DiskBlobStore):
+async def test_a_disk_that_is_full_is_unavailable_and_the_bytes_so_far_still_count(store: DiskBlobStore) -> None:
     attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (GOT + 10_000, hard))
@@ -178,7 +181,7 @@ async def test_a_disk_that_is_full_is_unavailable_and_the_bytes_so_far_still_cou
 
 async def test_right_bytes_that_cannot_be_made_safe_reach_readers_and_may_be_stored_again(
     store: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     attempt = await begun(store, 7, want(), open_state(), BODY)
 
     def broken(fd: int) -> None:
@@ -199,7 +202,7 @@ async def test_right_bytes_that_cannot_be_made_safe_reach_readers_and_may_be_sto
 
 async def test_a_writer_that_is_cancelled_midway_closes_in_order(
     store: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     attempt = await begun(store, 7, want(), open_state(), b"")
     begins, goes_on = threading.Event(), threading.Event()
     write = os.pwrite
@@ -224,7 +227,7 @@ async def test_a_writer_that_is_cancelled_midway_closes_in_order(
     assert view is not None and not view.locked and view.written == GOT
 
 
-async def test_adopted_bytes_make_the_successor_look_alive(store: DiskBlobStore, home: Home):
+async def test_adopted_bytes_make_the_successor_look_alive(store: DiskBlobStore, home: Home) -> None:
     dead = await begun(store, 7, want(), open_state(), BODY[:GOT])
     await dead.close()
     data = home.incoming / want().ref.id / "7" / "data"
@@ -236,7 +239,7 @@ async def test_adopted_bytes_make_the_successor_look_alive(store: DiskBlobStore,
     await attempt.close()
 
 
-async def test_a_sweep_leaves_no_folder_and_disturbs_no_beginning(store: DiskBlobStore, home: Home):
+async def test_a_sweep_leaves_no_folder_and_disturbs_no_beginning(store: DiskBlobStore, home: Home) -> None:
     it = want(SMALL)
     for token in range(30):
         sweeping = asyncio.ensure_future(store.sweep(time.time() + 3600))
@@ -249,7 +252,7 @@ async def test_a_sweep_leaves_no_folder_and_disturbs_no_beginning(store: DiskBlo
     assert list(home.incoming.iterdir()) == []
 
 
-async def test_a_writer_that_died_before_its_start_is_swept(store: DiskBlobStore, home: Home):
+async def test_a_writer_that_died_before_its_start_is_swept(store: DiskBlobStore, home: Home) -> None:
     attempt = await store.begin(want())
     assert await store.sweep(time.time() + 3600) == 0
     attempt._lock.close()
@@ -258,13 +261,13 @@ async def test_a_writer_that_died_before_its_start_is_swept(store: DiskBlobStore
     await attempt.close()
 
 
-async def test_what_is_no_artifact_id_leads_nowhere(store: DiskBlobStore):
+async def test_what_is_no_artifact_id_leads_nowhere(store: DiskBlobStore) -> None:
     for name in ("..", "", "A" * 32, "../" * 11):
         with pytest.raises(Invalid):
             store.attempts(name)
 
 
-async def test_attempts_and_artifacts_are_listed_as_they_come(store: DiskBlobStore):
+async def test_attempts_and_artifacts_are_listed_as_they_come(store: DiskBlobStore) -> None:
     assert store.artifact_ids() == []
     assert store.attempts(want().ref.id) == []
     for token in (7, 12):
@@ -273,7 +276,7 @@ async def test_attempts_and_artifacts_are_listed_as_they_come(store: DiskBlobSto
     assert store.attempts(want().ref.id) == [7, 12]
 
 
-async def test_an_empty_blob_has_the_cid_of_nothing(store: DiskBlobStore):
+async def test_an_empty_blob_has_the_cid_of_nothing(store: DiskBlobStore) -> None:
     blob = await stored(store, 3, b"")
     assert blob.cid == cid_of([])
     assert await content(store, blob.cid) == b""

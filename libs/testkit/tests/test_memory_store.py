@@ -13,7 +13,7 @@ class TestMemoryBlobStore(BlobStoreSuite):
         return StoreKit(store, store.kill, store.spoil)
 
 
-async def test_a_full_store_takes_nothing():
+async def test_a_full_store_takes_nothing() -> None:
     store = MemoryBlobStore()
     attempt = await store.begin(want())
     store.full = True

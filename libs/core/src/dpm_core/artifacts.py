@@ -61,7 +61,10 @@ def normalise_upstream(url: str) -> str:
     Raises Invalid for what is no http(s) URL, and for userinfo, query or fragment: credentials are settings
     of their own and never part of a name.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Invalid(f"not a URL: {error}") from error
     if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
         raise Invalid(f"an upstream is an http or https URL, not {url.partition('@')[2] or url!r}")
     if parts.username is not None or parts.password is not None:
