@@ -1,8 +1,11 @@
 """``dpm down``: the end of a node, or of what is left of one that was killed."""
 
 import asyncio
+import contextlib
 import os
 import signal
+
+import psutil
 
 from dpm_cli import control, mounts
 from dpm_cli.control import Say
@@ -29,20 +32,36 @@ async def down(home: Home, say: Say) -> None:
     if not home.run.exists():
         raise NotRunning(home.root)
     lock = NodeLock(home)
+    pid = lock.holder()
+    node = _process(pid)
     try:
         await control.ask(home, {"do": "down"}, say, LONGEST_SECONDS)
     except NotRunning:
         if lock.free():
             _sweep(home, lock, say)
             return
-        pid = lock.holder()  # it is about to listen, or about to end
         if pid is None:
             raise Unavailable(f"a node has {home.root} and says not which process it is") from None
-        os.kill(pid, signal.SIGTERM)
-    async with asyncio.timeout(LONGEST_SECONDS):
-        while not lock.free():  # noqa: ASYNC110 - another process lets go of it
-            await asyncio.sleep(POLL_SECONDS)
+        os.kill(pid, signal.SIGTERM)  # it is about to listen, or about to end
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            while not lock.free() or _lives(node):  # noqa: ASYNC110 - another process ends
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise Unavailable(f"the node (pid {pid}) has not ended after {LONGEST_SECONDS:g} s") from None
     say("the node has ended")
+
+
+def _process(pid: int | None) -> psutil.Process | None:
+    with contextlib.suppress(psutil.Error):
+        return None if pid is None else psutil.Process(pid)
+    return None
+
+
+def _lives(process: psutil.Process | None) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _sweep(home: Home, lock: NodeLock, say: Say) -> None:

@@ -31,6 +31,9 @@ TELL_SECONDS = 5.0
 READINESS_SECONDS = 0.5
 """Between two looks at the bus and the mount."""
 
+EAGER_SECONDS = 0.05
+"""Between two looks while something is waited for: a start is not to take longer than it must."""
+
 log = logging.getLogger(__name__)
 
 
@@ -147,4 +150,4 @@ async def _watch_readiness(context: ServiceContext, bus: NatsBus, store: Mounted
                 context.readiness.ready(condition)
             else:
                 context.readiness.waiting(condition, reason)
-        await asyncio.sleep(READINESS_SECONDS)
+        await asyncio.sleep(EAGER_SECONDS if context.readiness.waits_for else READINESS_SECONDS)
