@@ -276,6 +276,25 @@ async def test_attempts_and_artifacts_are_listed_as_they_come(store: DiskBlobSto
     assert store.attempts(want().ref.id) == [7, 12]
 
 
+async def test_a_store_that_is_closed_says_so(home: Home) -> None:
+    store = DiskBlobStore(home)
+    blob = await stored(store, 3)
+    file, attempt = await store.open(blob.cid), await begun(store, 7, want(), open_state(), BODY[:GOT])
+    assert file is not None
+    await attempt.close()
+    await store.close()
+    await store.close()
+    with pytest.raises(Unavailable):
+        await store.open(blob.cid)
+    with pytest.raises(Unavailable):
+        await store.follow(want().ref.id, 7)
+    with pytest.raises(Unavailable):
+        await file.read(CHUNK, 1)
+    file.close()
+    with pytest.raises(Unavailable):
+        await file.read(CHUNK, 1)
+
+
 async def test_an_empty_blob_has_the_cid_of_nothing(store: DiskBlobStore) -> None:
     blob = await stored(store, 3, b"")
     assert blob.cid == cid_of([])

@@ -45,12 +45,13 @@ def view_attempt(folder: Path, token: int) -> AttemptView | None:
         return None
     if state is None:
         return None
-    try:
+    written = 0
+    with contextlib.suppress(FileNotFoundError):  # stored, or adopted by a successor
         data = (folder / DATA).stat()
-    except FileNotFoundError:
-        written = state.length or 0 if state.phase is Phase.VERIFIED else 0
-        return AttemptView(token, state, locked, written, grown_at)
-    return AttemptView(token, state, locked, data.st_size, max(grown_at, data.st_mtime))
+        written, grown_at = data.st_size, max(grown_at, data.st_mtime)
+    if state.phase is Phase.VERIFIED:  # its bytes may be those of a blob that upstream confirmed
+        written = state.length or 0
+    return AttemptView(token, state, locked, written, grown_at)
 
 
 def begin_attempt(layout: Layout, files: BlobFiles, threads: DiskThreads, want: Want) -> "DiskAttempt":

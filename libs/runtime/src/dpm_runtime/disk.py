@@ -33,10 +33,10 @@ class Descriptor:
         return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def take(self) -> int:
-        """The number, which stays open until ``give_back``. Raises ValueError once closed."""
+        """The number, which stays open until ``give_back``. Raises Unavailable once closed."""
         with self._guard:
             if self._closed:
-                raise ValueError("read of a closed file")
+                raise Unavailable("read of a closed file")
             self._users += 1
             return self._fd
 
@@ -64,6 +64,7 @@ class DiskThreads:
     """The threads in which a store's disk work runs."""
 
     def __init__(self) -> None:
+        self._closed = False
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dpm-store")
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -71,15 +72,13 @@ class DiskThreads:
         return await asyncio.shield(self.begin(work, *args, **kwargs))
 
     def begin(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Start ``work`` in a thread; the future must not be cancelled."""
+        """Start ``work`` in a thread; the future must not be cancelled. Raises Unavailable once closed."""
+        if self._closed:
+            raise Unavailable("this store is closed")
         return asyncio.wrap_future(self._pool.submit(work, *args, **kwargs))
 
-    async def read(self, file: Descriptor, size: int, offset: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``, fewer only at the end. Raises ValueError if closed, OSError."""
-        return await self.with_file(file, lambda fd: os.pread(fd, size, offset))
-
     async def with_file(self, file: Descriptor, work: Callable[[int], T]) -> T:
-        """Run ``work`` on a descriptor that stays open meanwhile. Raises ValueError if it is closed already."""
+        """Run ``work`` on a descriptor that stays open meanwhile. Raises Unavailable if it is closed already."""
         return await asyncio.shield(self.begin_with_file(file, work))
 
     def begin_with_file(self, file: Descriptor, work: Callable[[int], T]) -> asyncio.Future[T]:
@@ -92,10 +91,15 @@ class DiskThreads:
             finally:
                 file.give_back()
 
-        return self.begin(held)
+        try:
+            return self.begin(held)
+        except Unavailable:
+            file.give_back()
+            raise
 
     async def close(self) -> None:
         """Let the threads finish what they have, and end them."""
+        self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
 
 

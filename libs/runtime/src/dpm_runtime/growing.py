@@ -16,7 +16,7 @@ from dpm_runtime.growth_watch import GrowthWatch, Watching
 from dpm_runtime.layout import DATA, LOCK, STATE, tokens
 from dpm_runtime.ofd_lock import OfdLock
 
-LOOK_AGAIN = (0.0005, 0.005, 0.05)
+LOOK_AGAIN = (0.0005, 0.005, 0.05, 0.25)
 """Seconds after a close of the lock file at which to look again.
 
 The kernel tells of a close just before it drops the lock, so the first look may come too early.
@@ -154,7 +154,7 @@ class Growth:
         if self._data is None:
             raise AttemptLost("the bytes of this attempt are gone")
         with disk_errors("read what was fetched"):
-            return await self._threads.read(self._data, size, offset)
+            return await self._threads.with_file(self._data, lambda fd: os.pread(fd, size, offset))
 
     async def _blob(self) -> Body:
         # upstream confirmed what is held, or the bytes were stored before this process came to see them

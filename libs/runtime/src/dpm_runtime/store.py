@@ -6,6 +6,7 @@ from pathlib import Path
 from dpm_core.artifacts import Sidecar, Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
+from dpm_core.errors import Unavailable
 from dpm_runtime.attempt_files import DiskAttempt, begin_attempt, view_attempt
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.disk import DiskThreads, disk_errors
@@ -33,6 +34,7 @@ class DiskBlobStore:
         self._watch = GrowthWatch(poll_seconds)
         self._growths: dict[Path, tuple[Growth, list[GrowingFile]]] = {}
         self._failing = False
+        self._closed = False
 
     # readers
 
@@ -49,6 +51,8 @@ class DiskBlobStore:
         Raises Unavailable if the disk cannot say.
         """
         folder = self._layout.attempt(artifact_id, token)
+        if self._closed:
+            raise Unavailable("this store is closed")
         if folder not in self._growths:
             with disk_errors("follow an attempt"):
                 opened = Growth.open(folder, self._watch, self._threads, self.open)
@@ -145,6 +149,7 @@ class DiskBlobStore:
 
     async def close(self) -> None:
         """End waiting reads, then watches, then threads; may be called twice."""
+        self._closed = True
         self.fail_all()
         for growth, _ in self._growths.values():
             growth.close()

@@ -72,7 +72,7 @@ class VerifiedFile:
     async def read(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``offset``, fewer only at the end.
 
-        Raises Untrusted if the disk lies, Unavailable if it cannot be read, ValueError once closed.
+        Raises Untrusted if the disk lies, Unavailable if it cannot be read or the file is closed.
         """
         end = min(offset + size, self.size)
         if offset >= end and self._cid.is_raw:

@@ -63,7 +63,9 @@ class MemoryBlobStore:
         attempt = self.attempts.get(artifact_id, {}).get(token)
         if attempt is None:
             return None
-        return AttemptView(token, attempt.state, attempt.locked, len(attempt.data), attempt.touched)
+        state = attempt.state
+        written = state.length or 0 if state.phase is Phase.VERIFIED else len(attempt.data)
+        return AttemptView(token, state, attempt.locked, written, attempt.touched)
 
     async def sweep(self, now: float) -> int:
         swept = 0

@@ -246,6 +246,8 @@ class BlobStoreSuite:
         reading = asyncio.ensure_future(all_of(growing))
         await attempt.publish(AttemptState().verified(blob.cid, blob.size))
         assert await soon(reading) == BODY
+        view = kit.store.view(want().ref.id, 7)
+        assert view is not None and view.written == len(BODY)
         growing.close()
         await attempt.close()
 
