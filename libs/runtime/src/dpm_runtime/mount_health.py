@@ -6,7 +6,6 @@ be spared; and there is only ever one.
 
 import asyncio
 import contextlib
-import os
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -94,12 +93,7 @@ class MountHealth:
 
     def _probe(self) -> bool:
         try:
-            descriptor = os.open(self._alive, os.O_RDONLY | os.O_CLOEXEC)
+            with self._alive.open("rb", buffering=0) as file:  # on a dead mount even close fails
+                return file.read(64) != b""
         except OSError:
             return False
-        try:
-            return os.read(descriptor, 64) != b""
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)

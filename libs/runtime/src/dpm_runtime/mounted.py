@@ -32,6 +32,10 @@ class MountedBlobStore:
         """Whether reads go past the mount now."""
         return self._mount.health.suspect
 
+    async def mounted(self) -> bool:
+        """Whether somebody answers at the mount now."""
+        return await self._mount.health.answers()
+
     async def open(self, cid: Cid) -> Body | None:
         """The blob, or None if the store has it not. Raises Unavailable, Untrusted if the disk lies about it."""
         path = self._mount.path / "cid" / cid
