@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import psutil
 import pytest
 
 from dpm_cli import mounts
+from dpm_cli.ports import choose_free
 from dpm_cli.processes import MARK
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -146,6 +149,30 @@ def test_a_stopped_service_stays_so_until_it_is_started(node: Node) -> None:
     unknown = node.dpm("stop", "fetch")
     assert unknown.returncode == 2
     assert "gateway-pypi" in unknown.stderr
+
+
+def test_events_are_shown_as_they_happen(node: Node) -> None:
+    nowhere = {"DPM_PYPI_UPSTREAM": f"http://127.0.0.1:{choose_free()}/simple/"}
+    assert node.dpm("events").returncode == 3
+    assert node.dpm("up", "--detach", **nowhere).returncode == 0
+    index = node.status()["addresses"]["pypi"]
+    environment = {**os.environ, **node.settings, "DPM_HOME": str(node.home)}
+    for arguments, shown in (
+        (["--json"], lambda line: json.loads(line)["event"]),
+        ([], lambda line: line.split()[1]),
+    ):
+        command = [sys.executable, "-m", "dpm_cli", "events", *arguments]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(f"{index}some-project/", timeout=60).close()
+            kinds = []
+            while "fetch-failed" not in kinds:
+                kinds.append(shown(process.stdout.readline()))
+            assert kinds[:3] == ["fetch-requested", "fetch-started", "fetch-failed"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+    assert node.status()["artifacts"] == 0
 
 
 def test_a_killed_supervisor_leaves_no_child_and_the_next_node_works(node: Node) -> None:

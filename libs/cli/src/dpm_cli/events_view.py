@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpm_cli import show
-from dpm_core.artifacts import Topic
 from dpm_core.decisions import Recorded
 from dpm_core.events import (
     ArtifactEvicted,
@@ -24,9 +23,6 @@ from dpm_core.events import (
 from dpm_core.registry import to_json, type_of
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.home import Home
-
-ALL = Topic("*", "*")
-"""Stands for every topic: its last event is the log's."""
 
 KEY = "operator"
 """The key that may read everything and write nothing."""
@@ -94,8 +90,7 @@ async def tail(home: Home, before: int) -> AsyncIterator[Recorded]:
 
     async with NatsBus.open(bus_url(home), KEY, home.key(KEY)) as bus:
         await bus.up()
-        last = await bus.log.last(ALL)
-        after = max(0, (last.sequence if last else 0) - before)
+        after = max(0, await bus.log.end() - before)
         async with contextlib.aclosing(bus.log.follow(None, after=after)) as events:
             async for recorded in events:
                 yield recorded

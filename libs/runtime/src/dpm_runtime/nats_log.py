@@ -18,7 +18,7 @@ from dpm_core.errors import Conflict, Unavailable
 from dpm_core.events import Event, Unknown, lifetime
 from dpm_core.ports import Delivery
 from dpm_core.registry import ID_HEADER
-from dpm_core.subjects import STREAM, topic_filter
+from dpm_core.subjects import ALL_EVENTS, STREAM, topic_filter
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_reading import NANOSECOND, ordered, pulled
 
@@ -65,8 +65,13 @@ class NatsEventLog:
 
     async def last(self, topic: Topic) -> Recorded | None:
         """See EventLog. One direct get."""
-        message = await self._last(topic)
+        message = await self._last(topic_filter(topic))
         return None if message is None else _direct(message)
+
+    async def end(self) -> int:
+        """The sequence of the log's last event, whatever it is about; 0 for an empty log. Raises Unavailable."""
+        message = await self._last(ALL_EVENTS)
+        return 0 if message is None else int((message.headers or {})["Nats-Sequence"])
 
     async def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
         """See EventLog. Reads batches, as fast as the caller takes them; waits for the stream's hints."""
@@ -89,8 +94,8 @@ class NatsEventLog:
                 else:
                     yield delivery
 
-    async def _last(self, topic: Topic) -> Msg | None:
-        question = json.dumps({"last_by_subj": topic_filter(topic)}).encode()
+    async def _last(self, subjects: str) -> Msg | None:
+        question = json.dumps({"last_by_subj": subjects}).encode()
         message = await self._link.request(f"$JS.API.DIRECT.GET.{STREAM}", question)
         headers = message.headers or {}
         status = headers.get("Status")
@@ -105,7 +110,7 @@ class NatsEventLog:
         try:
             async with asyncio.timeout(self._link.timeout):
                 await self._link.up()
-                message = await self._last(topic)
+                message = await self._last(topic_filter(topic))
         except (Unavailable, TimeoutError):
             raise error from None
         if message is not None and (message.headers or {}).get(ID_HEADER) == event_id:
