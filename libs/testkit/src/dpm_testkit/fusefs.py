@@ -25,16 +25,15 @@ SECONDS = 20.0
 class FuseFs:
     """A fusefs process over ``home``, started anew as often as a test likes.
 
-    ``prefix`` goes before its command, which must become the process itself; ``settings`` into its environment.
+    ``prefix`` goes before its command and must become that process itself.
     """
 
-    def __init__(self, home: Home, prefix: Sequence[str] = (), **settings: str) -> None:
+    def __init__(self, home: Home, prefix: Sequence[str] = ()) -> None:
         home.prepare()
         self.home = home
         self.mount = home.mount
         self.log: list[str] = []
         self._prefix = prefix
-        self._settings = {f"DPM_{name.upper()}": value for name, value in settings.items()}
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -48,7 +47,7 @@ class FuseFs:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
         self._process = subprocess.Popen(
             [*self._prefix, sys.executable, "-m", "dpm_fusefs"],
-            env={**environment, **self._settings, "DPM_HOME": str(self.home.root)},
+            env={**environment, "DPM_HOME": str(self.home.root)},
             stderr=subprocess.PIPE,
             text=True,
         )

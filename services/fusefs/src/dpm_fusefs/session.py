@@ -51,11 +51,14 @@ async def mounted(files: FileSystem, where: Path) -> AsyncIterator["asyncio.Task
         yield serving
     finally:
         files.stop()
-        if not serving.done():
-            pyfuse3.terminate()
-            await asyncio.wait({serving}, timeout=END_SECONDS)
-        pyfuse3.close(unmount=True)
-        if not serving.done():
+        try:
+            if not serving.done():
+                # it wakes the reader of /dev/fuse, and fails if that is awake already
+                with contextlib.suppress(asyncio.InvalidStateError):
+                    pyfuse3.terminate()
+                await asyncio.wait({serving}, timeout=END_SECONDS)
+        finally:
+            pyfuse3.close(unmount=True)
             serving.cancel()
 
 
