@@ -157,18 +157,16 @@ def test_events_are_shown_as_they_happen(node: Node) -> None:
     assert node.dpm("up", "--detach", **nowhere).returncode == 0
     index = node.status()["addresses"]["pypi"]
     environment = {**os.environ, **node.settings, "DPM_HOME": str(node.home)}
-    for arguments, shown in (
-        (["--json"], lambda line: json.loads(line)["event"]),
-        ([], lambda line: line.split()[1]),
-    ):
+    for arguments in (["--json"], []):
         command = [sys.executable, "-m", "dpm_cli", "events", *arguments]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             with pytest.raises(urllib.error.HTTPError):
                 urllib.request.urlopen(f"{index}some-project/", timeout=60).close()
-            kinds = []
+            kinds: list[str] = []
             while "fetch-failed" not in kinds:
-                kinds.append(shown(process.stdout.readline()))
+                line = process.stdout.readline()
+                kinds.append(json.loads(line)["event"] if arguments else line.split()[1])
             assert kinds[:3] == ["fetch-requested", "fetch-started", "fetch-failed"]
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0

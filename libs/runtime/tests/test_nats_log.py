@@ -128,6 +128,14 @@ async def test_a_follower_misses_nothing_when_the_server_is_killed_while_it_look
         assert [each.sequence for each in seen] == sequences
 
 
+async def test_the_end_of_the_log_is_the_last_event_about_anything(server: NatsServer):
+    async with server.bus("anything") as bus:
+        await bus.up()
+        assert await bus.log.end() == 0
+        sequences = [await bus.log.append(ref(name).topic, request(name)) for name in ("one", "another")]
+        assert await bus.log.end() == sequences[-1]
+
+
 async def test_a_follower_that_reads_slowly_gets_everything(server: NatsServer):
     big = request("x" * 20_000)
     async with server.bus("gateway-pypi") as bus, aclosing(bus.log.follow("pypi", after=0)) as events:
