@@ -65,7 +65,7 @@ def read(pid: int, path) -> bytes:
     ).stdout
 
 
-async def test_a_running_sibling_sees_the_mount_and_the_one_that_follows_a_kill(home, namespaces):
+async def test_a_running_sibling_sees_the_mount_and_the_one_that_follows_a_kill(home, namespaces) -> None:
     async with DiskBlobStore(home) as store:
         blob = await stored(store, CONTENT)
     path = home.mount / "cid" / blob.cid

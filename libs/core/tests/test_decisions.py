@@ -160,3 +160,13 @@ def test_a_stalled_writer_is_superseded_and_its_bytes_are_not_adopted() -> None:
 
 def test_an_attempt_without_a_folder_is_begun_anew() -> None:
     assert claim(STARTED, 40) == Claim(42)
+
+
+def test_whatever_ends_the_attempt_that_was_asked_for_is_its_answer() -> None:
+    failed = replace(NOT_FOUND, reason=FailReason.UNAVAILABLE)
+    assert decide_request(last(failed), NOW, fresh_since=0, asked=41) == Refuse(failed)
+    assert decide_request(last(failed), NOW, fresh_since=0, asked=42) == Ask(42)
+    assert decide_request(last(STORED), NOW, fresh_since=NOW, missing=BLOB.cid, asked=41) == Serve(
+        BLOB.cid, NOW - 1, STORED
+    )
+    assert decide_request(last(UNCHANGED), NOW, fresh_since=NOW, asked=41) == Serve(BLOB.cid, NOW - 1)

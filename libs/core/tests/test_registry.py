@@ -76,12 +76,12 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @given(any_event())
-def test_every_event_comes_back_as_it_was_sent(sent: Event):
+def test_every_event_comes_back_as_it_was_sent(sent: Event) -> None:
     assert decode(*encode(sent)) == sent
 
 
 @given(any_event())
-def test_every_event_comes_back_from_its_envelope(sent: Event):
+def test_every_event_comes_back_from_its_envelope(sent: Event) -> None:
     topic = about(sent)
     assert topic is not None
     subject, headers, body = seal(topic, sent, "0f", [("traceparent", "00-1-2-01")])
@@ -91,28 +91,28 @@ def test_every_event_comes_back_from_its_envelope(sent: Event):
 
 
 @given(any_event())
-def test_unknown_fields_are_ignored(sent: Event):
+def test_unknown_fields_are_ignored(sent: Event) -> None:
     headers, body = encode(sent)
     assert decode(headers, json.dumps({**json.loads(body), "from-the-future": [1]}).encode()) == sent
 
 
 @given(any_event())
-def test_only_process_events_expire(sent: Event):
+def test_only_process_events_expire(sent: Event) -> None:
     name = encode(sent)[0][TYPE_HEADER]
     assert (lifetime(sent) is not None) == name.startswith("fetch-")
 
 
 @given(values(FetchRequested))
-def test_what_changes_anyway_is_kept_for_a_day_the_rest_for_thirty(sent: FetchRequested):
+def test_what_changes_anyway_is_kept_for_a_day_the_rest_for_thirty(sent: FetchRequested) -> None:
     assert lifetime(sent) == (DAY if sent.want.mutable else 30 * DAY)
     assert lifetime(FetchStarted(sent.want, 1, "fetcher-0")) == lifetime(sent)
 
 
-def test_an_unknown_type_is_no_event():
+def test_an_unknown_type_is_no_event() -> None:
     assert decode({TYPE_HEADER: "artifact-praised", VERSION_HEADER: "1"}, b"{}") is None
 
 
-def test_an_event_for_newer_readers_is_refused_even_if_its_type_is_unknown():
+def test_an_event_for_newer_readers_is_refused_even_if_its_type_is_unknown() -> None:
     headers = {TYPE_HEADER: "artifact-praised", VERSION_HEADER: "1", READER_HEADER: str(READER + 1)}
     with pytest.raises(ReaderTooOld):
         decode(headers, b"{}")
@@ -127,18 +127,18 @@ def test_an_event_for_newer_readers_is_refused_even_if_its_type_is_unknown():
         {VERSION_HEADER: "1"},
     ],
 )
-def test_malformed_headers_are_invalid(headers: dict[str, str]):
+def test_malformed_headers_are_invalid(headers: dict[str, str]) -> None:
     with pytest.raises(Invalid):
         decode(headers, b"{}")
 
 
 @given(st.binary(max_size=50))
-def test_a_malformed_body_is_invalid_and_nothing_worse(body: bytes):
+def test_a_malformed_body_is_invalid_and_nothing_worse(body: bytes) -> None:
     with pytest.raises(Invalid):
         decode({TYPE_HEADER: "fetch-requested", VERSION_HEADER: "1"}, body)
 
 
-def test_an_old_version_is_brought_up_step_by_step(own_registry: None):
+def test_an_old_version_is_brought_up_step_by_step(own_registry: None) -> None:
     @event(
         "thing-moved",
         version=3,
@@ -161,29 +161,29 @@ def test_an_old_version_is_brought_up_step_by_step(own_registry: None):
     assert read(4, b'{"to": "there", "metres": 2.5, "by": "ship"}') == ThingMoved("there", 2.5)
 
 
-def test_a_version_without_its_upcasters_is_not_registered(own_registry: None):
+def test_a_version_without_its_upcasters_is_not_registered(own_registry: None) -> None:
     with pytest.raises(Invalid):
         event("thing-moved", version=3, upcasters={1: lambda plain: plain})(dict)
 
 
-def test_a_name_is_registered_once(own_registry: None):
+def test_a_name_is_registered_once(own_registry: None) -> None:
     with pytest.raises(Invalid):
         event("fetch-requested", version=1)(dict)
 
 
-def test_what_is_no_event_cannot_be_sent():
+def test_what_is_no_event_cannot_be_sent() -> None:
     with pytest.raises(Invalid):
         encode(Unknown("artifact-praised"))
 
 
-def test_an_event_is_sealed_only_for_its_own_topic():
+def test_an_event_is_sealed_only_for_its_own_topic() -> None:
     quarantined = BlobQuarantined(Cid.of_raw(bytes(32)), "bit rot")
     with pytest.raises(Invalid):
         seal(Topic("blob", Cid.of_raw(bytes([1]) * 32)), quarantined, "0f")
 
 
 @given(any_event(), any_event())
-def test_an_envelope_with_another_subject_is_not_believed(sent: Event, other: Event):
+def test_an_envelope_with_another_subject_is_not_believed(sent: Event, other: Event) -> None:
     topic, other_topic = about(sent), about(other)
     assert topic is not None
     assert other_topic is not None

@@ -68,7 +68,7 @@ async def believed(mounted: MountedBlobStore) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_blob_is_read_through_the_mount(fuse, store, mounted):
+async def test_a_blob_is_read_through_the_mount(fuse, store, mounted) -> None:
     for number, content in enumerate((b"", SMALL, BIG), start=1):
         blob = await stored(store, content, number, f"{number}.bin")
         body = await mounted.open(blob.cid)
@@ -81,7 +81,7 @@ async def test_a_blob_is_read_through_the_mount(fuse, store, mounted):
     assert mounted.bypasses == 0
 
 
-async def test_what_nobody_has_is_none_and_casts_no_doubt(fuse, mounted):
+async def test_what_nobody_has_is_none_and_casts_no_doubt(fuse, mounted) -> None:
     assert await mounted.open(cid_of([b"never stored"])) is None
     assert await mounted.follow(ID, 3) is None
     assert await mounted.newest(ID) is None
@@ -89,7 +89,7 @@ async def test_what_nobody_has_is_none_and_casts_no_doubt(fuse, mounted):
     assert mounted.bypasses == 0
 
 
-async def test_an_attempt_is_followed_through_the_mount_from_its_opening_to_its_end(fuse, store, mounted):
+async def test_an_attempt_is_followed_through_the_mount_from_its_opening_to_its_end(fuse, store, mounted) -> None:
     attempt = await store.begin(wanted(BIG))
     await attempt.start(7)
     assert await mounted.newest(ID) == 7
@@ -113,7 +113,7 @@ async def test_an_attempt_is_followed_through_the_mount_from_its_opening_to_its_
     assert mounted.bypasses == 0
 
 
-async def test_a_read_that_waits_longer_than_a_slice_goes_on_waiting(fuse, store, mounted):
+async def test_a_read_that_waits_longer_than_a_slice_goes_on_waiting(fuse, store, mounted) -> None:
     async with growing(store, BIG, 1) as attempt:
         file = await mounted.follow(ID, 1)
         reader = asyncio.ensure_future(file.read(0, 10))
@@ -125,7 +125,7 @@ async def test_a_read_that_waits_longer_than_a_slice_goes_on_waiting(fuse, store
     assert mounted.bypasses == 0
 
 
-async def test_a_failed_attempt_says_why(fuse, store, mounted):
+async def test_a_failed_attempt_says_why(fuse, store, mounted) -> None:
     async with growing(store, BIG, 1) as attempt:
         file = await mounted.follow(ID, 1)
         reading, opened = asyncio.ensure_future(file.read(0, 10)), asyncio.ensure_future(file.opened())
@@ -138,7 +138,7 @@ async def test_a_failed_attempt_says_why(fuse, store, mounted):
     assert mounted.bypasses == 0
 
 
-async def test_an_attempt_whose_writer_lets_go_is_lost(fuse, store, mounted):
+async def test_an_attempt_whose_writer_lets_go_is_lost(fuse, store, mounted) -> None:
     async with growing(store, BIG, 1) as attempt:
         await attempt.write(BIG[:CHUNK])
         file = await mounted.follow(ID, 1)
@@ -150,7 +150,7 @@ async def test_an_attempt_whose_writer_lets_go_is_lost(fuse, store, mounted):
     assert mounted.bypasses == 0
 
 
-async def test_a_closed_file_lets_its_waiting_reader_go(fuse, store, mounted):
+async def test_a_closed_file_lets_its_waiting_reader_go(fuse, store, mounted) -> None:
     async with growing(store, BIG, 1):
         file = await mounted.follow(ID, 1)
         reader = asyncio.ensure_future(file.read(0, 10))
@@ -161,7 +161,7 @@ async def test_a_closed_file_lets_its_waiting_reader_go(fuse, store, mounted):
             await reader
 
 
-async def test_more_waiting_readers_than_threads_hold_up_no_blob(fuse, store, mounted):
+async def test_more_waiting_readers_than_threads_hold_up_no_blob(fuse, store, mounted) -> None:
     blob = await stored(store, SMALL, 1, "small.bin")
     async with growing(store, BIG, 2) as attempt:
         await attempt.write(BIG[:CHUNK])
@@ -178,7 +178,9 @@ async def test_more_waiting_readers_than_threads_hold_up_no_blob(fuse, store, mo
     assert mounted.bypasses == 0
 
 
-async def test_a_blob_goes_on_from_the_store_when_fusefs_is_killed_and_returns_to_a_new_one(fuse, store, mounted):
+async def test_a_blob_goes_on_from_the_store_when_fusefs_is_killed_and_returns_to_a_new_one(
+    fuse, store, mounted
+) -> None:
     blob = await stored(store, BIG)
     body = await mounted.open(blob.cid)
     assert await body.read(0, CHUNK) == BIG[:CHUNK]
@@ -195,7 +197,7 @@ async def test_a_blob_goes_on_from_the_store_when_fusefs_is_killed_and_returns_t
     body.close()
 
 
-async def test_a_growing_file_goes_on_from_the_store_when_fusefs_is_killed(fuse, store, mounted):
+async def test_a_growing_file_goes_on_from_the_store_when_fusefs_is_killed(fuse, store, mounted) -> None:
     async with growing(store, BIG, 1) as attempt:
         await attempt.write(BIG[:CHUNK])
         file = await mounted.follow(ID, 1)
@@ -210,7 +212,9 @@ async def test_a_growing_file_goes_on_from_the_store_when_fusefs_is_killed(fuse,
     assert mounted.bypasses > 0
 
 
-async def test_reads_go_on_from_the_store_while_fusefs_is_stopped_and_return_when_it_goes_on(fuse, store, mounted):
+async def test_reads_go_on_from_the_store_while_fusefs_is_stopped_and_return_when_it_goes_on(
+    fuse, store, mounted
+) -> None:
     blob = await stored(store, BIG, 1, "other.bin")
     async with growing(store, BIG, 2) as attempt:
         await attempt.write(BIG[:CHUNK])
@@ -233,7 +237,7 @@ async def test_reads_go_on_from_the_store_while_fusefs_is_stopped_and_return_whe
         file.close()
 
 
-async def test_a_fusefs_that_stops_in_order_hands_its_readers_to_the_store(fuse, store, mounted):
+async def test_a_fusefs_that_stops_in_order_hands_its_readers_to_the_store(fuse, store, mounted) -> None:
     async with growing(store, BIG, 1) as attempt:
         file = await mounted.follow(ID, 1)
         reader = asyncio.ensure_future(whole(file))
@@ -245,7 +249,7 @@ async def test_a_fusefs_that_stops_in_order_hands_its_readers_to_the_store(fuse,
         file.close()
 
 
-async def test_a_node_without_a_mount_serves_from_the_store_and_says_so(home, store, mounted):
+async def test_a_node_without_a_mount_serves_from_the_store_and_says_so(home, store, mounted) -> None:
     blob = await stored(store, BIG, 1, "other.bin")
     body = await mounted.open(blob.cid)
     assert await whole(body) == BIG
@@ -259,7 +263,7 @@ async def test_a_node_without_a_mount_serves_from_the_store_and_says_so(home, st
     assert mounted.bypasses > 0
 
 
-async def test_when_the_disk_lies_the_mount_is_believed_and_nothing_is_bypassed(fuse, store, mounted):
+async def test_when_the_disk_lies_the_mount_is_believed_and_nothing_is_bypassed(fuse, store, mounted) -> None:
     blob = await stored(store, BIG)
     body = await mounted.open(blob.cid)
     with store.path(blob.cid).open("r+b") as file:
@@ -299,7 +303,7 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["bytes still to come", "fusefs stopped"])
-async def test_a_read_that_is_stuck_does_not_hold_up_the_end_of_its_process(fuse, home, store, stopped):
+async def test_a_read_that_is_stuck_does_not_hold_up_the_end_of_its_process(fuse, home, store, stopped) -> None:
     async with growing(store, BIG, 1):
         reader = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -48,7 +48,7 @@ class TestNatsTap(TapSuite):
             yield bus.tap
 
 
-async def test_an_append_whose_acknowledgement_is_lost_is_found_again(server: NatsServer):
+async def test_an_append_whose_acknowledgement_is_lost_is_found_again(server: NatsServer) -> None:
     async with (
         LossyProxy().to(server.port) as proxy,
         server.bus("gateway-pypi", url=proxy.url, timeout=0.5) as bus,
@@ -61,7 +61,7 @@ async def test_an_append_whose_acknowledgement_is_lost_is_found_again(server: Na
         assert (last.sequence, last.event) == (sequence, request())
 
 
-async def test_without_a_server_everything_says_so_at_once(tmp_path: Path):
+async def test_without_a_server_everything_says_so_at_once(tmp_path: Path) -> None:
     server = NatsServer(Home(tmp_path / "home"))
     async with NatsBus.open(server.url, "gateway-pypi", server.home.key("gateway-pypi")) as bus:
         begun = time.monotonic()
@@ -75,7 +75,7 @@ async def test_without_a_server_everything_says_so_at_once(tmp_path: Path):
         assert bus.reason
 
 
-async def test_a_service_that_started_first_connects_when_the_server_comes(tmp_path: Path):
+async def test_a_service_that_started_first_connects_when_the_server_comes(tmp_path: Path) -> None:
     server = NatsServer(Home(tmp_path / "home"))
     try:
         async with NatsBus.open(server.url, "gateway-pypi", server.home.key("gateway-pypi")) as bus:
@@ -90,7 +90,7 @@ async def test_a_service_that_started_first_connects_when_the_server_comes(tmp_p
         await server.stop()
 
 
-async def test_appending_following_and_working_go_on_after_the_server_was_killed(server: NatsServer):
+async def test_appending_following_and_working_go_on_after_the_server_was_killed(server: NatsServer) -> None:
     async with (
         server.bus("gateway-pypi") as gateway,
         server.bus("fetcher") as fetcher,
@@ -115,7 +115,7 @@ async def test_appending_following_and_working_go_on_after_the_server_was_killed
                 await delivery.ack()
 
 
-async def test_a_follower_misses_nothing_when_the_server_is_killed_while_it_looks_away(server: NatsServer):
+async def test_a_follower_misses_nothing_when_the_server_is_killed_while_it_looks_away(server: NatsServer) -> None:
     async with server.bus("anything") as bus, aclosing(bus.log.follow("pypi", after=0)) as events:
         sequences = [await bus.log.append(ref(str(n)).topic, request(str(n))) for n in range(50)]
         seen = await take(events, 10)
@@ -128,7 +128,7 @@ async def test_a_follower_misses_nothing_when_the_server_is_killed_while_it_look
         assert [each.sequence for each in seen] == sequences
 
 
-async def test_the_end_of_the_log_is_the_last_event_about_anything(server: NatsServer):
+async def test_the_end_of_the_log_is_the_last_event_about_anything(server: NatsServer) -> None:
     async with server.bus("anything") as bus:
         await bus.up()
         assert await bus.log.end() == 0
@@ -136,7 +136,7 @@ async def test_the_end_of_the_log_is_the_last_event_about_anything(server: NatsS
         assert await bus.log.end() == sequences[-1]
 
 
-async def test_a_follower_that_reads_slowly_gets_everything(server: NatsServer):
+async def test_a_follower_that_reads_slowly_gets_everything(server: NatsServer) -> None:
     big = request("x" * 20_000)
     async with server.bus("gateway-pypi") as bus, aclosing(bus.log.follow("pypi", after=0)) as events:
         await take_one_after(bus, events, big)
@@ -146,7 +146,7 @@ async def test_a_follower_that_reads_slowly_gets_everything(server: NatsServer):
         assert [each.sequence for each in seen] == list(range(last - 999, last + 1))
 
 
-async def test_the_trace_of_an_append_reaches_its_readers(server: NatsServer):
+async def test_the_trace_of_an_append_reaches_its_readers(server: NatsServer) -> None:
     async with server.bus("gateway-pypi") as bus:
         with TracerProvider().get_tracer("test").start_as_current_span("ask") as span:
             await bus.log.append(ref().topic, request())
@@ -155,7 +155,7 @@ async def test_the_trace_of_an_append_reaches_its_readers(server: NatsServer):
         assert f"{span.get_span_context().trace_id:032x}" in dict(last.trace)["traceparent"]
 
 
-async def test_process_events_carry_their_lifetime(server: NatsServer):
+async def test_process_events_carry_their_lifetime(server: NatsServer) -> None:
     async with server.link("anything") as link:
         log = NatsEventLog(link)
         await log.append(ref().topic, started())
@@ -164,7 +164,7 @@ async def test_process_events_carry_their_lifetime(server: NatsServer):
         assert (message.headers or {})["Nats-TTL"] == str(30 * 86_400)
 
 
-async def test_an_event_that_expired_leaves_no_gap_for_a_follower(server: NatsServer):
+async def test_an_event_that_expired_leaves_no_gap_for_a_follower(server: NatsServer) -> None:
     async with server.link("anything") as link:
         log = NatsEventLog(link)
         first = await log.append(ref("one").topic, request("one"))

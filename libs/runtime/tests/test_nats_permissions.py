@@ -57,7 +57,7 @@ async def is_refused(link: Link, subject: str, body: bytes = b"{}", headers: dic
         await link.request(subject, body, headers)
 
 
-async def test_a_gateway_cannot_say_that_an_artifact_is_stored(server: NatsServer):
+async def test_a_gateway_cannot_say_that_an_artifact_is_stored(server: NatsServer) -> None:
     before = await state(server)
     async with server.bus("gateway-pypi", timeout=0.3) as gateway:
         with pytest.raises(Unavailable):
@@ -67,7 +67,7 @@ async def test_a_gateway_cannot_say_that_an_artifact_is_stored(server: NatsServe
         assert await fetcher.log.append(ref().topic, STORED, after=0)
 
 
-async def test_a_gateway_asks_only_for_its_own_ecosystem(server: NatsServer):
+async def test_a_gateway_asks_only_for_its_own_ecosystem(server: NatsServer) -> None:
     before = await state(server)
     async with server.link("gateway-pypi") as link:
         subject, headers, body = seal(ref().topic, request(), "0" * 32)
@@ -75,21 +75,21 @@ async def test_a_gateway_asks_only_for_its_own_ecosystem(server: NatsServer):
     assert await state(server) == before
 
 
-async def test_a_fetcher_asks_for_nothing(server: NatsServer):
+async def test_a_fetcher_asks_for_nothing(server: NatsServer) -> None:
     async with server.bus("fetcher", timeout=0.3) as fetcher:
         with pytest.raises(Unavailable):
             await fetcher.log.append(ref().topic, request())
 
 
 @pytest.mark.parametrize("service", ["fusefs", "operator", "setup"])
-async def test_who_has_nothing_to_say_appends_nothing(server: NatsServer, service: str):
+async def test_who_has_nothing_to_say_appends_nothing(server: NatsServer, service: str) -> None:
     async with server.bus(service, timeout=0.3) as bus:
         for event in (request(), started(), STORED):
             with pytest.raises(Unavailable):
                 await bus.log.append(ref().topic, event)
 
 
-async def test_the_operator_reads_everything(server: NatsServer):
+async def test_the_operator_reads_everything(server: NatsServer) -> None:
     async with server.bus("gateway-pypi") as gateway, server.bus("operator") as operator:
         sequence = await gateway.log.append(ref().topic, request())
         last = await operator.log.last(ref().topic)
@@ -106,7 +106,7 @@ async def test_the_operator_reads_everything(server: NatsServer):
 
 
 @pytest.mark.parametrize("service", ["gateway-pypi", "fusefs", "operator", "fetcher"])
-async def test_only_set_up_makes_or_alters_consumers(server: NatsServer, service: str):
+async def test_only_set_up_makes_or_alters_consumers(server: NatsServer, service: str) -> None:
     before = await state(server)
     durable = {**DURABLE_CONFIG, "max_deliver": 1}
     named = {**{name: value for name, value in durable.items() if name != "durable_name"}, "name": "fetcher"}
@@ -125,12 +125,12 @@ async def test_only_set_up_makes_or_alters_consumers(server: NatsServer, service
     assert await state(server) == before
 
 
-async def test_a_gateway_takes_no_work(server: NatsServer):
+async def test_a_gateway_takes_no_work(server: NatsServer) -> None:
     async with server.link("gateway-pypi") as link:
         await is_refused(link, "$JS.API.CONSUMER.MSG.NEXT.DPM.fetcher", b'{"batch":1}')
 
 
-async def test_a_gateway_cannot_have_the_server_append_for_it(server: NatsServer):
+async def test_a_gateway_cannot_have_the_server_append_for_it(server: NatsServer) -> None:
     _, headers, body = seal(ref().topic, STORED, "0" * 32)
     asked, stored = (subject(ref().topic, name) for name in ("fetch-requested", "artifact-stored"))
     async with server.link("gateway-pypi") as link:
@@ -150,7 +150,7 @@ async def test_a_gateway_cannot_have_the_server_append_for_it(server: NatsServer
 
 
 @pytest.mark.parametrize("spy", ["gateway-pypi", "fusefs", "operator"])
-async def test_nobody_hears_the_answers_to_others(server: NatsServer, spy: str):
+async def test_nobody_hears_the_answers_to_others(server: NatsServer, spy: str) -> None:
     async with server.link(spy) as link, server.bus("fetcher") as fetcher:
         client = link.connection().client
         heard: asyncio.Queue[Any] = asyncio.Queue()
@@ -160,7 +160,7 @@ async def test_nobody_hears_the_answers_to_others(server: NatsServer, spy: str):
         assert heard.empty()
 
 
-async def test_a_stranger_is_not_let_in(server: NatsServer, tmp_path: Path):
+async def test_a_stranger_is_not_let_in(server: NatsServer, tmp_path: Path) -> None:
     stranger = Home(tmp_path / "elsewhere")
     stranger.prepare()
     make_seeds(stranger, ["setup"])
@@ -168,7 +168,7 @@ async def test_a_stranger_is_not_let_in(server: NatsServer, tmp_path: Path):
         await provision(server.url, stranger.key("setup"), timeout=1.0)
 
 
-async def test_setting_up_again_changes_nothing_and_mends_what_was_changed(server: NatsServer):
+async def test_setting_up_again_changes_nothing_and_mends_what_was_changed(server: NatsServer) -> None:
     async with server.bus("gateway-pypi") as gateway:
         await gateway.log.append(ref().topic, request())
     before = await state(server)
@@ -181,7 +181,7 @@ async def test_setting_up_again_changes_nothing_and_mends_what_was_changed(serve
     assert await state(server) == before
 
 
-def test_keys_are_made_once_and_only_their_owner_reads_them(tmp_path: Path):
+def test_keys_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.prepare()
     configure(home, 4222)
@@ -193,7 +193,7 @@ def test_keys_are_made_once_and_only_their_owner_reads_them(tmp_path: Path):
     assert not any(seed.strip() in text for seed in seeds.values())
 
 
-def test_a_file_that_holds_no_key_is_named(tmp_path: Path):
+def test_a_file_that_holds_no_key_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.nk"
     wrong.write_text("SUABC")
     with pytest.raises(Invalid, match=r"wrong\.nk"):

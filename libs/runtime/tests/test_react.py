@@ -45,7 +45,7 @@ def noting(calls: "asyncio.Queue[int]", outcomes: Callable[[int], Outcome]) -> H
 
 
 @pytest.mark.parametrize("outcome", [Done(), Unprocessable("nonsense")])
-async def test_what_is_settled_does_not_come_again(log: MemoryEventLog, outcome: Outcome):
+async def test_what_is_settled_does_not_come_again(log: MemoryEventLog, outcome: Outcome) -> None:
     calls: asyncio.Queue[int] = asyncio.Queue()
     async with reacting(log, noting(calls, lambda _: outcome)):
         await log.append(ref().topic, request())
@@ -56,14 +56,14 @@ async def test_what_is_settled_does_not_come_again(log: MemoryEventLog, outcome:
         again.cancel()
 
 
-async def test_what_is_to_be_tried_again_comes_again(log: MemoryEventLog):
+async def test_what_is_to_be_tried_again_comes_again(log: MemoryEventLog) -> None:
     calls: asyncio.Queue[int] = asyncio.Queue()
     async with reacting(log, noting(calls, lambda before: Done() if before else Retry(0.01))):
         sequence = await log.append(ref().topic, request())
         assert [await calls.get(), await calls.get()] == [sequence, sequence]
 
 
-async def test_a_handler_that_fails_is_called_again(log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch):
+async def test_a_handler_that_fails_is_called_again(log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(react_module, "AFTER_A_MISTAKE", 0.01)
     calls: asyncio.Queue[int] = asyncio.Queue()
 
@@ -77,7 +77,7 @@ async def test_a_handler_that_fails_is_called_again(log: MemoryEventLog, monkeyp
         assert [await calls.get(), await calls.get()] == [sequence, sequence]
 
 
-async def test_a_long_handler_keeps_its_request(log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch):
+async def test_a_long_handler_keeps_its_request(log: MemoryEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(react_module, "IN_PROGRESS_EVERY", log.ack_wait / 4)
     begun: asyncio.Queue[int] = asyncio.Queue()
 
@@ -95,7 +95,7 @@ async def test_a_long_handler_keeps_its_request(log: MemoryEventLog, monkeypatch
         again.cancel()
 
 
-async def test_no_more_are_handled_at_once_than_allowed(log: MemoryEventLog):
+async def test_no_more_are_handled_at_once_than_allowed(log: MemoryEventLog) -> None:
     begun: asyncio.Queue[int] = asyncio.Queue()
     go = asyncio.Semaphore(0)
 
@@ -115,7 +115,7 @@ async def test_no_more_are_handled_at_once_than_allowed(log: MemoryEventLog):
         assert await third == sequences[2]
 
 
-async def test_stopping_ends_the_handlers_first(log: MemoryEventLog):
+async def test_stopping_ends_the_handlers_first(log: MemoryEventLog) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def handle(recorded: Recorded) -> Outcome:
@@ -134,7 +134,7 @@ async def test_stopping_ends_the_handlers_first(log: MemoryEventLog):
         assert ended.is_set()
 
 
-async def test_a_request_for_newer_readers_ends_the_reactor(log: MemoryEventLog):
+async def test_a_request_for_newer_readers_ends_the_reactor(log: MemoryEventLog) -> None:
     subject, headers, body = seal(ref().topic, request(), "0" * 32)
     await log.put(subject, {**headers, READER_HEADER: str(READER + 1)}, body)
     async with reacting(log, noting(asyncio.Queue(), lambda _: Done())) as task:

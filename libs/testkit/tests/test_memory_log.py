@@ -18,7 +18,7 @@ class TestMemoryTap(TapSuite):
         return MemoryTap()
 
 
-async def test_a_log_that_is_down_says_so():
+async def test_a_log_that_is_down_says_so() -> None:
     log = MemoryEventLog(down=True)
     with pytest.raises(Unavailable):
         await log.append(ref().topic, request())

@@ -90,7 +90,7 @@ async def until(condition) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_blob_is_there_under_its_cid_and_under_its_sha256(fuse, store):
+async def test_a_blob_is_there_under_its_cid_and_under_its_sha256(fuse, store) -> None:
     for number, content in enumerate((b"", SMALL, BIG), start=1):
         blob = await stored(store, content, number, f"{number}.bin")
         for path in (fuse.mount / "cid" / blob.cid, fuse.mount / "sha256" / blob.sha256.hex):
@@ -99,7 +99,7 @@ async def test_a_blob_is_there_under_its_cid_and_under_its_sha256(fuse, store):
             assert path.stat().st_mode & 0o777 == 0o444
 
 
-async def test_folders_list_what_is_in_them(fuse, store):
+async def test_folders_list_what_is_in_them(fuse, store) -> None:
     small, big = await stored(store, SMALL, 1, "small.bin"), await stored(store, BIG, 2)
     async with growing(store, BIG, 3):
         attempt = data(fuse, 3).parent
@@ -111,31 +111,31 @@ async def test_folders_list_what_is_in_them(fuse, store):
         assert names(attempt) == ["data", "state.json"]
 
 
-async def test_a_folder_of_many_blobs_is_listed_whole(fuse, store):
+async def test_a_folder_of_many_blobs_is_listed_whole(fuse, store) -> None:
     cids = {(await stored(store, b"%d" % each, each, f"{each}.bin")).cid for each in range(1, 200)}
     assert {path.name for path in (fuse.mount / "cid").iterdir() if path.is_file()} == cids
 
 
-async def test_alive_says_who_answers_and_is_asked_for_anew_each_time(fuse):
+async def test_alive_says_who_answers_and_is_asked_for_anew_each_time(fuse) -> None:
     first, second = ((fuse.mount / ".alive").read_text().split() for _ in range(2))
     assert int(first[0]) == fuse.process.pid
     assert float(second[1]) >= float(first[1])
 
 
-async def test_what_is_not_there_is_seen_as_soon_as_it_is(fuse, store):
+async def test_what_is_not_there_is_seen_as_soon_as_it_is(fuse, store) -> None:
     path = fuse.mount / "cid" / cid_of([SMALL])
     assert not path.exists()
     await stored(store, SMALL)
     assert path.read_bytes() == SMALL
 
 
-async def test_a_name_that_means_nothing_is_not_there(fuse):
+async def test_a_name_that_means_nothing_is_not_there(fuse) -> None:
     for name in ("cid/nonsense", "sha256/zz", "incoming/../cid/x", "incoming/0/1/data", "secret"):
         with pytest.raises(FileNotFoundError):
             (fuse.mount / name).read_bytes()
 
 
-async def test_nothing_can_be_written(fuse, store):
+async def test_nothing_can_be_written(fuse, store) -> None:
     blob = await stored(store, SMALL)
     path = fuse.mount / "cid" / blob.cid
     for write in (
@@ -151,7 +151,7 @@ async def test_nothing_can_be_written(fuse, store):
         assert caught.value.errno == errno.EROFS
 
 
-async def test_a_file_is_read_while_it_grows_and_a_second_reader_joins_midway(fuse, store, threads):
+async def test_a_file_is_read_while_it_grows_and_a_second_reader_joins_midway(fuse, store, threads) -> None:
     async with growing(store, BIG, 1) as attempt:
         first = threads(read_exactly, data(fuse, 1), len(BIG))
         await attempt.write(BIG[:CHUNK])
@@ -166,7 +166,7 @@ async def test_a_file_is_read_while_it_grows_and_a_second_reader_joins_midway(fu
         assert await second == BIG
 
 
-async def test_the_tail_is_withheld_until_the_whole_is_verified(fuse, store, threads):
+async def test_the_tail_is_withheld_until_the_whole_is_verified(fuse, store, threads) -> None:
     async with growing(store, BIG, 1) as attempt:
         await attempt.write(BIG)
         await threads(read_exactly, data(fuse, 1), SHOWN)
@@ -179,7 +179,7 @@ async def test_the_tail_is_withheld_until_the_whole_is_verified(fuse, store, thr
         os.close(fd)
 
 
-async def test_the_state_of_an_attempt_can_be_read_as_it_changes(fuse, store):
+async def test_the_state_of_an_attempt_can_be_read_as_it_changes(fuse, store) -> None:
     state = data(fuse, 1).with_name("state.json")
     async with growing(store, BIG, 1) as attempt:
         assert json.loads(state.read_bytes())["phase"] == "open"
@@ -188,13 +188,13 @@ async def test_the_state_of_an_attempt_can_be_read_as_it_changes(fuse, store):
     assert json.loads(state.read_bytes())["cid"] == blob.cid
 
 
-async def test_the_data_of_a_verified_attempt_is_the_blob(fuse, store, threads):
+async def test_the_data_of_a_verified_attempt_is_the_blob(fuse, store, threads) -> None:
     await stored(store, BIG, 5)
     assert await threads(read_exactly, data(fuse, 5), len(BIG) + 1) == BIG
     assert data(fuse, 5).stat().st_size == len(BIG)
 
 
-async def test_stalled_files_hold_up_nobody(fuse, store, threads):
+async def test_stalled_files_hold_up_nobody(fuse, store, threads) -> None:
     blob = await stored(store, SMALL, 1, "small.bin")
     async with growing(store, BIG, 2) as attempt:
         await attempt.write(BIG[: CHUNK + 1])
@@ -208,7 +208,7 @@ async def test_stalled_files_hold_up_nobody(fuse, store, threads):
         assert set(await asyncio.gather(*stalled)) == {BIG}
 
 
-async def test_a_reader_of_an_attempt_that_fails_gets_eio(fuse, store, threads):
+async def test_a_reader_of_an_attempt_that_fails_gets_eio(fuse, store, threads) -> None:
     async with growing(store, BIG, 1) as attempt:
         await attempt.write(BIG[:CHUNK])
         waiting = threads(read_exactly, data(fuse, 1), len(BIG))
@@ -241,7 +241,7 @@ def launch_writer(home: Home) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", WRITER, str(home.root)], stdout=subprocess.PIPE)
 
 
-async def test_a_reader_of_an_attempt_whose_writer_is_killed_gets_estale(fuse, home, threads):
+async def test_a_reader_of_an_attempt_whose_writer_is_killed_gets_estale(fuse, home, threads) -> None:
     writer = launch_writer(home)
     try:
         assert await threads(writer.stdout.readline) == b"written\n"
@@ -256,7 +256,7 @@ async def test_a_reader_of_an_attempt_whose_writer_is_killed_gets_estale(fuse, h
     assert caught.value.errno == errno.ESTALE
 
 
-async def test_a_flipped_byte_on_disk_is_eio_and_nobody_sees_the_wrong_bytes(fuse, store):
+async def test_a_flipped_byte_on_disk_is_eio_and_nobody_sees_the_wrong_bytes(fuse, store) -> None:
     blob = await stored(store, BIG)
     flip(store.path(blob.cid), 2 * CHUNK + 5)
     path = fuse.mount / "cid" / blob.cid
@@ -268,7 +268,7 @@ async def test_a_flipped_byte_on_disk_is_eio_and_nobody_sees_the_wrong_bytes(fus
 
 
 @pytest.mark.parametrize("content", [SMALL, BIG], ids=["small", "big"])
-async def test_a_file_that_was_cut_short_on_disk_never_ends_early(fuse, store, content):
+async def test_a_file_that_was_cut_short_on_disk_never_ends_early(fuse, store, content) -> None:
     for number, left in enumerate((2 * CHUNK, CHUNK, 1, 0), start=1):
         if left < len(content):
             blob = await stored(store, content + bytes([number]), number, f"{number}.bin")
@@ -286,7 +286,7 @@ def flip(path: Path, offset: int) -> None:
         file.write(bytes([byte[0] ^ 1]))
 
 
-async def test_a_mismatch_is_told_on_the_tap(home, store):
+async def test_a_mismatch_is_told_on_the_tap(home, store) -> None:
     server = NatsServer(home)
     announce_bus(home, server.url)
     fuse = FuseFs(home)
@@ -308,7 +308,7 @@ async def test_a_mismatch_is_told_on_the_tap(home, store):
         await server.stop()
 
 
-async def test_reads_are_counted_by_the_name_that_was_used(fuse, store, threads):
+async def test_reads_are_counted_by_the_name_that_was_used(fuse, store, threads) -> None:
     blob = await stored(store, BIG)
     (fuse.mount / "cid" / blob.cid).read_bytes()
     (fuse.mount / "sha256" / blob.sha256.hex).read_bytes()
@@ -319,7 +319,7 @@ async def test_reads_are_counted_by_the_name_that_was_used(fuse, store, threads)
     assert fuse.metric("dpm_fuse_waiting") == 0
 
 
-async def test_warm_reads_of_a_blob_come_from_the_page_cache(fuse, store):
+async def test_warm_reads_of_a_blob_come_from_the_page_cache(fuse, store) -> None:
     blob = await stored(store, BIG)
     path = fuse.mount / "cid" / blob.cid
     for _ in range(3):
@@ -327,7 +327,7 @@ async def test_warm_reads_of_a_blob_come_from_the_page_cache(fuse, store):
     assert fuse.metric('dpm_fuse_read_bytes_total{kind="cid"}') == len(BIG)
 
 
-async def test_sigterm_fails_waiting_reads_and_leaves_no_mount(fuse, store, threads):
+async def test_sigterm_fails_waiting_reads_and_leaves_no_mount(fuse, store, threads) -> None:
     async with growing(store, BIG, 1) as attempt:
         await attempt.write(BIG[:CHUNK])
         waiting = [threads(read_exactly, data(fuse, 1), len(BIG)) for _ in range(3)]
@@ -341,7 +341,7 @@ async def test_sigterm_fails_waiting_reads_and_leaves_no_mount(fuse, store, thre
     assert names(fuse.mount) == []
 
 
-async def test_a_mount_that_a_killed_fusefs_left_is_taken_over(fuse, store):
+async def test_a_mount_that_a_killed_fusefs_left_is_taken_over(fuse, store) -> None:
     blob = await stored(store, SMALL)
     fuse.kill()
     with pytest.raises(OSError) as caught:
@@ -353,7 +353,7 @@ async def test_a_mount_that_a_killed_fusefs_left_is_taken_over(fuse, store):
     assert not is_mounted(fuse.mount)
 
 
-def test_one_home_has_one_fusefs(fuse, home):
+def test_one_home_has_one_fusefs(fuse, home) -> None:
     second = FuseFs(home)
     second.launch().wait(20)
     assert second.process.wait(20) == 1
@@ -361,12 +361,12 @@ def test_one_home_has_one_fusefs(fuse, home):
     assert (fuse.mount / ".alive").read_text().split()[0] == str(fuse.process.pid)
 
 
-def test_fusefs_ends_with_an_error_when_somebody_unmounts_it(fuse):
+def test_fusefs_ends_with_an_error_when_somebody_unmounts_it(fuse) -> None:
     subprocess.run(["umount", str(fuse.mount)], check=True)
     assert fuse.process.wait(20) == 1
 
 
-def test_a_folder_where_something_else_is_mounted_is_left_alone(home):
+def test_a_folder_where_something_else_is_mounted_is_left_alone(home) -> None:
     fuse = FuseFs(home)
     subprocess.run(["mount", "-t", "tmpfs", "none", str(home.mount)], check=True)
     try:

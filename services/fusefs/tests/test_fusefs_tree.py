@@ -28,7 +28,7 @@ ATTEMPT = Attempt(ID, 7)
         (ATTEMPT, "state.json", State(ATTEMPT)),
     ],
 )
-def test_every_name_of_the_layout_leads_to_its_node(parent, name, node):
+def test_every_name_of_the_layout_leads_to_its_node(parent, name, node) -> None:
     assert child(parent, name) == node
 
 
@@ -51,17 +51,17 @@ def test_every_name_of_the_layout_leads_to_its_node(parent, name, node):
         (Data(ATTEMPT), "data"),
     ],
 )
-def test_a_malformed_name_leads_nowhere(parent, name):
+def test_a_malformed_name_leads_nowhere(parent, name) -> None:
     assert child(parent, name) is None
 
 
 @given(st.sampled_from([*Folder, Artifact(ID), ATTEMPT]), st.text())
-def test_no_name_at_all_is_an_error(parent, name):
+def test_no_name_at_all_is_an_error(parent, name) -> None:
     node = child(parent, name)
     assert node is None or is_folder(parent)
 
 
-def test_a_number_means_one_node_until_the_kernel_has_given_back_every_look_up():
+def test_a_number_means_one_node_until_the_kernel_has_given_back_every_look_up() -> None:
     table = InodeTable()
     number = table.number(ByCid(CID))
     table.looked_up(number)
@@ -74,7 +74,7 @@ def test_a_number_means_one_node_until_the_kernel_has_given_back_every_look_up()
     assert table.number(ByCid(CID)) != number
 
 
-def test_a_number_that_never_reached_the_kernel_is_dropped_but_one_that_it_knows_stays():
+def test_a_number_that_never_reached_the_kernel_is_dropped_but_one_that_it_knows_stays() -> None:
     table = InodeTable()
     known, unknown = table.number(ByCid(CID)), table.number(Folder.CID)
     table.looked_up(known)
@@ -84,20 +84,20 @@ def test_a_number_that_never_reached_the_kernel_is_dropped_but_one_that_it_knows
     assert table.node(ROOT) is Folder.ROOT
 
 
-def test_the_root_is_never_forgotten():
+def test_the_root_is_never_forgotten() -> None:
     table = InodeTable()
     table.forget(ROOT, 5)
     table.drop_unused(ROOT)
     assert table.node(ROOT) is Folder.ROOT
 
 
-def test_a_line_of_mountinfo_says_where_what_and_on_which_device():
+def test_a_line_of_mountinfo_says_where_what_and_on_which_device() -> None:
     line = r"44 27 0:39 / /home/a\040b/mnt ro,nosuid shared:3 master:1 - fuse.dpm dpm ro,user_id=0"
     assert list(parse_mountinfo(line + "\n")) == [Mount("/home/a b/mnt", "fuse.dpm", "0:39")]
 
 
 @given(st.text())
-def test_any_other_line_is_passed_over(text):
+def test_any_other_line_is_passed_over(text) -> None:
     for mount in parse_mountinfo(text):
         assert isinstance(mount, Mount)
 
@@ -107,6 +107,6 @@ def _escaped(path: str) -> str:
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_any_folder_is_recognised_through_the_escapes(name):
+def test_any_folder_is_recognised_through_the_escapes(name) -> None:
     line = f"1 2 0:5 / {_escaped('/' + name)} rw - fuse x rw"
     assert [each.point for each in parse_mountinfo(line)] == ["/" + name]

@@ -23,13 +23,13 @@ def ask(path: str, *, accept: str = "", query: str = "", method: str = "GET"):
     return PYPI.classify(Request(method, path, query, {"accept": accept} if accept else {}))
 
 
-def test_it_is_an_ecosystem():
+def test_it_is_an_ecosystem() -> None:
     ecosystem: Ecosystem = PYPI
     assert ecosystem.name == "pypi"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_project_is_an_index_page(method):
+def test_a_project_is_an_index_page(method) -> None:
     assert ask("/simple/demo-thing/", accept=JSON, method=method) == IndexPage(
         Want(
             ref=ArtifactRef("pypi", UPSTREAM, "demo-thing/"),
@@ -44,15 +44,15 @@ def test_a_project_is_an_index_page(method):
     )
 
 
-def test_without_a_wish_the_page_is_plain_html():
+def test_without_a_wish_the_page_is_plain_html() -> None:
     assert ask("/simple/demo/").variant == LEGACY_HTML
 
 
-def test_the_format_parameter_chooses_the_form():
+def test_the_format_parameter_chooses_the_form() -> None:
     assert ask("/simple/demo/", query=f"format={JSON}").variant == JSON
 
 
-def test_a_form_that_is_not_served_is_refused_and_the_forms_are_named():
+def test_a_form_that_is_not_served_is_refused_and_the_forms_are_named() -> None:
     refusal = ask("/simple/demo/", accept="image/png")
     assert refusal.status == 406
     assert all(variant in refusal.detail for variant in VARIANTS)
@@ -70,18 +70,18 @@ def test_a_form_that_is_not_served_is_refused_and_the_forms_are_named():
         ("/simple/files", "/simple/files/"),
     ],
 )
-def test_another_spelling_of_a_project_is_led_to_the_normalised_one(path, address):
+def test_another_spelling_of_a_project_is_led_to_the_normalised_one(path, address) -> None:
     redirect = ask(path, query="format=x")
     assert isinstance(redirect, Redirect)
     assert redirect.status == 301
     assert urljoin(NODE + path, redirect.location) == NODE + address
 
 
-def test_there_may_be_a_project_called_files():
+def test_there_may_be_a_project_called_files() -> None:
     assert ask("/simple/files/").want.name == "files"
 
 
-def test_a_file_names_the_index_pages_where_it_may_stand():
+def test_a_file_names_the_index_pages_where_it_may_stand() -> None:
     file = ask("/simple/files/files.example.org/ab/demo-thing-2-1.0.tar.gz")
     assert isinstance(file, IndexedFile)
     assert file.path == "files.example.org/ab/demo-thing-2-1.0.tar.gz"
@@ -97,13 +97,13 @@ def test_a_file_names_the_index_pages_where_it_may_stand():
         "FILES.example.org:8443/%61%2bb/demo-1.0+cpu-py3-none-any.whl",
     ],
 )
-def test_however_a_client_encodes_a_link_it_is_one_file(path):
+def test_however_a_client_encodes_a_link_it_is_one_file(path) -> None:
     found = ask("/simple/files/" + path)
     assert found.path == "files.example.org:8443/a+b/demo-1.0+cpu-py3-none-any.whl"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "CONNECT", "get", ""])
-def test_other_methods_are_refused_and_the_allowed_ones_named(method):
+def test_other_methods_are_refused_and_the_allowed_ones_named(method) -> None:
     refusal = ask("/simple/demo/", method=method)
     assert (refusal.status, refusal.headers) == (405, (("Allow", "GET, HEAD"),))
 
@@ -118,7 +118,7 @@ def test_other_methods_are_refused_and_the_allowed_ones_named(method):
         "/simple/demo%0A/", "/simple/a%20b/", "/pypi/demo/json",
     ],
 )  # fmt: skip
-def test_what_is_not_served_is_refused_with_a_sentence(path):
+def test_what_is_not_served_is_refused_with_a_sentence(path) -> None:
     refusal = ask(path)
     assert isinstance(refusal, Refusal)
     assert refusal.status in (400, 404)
@@ -126,7 +126,7 @@ def test_what_is_not_served_is_refused_with_a_sentence(path):
 
 
 @pytest.mark.parametrize("path", ["/", "/simple/"])
-def test_a_person_at_a_root_learns_what_to_do(path):
+def test_a_person_at_a_root_learns_what_to_do(path) -> None:
     assert "/simple/" in ask(path).detail
 
 
@@ -141,11 +141,11 @@ def test_a_person_at_a_root_learns_what_to_do(path):
         "/simple/démo/", "/simple/files/h/demo-1%7F.zip",
     ],
 )  # fmt: skip
-def test_tricks_with_paths_are_bad_requests(path):
+def test_tricks_with_paths_are_bad_requests(path) -> None:
     assert ask(path).status == 400
 
 
-def test_a_path_without_end_is_refused():
+def test_a_path_without_end_is_refused() -> None:
     assert ask("/simple/" + "a" * 5000 + "/").status == 414
 
 
@@ -158,7 +158,7 @@ ANY_PATH = st.text() | st.lists(PIECE, max_size=7).map(lambda pieces: "/" + "/".
 
 
 @given(ANY_PATH, st.text(), st.text(), st.sampled_from(["GET", "HEAD", "POST"]))
-def test_every_request_has_an_answer(path, query, accept, method):
+def test_every_request_has_an_answer(path, query, accept, method) -> None:
     answer = ask(path, query=query, accept=accept, method=method)
     match answer:
         case IndexPage(want, variant):
@@ -178,7 +178,7 @@ def test_every_request_has_an_answer(path, query, accept, method):
 
 
 @given(st.lists(st.text(alphabet=string.ascii_letters + "+~ %&@!'", min_size=1), max_size=3))
-def test_a_file_is_itself_however_it_is_quoted(folders):
+def test_a_file_is_itself_however_it_is_quoted(folders) -> None:
     segments = ["files.example.org", *folders, "demo-1.0.tar.gz"]
     generous = ask("/simple/files/" + "/".join(quote(each, safe="+~&@!'") for each in segments))
     strict = ask("/simple/files/" + "/".join(quote(each, safe="") for each in segments))
@@ -186,7 +186,7 @@ def test_a_file_is_itself_however_it_is_quoted(folders):
     assert unquote(strict.path).split("/") == segments
 
 
-def test_a_file_is_wanted_from_where_the_fact_says_with_all_that_it_says():
+def test_a_file_is_wanted_from_where_the_fact_says_with_all_that_it_says() -> None:
     index = ask("/simple/demo/").want
     fact = Fact("files.example.org/ab/demo-1.0%20x.tar.gz", "https://files.example.org/ab/demo-1.0%20x.tar.gz?s=1",
                 (SHA,), 7)  # fmt: skip
@@ -203,7 +203,7 @@ def test_a_file_is_wanted_from_where_the_fact_says_with_all_that_it_says():
     assert not want.mutable
 
 
-def test_metadata_is_small_and_text_and_other_files_are_octets():
+def test_metadata_is_small_and_text_and_other_files_are_octets() -> None:
     index = ask("/simple/demo/").want
     metadata = PYPI.locate(index, Fact("h/demo-1.0.whl.metadata", "https://h/demo-1.0.whl.metadata"))
     wheel = PYPI.locate(index, Fact("h/demo-1.0.whl", "https://h/demo-1.0.whl"))
@@ -212,7 +212,7 @@ def test_metadata_is_small_and_text_and_other_files_are_octets():
     assert PYPI.media_type(wheel.ref) == "application/octet-stream"
 
 
-def test_a_refusal_is_a_line_of_text_with_its_status():
+def test_a_refusal_is_a_line_of_text_with_its_status() -> None:
     page = PYPI.problem(Refusal(404, "no such project"))
     assert (page.media_type, page.body) == ("text/plain; charset=utf-8", b"404 Not Found: no such project\n")
     assert PYPI.problem(Refusal(599, "odd")).body == b"599: odd\n"

@@ -94,7 +94,7 @@ def as_json(page: bytes, media_type: str = JSON) -> dict[str, object]:
     return json.loads(PYPI.render(INDEX, media_type, page, JSON).body)
 
 
-def test_facts_are_the_files_and_their_metadata():
+def test_facts_are_the_files_and_their_metadata() -> None:
     assert list(PYPI.facts(INDEX, JSON, body(PROJECT))) == [
         Fact(
             "files.example.org/packages/ab/demo-1.0-py3-none-any.whl",
@@ -116,25 +116,25 @@ def test_facts_are_the_files_and_their_metadata():
     ]
 
 
-def test_json_to_json_changes_the_addresses_and_nothing_else():
+def test_json_to_json_changes_the_addresses_and_nothing_else() -> None:
     expected = json.loads(body(PROJECT))
     expected["files"][0]["url"] = "../files/files.example.org/packages/ab/demo-1.0-py3-none-any.whl"
     expected["files"][1]["url"] = "../files/files.example.org/packages/cd/demo-1.0.tar.gz"
     assert as_json(body(PROJECT)) == expected
 
 
-def test_json_to_html_is_this_page():
+def test_json_to_html_is_this_page() -> None:
     page = PYPI.render(INDEX, JSON, body(PROJECT), LEGACY_HTML)
     assert page.body.decode("ascii") == GOLDEN_HTML
 
 
-def test_html_to_html_is_the_same_page_again():
+def test_html_to_html_is_the_same_page_again() -> None:
     upstream = GOLDEN_HTML.replace("../files/", "https://")
     page = PYPI.render(INDEX, "text/html; charset=utf-8", upstream.encode(), HTML)
     assert page.body.decode("ascii") == GOLDEN_HTML
 
 
-def test_html_to_json_says_all_that_the_page_said():
+def test_html_to_json_says_all_that_the_page_said() -> None:
     upstream = GOLDEN_HTML.replace("../files/", "https://")
     assert as_json(upstream.encode(), HTML) == {
         "meta": {"api-version": "1.0", "tracks": ["https://other.example.org/simple/demo/"]},
@@ -163,14 +163,14 @@ def test_html_to_json_says_all_that_the_page_said():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_page_says_what_form_it_is_and_what_that_depended_on(variant):
+def test_a_page_says_what_form_it_is_and_what_that_depended_on(variant) -> None:
     page = PYPI.render(INDEX, JSON, body(PROJECT), variant)
     assert page.media_type == (f"{variant}; charset=utf-8" if variant == LEGACY_HTML else variant)
     assert page.headers == (("Vary", "Accept"),)
 
 
 @pytest.mark.parametrize("form", [JSON, LEGACY_HTML])
-def test_another_reader_finds_the_same_in_both_forms(form):
+def test_another_reader_finds_the_same_in_both_forms(form) -> None:
     page = PYPI.render(INDEX, JSON, body(PROJECT), form).body
     if form == JSON:
         read = ProjectPage.from_json_data(json.loads(page), base_url=PAGE)
@@ -216,12 +216,12 @@ def test_another_reader_finds_the_same_in_both_forms(form):
          "https://h.example.org/demo-1.0%2Bcpu.zip"),
     ],
 )  # fmt: skip
-def test_a_link_has_one_path_here_and_keeps_its_address_at_upstream(url, path, fetched):
+def test_a_link_has_one_path_here_and_keeps_its_address_at_upstream(url, path, fetched) -> None:
     facts = list(PYPI.facts(INDEX, JSON, project(file(url))))
     assert facts == [Fact(path, fetched)]
 
 
-def test_a_link_on_a_page_keeps_the_spelling_of_upstream():
+def test_a_link_on_a_page_keeps_the_spelling_of_upstream() -> None:
     page = as_json(project(file("https://h.example.org/demo-1.0%2Bcpu.zip")))
     assert page["files"][0]["url"] == "../files/h.example.org/demo-1.0%2Bcpu.zip"
 
@@ -233,7 +233,7 @@ def test_a_link_on_a_page_keeps_the_spelling_of_upstream():
      "https://h/%00/a.zip", "https://h/a\\b.zip", "https://h/%ff.zip", "https://h/\ud800.zip", "mailto:a@b",
      "https://a b/a.zip", "https://a%20b/a.zip", "https://a..b/a.zip"],
 )  # fmt: skip
-def test_what_names_no_file_here_is_left_out_of_facts_and_pages(url):
+def test_what_names_no_file_here_is_left_out_of_facts_and_pages(url) -> None:
     page = project(file(url), file("https://h.example.org/demo-2.0.zip"), "nonsense", None)
     assert [fact.path for fact in PYPI.facts(INDEX, JSON, page)] == ["h.example.org/demo-2.0.zip"]
     assert len(as_json(page)["files"]) == 1
@@ -242,7 +242,7 @@ def test_what_names_no_file_here_is_left_out_of_facts_and_pages(url):
 
 @pytest.mark.parametrize("key", ["core-metadata", "dist-info-metadata", "data-dist-info-metadata"])
 @pytest.mark.parametrize("value", [True, {}, {"sha256": A}, {"sha3_256": A}])
-def test_metadata_that_a_page_promises_is_a_fact(key, value):
+def test_metadata_that_a_page_promises_is_a_fact(key, value) -> None:
     page = project(file("https://h.example.org/demo-1.0.zip?sig=1", **{key: value}))
     metadata = list(PYPI.facts(INDEX, JSON, page))[1]
     assert metadata.path == "h.example.org/demo-1.0.zip.metadata"
@@ -252,7 +252,7 @@ def test_metadata_that_a_page_promises_is_a_fact(key, value):
 
 
 @pytest.mark.parametrize("value", [False, None])
-def test_metadata_that_a_page_denies_is_none(value):
+def test_metadata_that_a_page_denies_is_none(value) -> None:
     page = project(file("https://h.example.org/demo-1.0.zip", **{"core-metadata": value}))
     assert len(list(PYPI.facts(INDEX, JSON, page))) == 1
     assert b"metadata" not in PYPI.render(INDEX, JSON, page, HTML).body
@@ -262,25 +262,25 @@ def test_metadata_that_a_page_denies_is_none(value):
     ("value", "kept"),
     [("true", True), (f"sha256={A}", {"sha256": A}), ("false", None), ("", None), ("sha256=", None)],
 )
-def test_metadata_of_an_html_page_is_kept_only_if_it_means_something(value, kept):
+def test_metadata_of_an_html_page_is_kept_only_if_it_means_something(value, kept) -> None:
     page = f'<a href="https://h.example.org/demo-1.0.zip" data-dist-info-metadata="{value}">x</a>'.encode()
     assert as_json(page, LEGACY_HTML)["files"][0].get("core-metadata") == kept
     assert len(list(PYPI.facts(INDEX, LEGACY_HTML, page))) == (1 if kept is None else 2)
 
 
 @pytest.mark.parametrize(("size", "kept"), [(0, 0), (5, 5), (-1, None), (True, None), ("5", None), (1.5, None)])
-def test_only_a_number_of_bytes_is_a_size(size, kept):
+def test_only_a_number_of_bytes_is_a_size(size, kept) -> None:
     page = project(file("https://h.example.org/demo-1.0.zip", size=size))
     assert [fact.size for fact in PYPI.facts(INDEX, JSON, page)] == [kept]
 
 
-def test_digests_that_cannot_be_checked_are_not_expected():
+def test_digests_that_cannot_be_checked_are_not_expected() -> None:
     hashes = {"sha256": "short", "sha3_256": A, "sha512": 7, "sha1": "AB" * 20}
     page = project(file("https://h.example.org/demo-1.0.zip", hashes=hashes))
     assert [fact.digests for fact in PYPI.facts(INDEX, JSON, page)] == [(Digest("sha1:" + "ab" * 20),)]
 
 
-def test_links_of_an_old_page_follow_its_base_and_others_than_files_are_left_out():
+def test_links_of_an_old_page_follow_its_base_and_others_than_files_are_left_out() -> None:
     page = b"""<html><head><BASE href="/mirror/"></head><a href='../'>Parent</a>
       <A HREF=pk/Demo-1.0.tar.gz#md5=00000000000000000000000000000000&egg=x rel=internal>Demo-1.0.tar..&gt;</A>
       <a href="https://home.example.org/about">home</a> <a name=top>no link</a>
@@ -296,7 +296,7 @@ def test_links_of_an_old_page_follow_its_base_and_others_than_files_are_left_out
     assert (read["files"][1]["yanked"], read["name"]) == (True, "demo")
 
 
-def test_a_page_is_read_in_the_charset_that_it_came_with():
+def test_a_page_is_read_in_the_charset_that_it_came_with() -> None:
     page = '<a href="demo-1.0.zip" data-yanked="gr\xfcn">x</a>'
     for charset, encoded in (("iso-8859-1", page.encode("latin-1")), ("nonsense", page.encode())):
         read = as_json(encoded, f"text/html; charset={charset}")
@@ -317,7 +317,7 @@ def test_a_page_is_read_in_the_charset_that_it_came_with():
         (HTML, b"<![nonsense["), (HTML, b'<base href="https://[">'),
     ],
 )  # fmt: skip
-def test_what_is_no_page_of_version_one_is_invalid(media_type, page):
+def test_what_is_no_page_of_version_one_is_invalid(media_type, page) -> None:
     with pytest.raises(Invalid):
         PYPI.facts(INDEX, media_type, page)
     with pytest.raises(Invalid):
@@ -368,7 +368,7 @@ class Links(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         self.tags.append((tag, dict(attrs)))
 
 
@@ -380,7 +380,7 @@ def links(page: bytes) -> list[str]:
 
 
 @given(PAGES)
-def test_whatever_a_page_holds_its_links_lead_to_files_of_this_node(content):
+def test_whatever_a_page_holds_its_links_lead_to_files_of_this_node(content) -> None:
     page = body(content)
     facts = {fact.path: fact for fact in PYPI.facts(INDEX, JSON, page)}
     in_json = [each["url"] for each in as_json(page)["files"]]
@@ -402,7 +402,7 @@ def test_whatever_a_page_holds_its_links_lead_to_files_of_this_node(content):
 
 
 @given(PAGES)
-def test_a_page_goes_through_html_without_loss_of_files(content):
+def test_a_page_goes_through_html_without_loss_of_files(content) -> None:
     once = PYPI.render(INDEX, JSON, body(content), HTML).body
     upstream = once.replace(b'"../files/', b'"https://').replace(b"%5B", b"[").replace(b"%5D", b"]")
     again = PYPI.render(INDEX, HTML, upstream, HTML).body
@@ -411,7 +411,7 @@ def test_a_page_goes_through_html_without_loss_of_files(content):
 
 
 @given(st.sampled_from([JSON, HTML, LEGACY_HTML]) | st.text(), st.binary() | st.text().map(str.encode))
-def test_whatever_upstream_sends_is_a_page_or_invalid(media_type, page):
+def test_whatever_upstream_sends_is_a_page_or_invalid(media_type, page) -> None:
     for read in (PYPI.facts, lambda *args: PYPI.render(*args, JSON), lambda *args: PYPI.render(*args, HTML)):
         try:
             read(INDEX, media_type, page)
@@ -426,7 +426,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES)))
-def test_whatever_html_there_is_gives_a_page_or_invalid(pieces):
+def test_whatever_html_there_is_gives_a_page_or_invalid(pieces) -> None:
     try:
         page = PYPI.render(INDEX, HTML, "".join(pieces).encode(), HTML)
     except Invalid:

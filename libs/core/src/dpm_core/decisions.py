@@ -75,7 +75,7 @@ class Serve:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Upstream said no a moment ago, and that still holds."""
+    """There are no bytes: the fetch that was asked for failed, or upstream said no a moment ago."""
 
     failed: FetchFailed
 
@@ -84,28 +84,38 @@ GatewayDecision: TypeAlias = Ask | Join | Follow | Serve | Refuse
 
 
 def decide_request(
-    last: Recorded | None, now: float, *, fresh_since: float, missing: Cid | None = None, lost: int = 0
+    last: Recorded | None,
+    now: float,
+    *,
+    fresh_since: float,
+    missing: Cid | None = None,
+    lost: int = 0,
+    asked: int | None = None,
 ) -> GatewayDecision:
     """What a gateway does about an artifact that its catalog has not, or not fresh.
 
-    An answer from before ``fresh_since`` (epoch seconds) does not count. ``missing`` is a blob that an event
-    promised and the store has not; ``lost`` the highest token whose attempt is known to be dead.
+    An answer from before ``fresh_since`` (epoch seconds) does not count, nor one that names ``missing``, a blob
+    that the store turned out not to have. ``lost`` is the highest token whose attempt is known to be dead. What
+    ends an attempt behind ``asked``, the sequence of the request that is waited on, is its answer in any case:
+    else an upstream that fails faster than one can look would be asked for ever.
     """
     if last is None:
         return Ask(0)
+    answered = asked is not None and last.sequence > asked
     match last.event:
         case FetchRequested(deadline=deadline) if now <= deadline:
             return Join(last.sequence)
         case FetchStarted() if last.sequence > lost:
             return Follow(last.sequence)
-        case ArtifactStored(blob=blob) if last.time >= fresh_since and blob.cid != missing:
+        case ArtifactStored(blob=blob) if answered or (last.time >= fresh_since and blob.cid != missing):
             return Serve(blob.cid, last.time, last.event)
-        case FetchUnchanged(cid=cid) if last.time >= fresh_since and cid != missing:
+        case FetchUnchanged(cid=cid) if answered or (last.time >= fresh_since and cid != missing):
             return Serve(cid, last.time)
-        case FetchFailed(reason=reason) if reason in NEGATIVE and last.time >= max(
-            fresh_since, now - NEGATIVE_FOR
-        ):
+        case FetchFailed() if answered:
             return Refuse(last.event)
+        case FetchFailed(reason=reason) if reason in NEGATIVE:
+            believed = last.time >= max(fresh_since, now - NEGATIVE_FOR)
+            return Refuse(last.event) if believed else Ask(last.sequence)
         case _:
             return Ask(last.sequence)
 

@@ -153,6 +153,7 @@ class _Flight:
         self._all = flights
         self._held = held
         self._lost = 0
+        self._asked: int | None = None
         self._missing = missing
         self._frontier: Frontier | None = None
         self._over = False
@@ -203,23 +204,28 @@ class _Flight:
                 fresh_since=self.fresh_since,
                 missing=self._missing,
                 lost=self._lost,
+                asked=self._asked,
             )
             match decision:
                 case Serve(cid=cid, time=time, stored=stored):
                     if await self._is_here(cid):
                         return Landed(cid, time, stored.media_type if stored else None)
+                    refused += 1
+                    self._asked = None
                 case Refuse(failed=failed):
                     return Lost(_failure(failed))
                 case Ask(after=after):
                     try:
-                        sequence = await self._ask(after)
+                        self._asked = await self._ask(after)
                     except Conflict:
                         refused += 1
                         continue
-                    answer = await self._next(watch, sequence)
+                    answer = await self._next(watch, self._asked)
                 case Join(sequence=sequence):
+                    self._asked = sequence if self._asked is None else self._asked
                     answer = await self._next(watch, sequence)
                 case Follow(token=token):
+                    self._asked = token if self._asked is None else self._asked
                     answer = await self._follow(watch, token)
             if not isinstance(decision, Serve) and answer is not None:
                 return answer
@@ -242,9 +248,6 @@ class _Flight:
     async def _next(self, watch: Watch, sequence: int) -> Answer | None:
         """Wait for what follows a request; None if something did and is to be looked at."""
         if await watch.beyond(sequence, self._all.claim_seconds):
-            last = await self._all.events.last(self.want.ref.topic)
-            if last is not None and isinstance(last.event, FetchFailed):
-                return Lost(_failure(last.event))
             return None
         return _unavailable("no fetcher is running", self._all.claim_seconds)
 

@@ -64,6 +64,7 @@ class Frontier:
                 log.info("attempt lost, going on with its successor", extra={"tokens": [self.token, following[0]]})
                 self._growing.close()
                 self.token, self._growing = following
+                await self._move(0)
 
     async def _move(self, by: int) -> None:
         async with self._moved:
@@ -92,7 +93,20 @@ class Frontier:
         start, recent = self._recent
         if start <= offset < start + len(recent):
             return recent[offset - start : offset - start + size]
-        return await self._growing.read(offset, min(size, self._position - offset))
+        size = min(size, self._position - offset)
+        while True:
+            growing = self._growing
+            try:
+                return await growing.read(offset, size)
+            except AttemptLost:
+                await self._replaced(growing)
+
+    async def _replaced(self, growing: Growing) -> None:
+        """Wait for the successor of a lost attempt. Raises what ended the wait if there is none."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._growing is not growing or self._error)
+        if self._growing is growing and self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Let go of the attempt; its clients must have left."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+
 from dpm_core.errors import Unavailable
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address

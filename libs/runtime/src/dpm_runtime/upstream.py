@@ -11,12 +11,12 @@ from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from opentelemetry import trace
+
 from dpm_core.artifacts import Lane, Validators, Want, authority
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
-from opentelemetry import trace
-
 from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, refuse_private
 
 MAX_REDIRECTS = 5

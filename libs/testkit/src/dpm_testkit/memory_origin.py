@@ -24,6 +24,7 @@ class Held:
     waits_at: int | None = None
     go: asyncio.Event = field(default_factory=asyncio.Event)
     length: int | None = None
+    media_type: str = "application/octet-stream"
 
     @property
     def validators(self) -> Validators:
@@ -60,9 +61,7 @@ class MemoryOrigin:
         if offset and held and held.strong and held.strong != item.validators.etag:
             offset = 0
         length = len(item.body) if item.length is None else item.length
-        return Opened(
-            self.source, offset, length, "application/octet-stream", item.validators, _MemoryStream(item, offset)
-        )
+        return Opened(self.source, offset, length, item.media_type, item.validators, _MemoryStream(item, offset))
 
 
 @dataclass

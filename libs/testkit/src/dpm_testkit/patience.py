@@ -13,7 +13,7 @@ PATIENCE = 30.0
 async def until(condition: Callable[[], T | None], *, pause: float = 0.0) -> T:
     """Look until ``condition`` gives something true, and return it. Raises TimeoutError after PATIENCE."""
     async with asyncio.timeout(PATIENCE):
-        while not (found := condition()):
+        while not (found := condition()):  # noqa: ASYNC110 - this is the one place for it
             await asyncio.sleep(pause)
         return found
 
@@ -21,6 +21,6 @@ async def until(condition: Callable[[], T | None], *, pause: float = 0.0) -> T:
 async def eventually(condition: Callable[[], Awaitable[T | None]], *, pause: float = 0.0) -> T:
     """As :func:`until`, where looking itself takes waiting."""
     async with asyncio.timeout(PATIENCE):
-        while not (found := await condition()):
+        while not (found := await condition()):  # noqa: ASYNC110
             await asyncio.sleep(pause)
         return found
