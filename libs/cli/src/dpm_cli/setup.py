@@ -20,7 +20,7 @@ def set_up(home: Home, port: int) -> Bus:
     """Make the keys that are missing and configure nats-server to listen on ``port``. Raises Invalid."""
     from dpm_runtime import bus
 
-    url = bus.bus_url(port)
+    url = bus.local_url(port)
     config = bus.configure(home, port)
 
     async def provision() -> None:

@@ -47,8 +47,8 @@ DURABLE_CONFIG: dict[str, Any] = {
 _NO_SUCH_STREAM = 10059
 
 
-def bus_url(port: int) -> str:
-    """Where nats-server listens."""
+def local_url(port: int) -> str:
+    """The URL of a nats-server that listens on ``port`` of the loopback."""
     return f"nats://127.0.0.1:{port}"
 
 

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-from dpm_runtime.bus import bus_url, configure, provision
+from dpm_runtime.bus import configure, local_url, provision
 from dpm_runtime.bus_grants import Grant, grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
@@ -37,7 +37,7 @@ class NatsServer:
         home.prepare()
         self.home = home
         self.port = _free_port()
-        self.url = bus_url(self.port)
+        self.url = local_url(self.port)
         self._config = configure(home, self.port, (*grants(), *(table or (ANYTHING,))))
         self._process: asyncio.subprocess.Process | None = None
 
