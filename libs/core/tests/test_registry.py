@@ -30,13 +30,14 @@ from dpm_core.registry import (
 HEX = "0123456789abcdef"
 
 
+def digests(name: str, length: int) -> st.SearchStrategy[Digest]:
+    return st.text(HEX, min_size=length, max_size=length).map(lambda digits: Digest(f"{name}:{digits}"))
+
+
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Anything that a field of this type may hold."""
     if kind is Digest:
-        return st.one_of(
-            st.text(HEX, min_size=length, max_size=length).map(lambda hex, name=name: Digest(f"{name}:{hex}"))
-            for name, length in HEX_LENGTHS.items()
-        )
+        return st.one_of([digests(name, length) for name, length in HEX_LENGTHS.items()])
     if kind is Cid:
         return st.binary(min_size=32, max_size=32).map(Cid.of_raw)
     if kind is ArtifactRef:
@@ -49,7 +50,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         if rest == [...]:
             return st.lists(values(each), max_size=3).map(tuple)
         return st.tuples(*(values(one) for one in (each, *rest)))
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         return st.builds(kind, **{field.name: values(hints[field.name]) for field in dataclasses.fields(kind)})
     if isinstance(kind, type) and issubclass(kind, Enum):

@@ -1,14 +1,16 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
+from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
+from dpm_core.events import FetchRequested
 from dpm_runtime.bus import DURABLE_CONFIG
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
@@ -174,6 +176,6 @@ async def test_an_event_that_expired_leaves_no_gap_for_a_follower(server: NatsSe
             assert [each.sequence for each in await take(events, 2)] == [first, third]
 
 
-async def take_one_after(bus: NatsBus, events, event) -> None:
+async def take_one_after(bus: NatsBus, events: AsyncGenerator[Recorded, None], event: FetchRequested) -> None:
     await bus.log.append(event.want.ref.topic, event)
     await take(events, 1)

@@ -8,7 +8,7 @@ from dpm_core.cids import cid_of
 from dpm_core.digests import Digest
 from dpm_fusefs.inodes import ROOT, InodeTable
 from dpm_fusefs.mountpoint import Mount, parse_mountinfo
-from dpm_fusefs.tree import Alive, Artifact, Attempt, ByCid, BySha256, Data, Folder, State, child, is_folder
+from dpm_fusefs.tree import Alive, Artifact, Attempt, ByCid, BySha256, Data, Folder, Node, State, child, is_folder
 
 CID = cid_of([b"x"])
 ID = "0123456789abcdef" * 2
@@ -28,7 +28,7 @@ ATTEMPT = Attempt(ID, 7)
         (ATTEMPT, "state.json", State(ATTEMPT)),
     ],
 )
-def test_every_name_of_the_layout_leads_to_its_node(parent, name, node) -> None:
+def test_every_name_of_the_layout_leads_to_its_node(parent: Node, name: str, node: Node) -> None:
     assert child(parent, name) == node
 
 
@@ -51,12 +51,12 @@ def test_every_name_of_the_layout_leads_to_its_node(parent, name, node) -> None:
         (Data(ATTEMPT), "data"),
     ],
 )
-def test_a_malformed_name_leads_nowhere(parent, name) -> None:
+def test_a_malformed_name_leads_nowhere(parent: Node, name: str) -> None:
     assert child(parent, name) is None
 
 
 @given(st.sampled_from([*Folder, Artifact(ID), ATTEMPT]), st.text())
-def test_no_name_at_all_is_an_error(parent, name) -> None:
+def test_no_name_at_all_is_an_error(parent: Node, name: str) -> None:
     node = child(parent, name)
     assert node is None or is_folder(parent)
 
@@ -97,7 +97,7 @@ def test_a_line_of_mountinfo_says_where_what_and_on_which_device() -> None:
 
 
 @given(st.text())
-def test_any_other_line_is_passed_over(text) -> None:
+def test_any_other_line_is_passed_over(text: str) -> None:
     for mount in parse_mountinfo(text):
         assert isinstance(mount, Mount)
 
@@ -107,6 +107,6 @@ def _escaped(path: str) -> str:
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_any_folder_is_recognised_through_the_escapes(name) -> None:
+def test_any_folder_is_recognised_through_the_escapes(name: str) -> None:
     line = f"1 2 0:5 / {_escaped('/' + name)} rw - fuse x rw"
     assert [each.point for each in parse_mountinfo(line)] == ["/" + name]
