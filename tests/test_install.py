@@ -115,7 +115,7 @@ async def test_jupyterlab_comes_from_the_network_once_and_from_the_node_for_ever
     assert status["hits"] > 0
     stored = await all_stored(node, status["artifacts"])
 
-    await stop_for_good(node, "nats-server", "fetcher")
+    await stop_for_good(node, "nats", "fetcher")
     await clients.pip(node.index)
     await clients.uv(node.index)
 

@@ -17,13 +17,11 @@ from dpm_core.events import BlobQuarantined, FetchRequested, FetchStarted, Unkno
 from dpm_core.ports import Delivery, EventLog, Tap
 from dpm_core.registry import READER, READER_HEADER, TYPE_HEADER, ReaderTooOld
 from dpm_core.subjects import subject
+from dpm_testkit.patience import PATIENCE
 
 T = TypeVar("T")
 Put: TypeAlias = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
 """Puts a subject, headers and a body into the log, as another version or a liar might, and gives the sequence."""
-
-PATIENCE = 20.0
-"""Seconds for what must happen at last."""
 
 
 @dataclass

@@ -95,7 +95,9 @@ class Node:
     def logs(self) -> str:
         """The end of every service's log, for a test that failed."""
         tails = [
-            f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            "\n".join(
+                [f"--- {log.name}", *(line[:300] for line in log.read_text(errors="replace").splitlines()[-8:])]
+            )
             for log in sorted(self.home.logs.glob("*.log"))
         ]
         return "\n".join(tails)

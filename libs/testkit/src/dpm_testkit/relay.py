@@ -1,6 +1,7 @@
 """A counted way to the real index: relays what it is asked, so that tests see what upstream was asked."""
 
-import json
+import html
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,10 @@ import aiohttp
 from aiohttp import web
 
 JSON = "application/vnd.pypi.simple.v1+json"
+ACCEPT = f"{JSON}, text/html;q=0.1"
+
+_JSON_LINK = re.compile(r'("url":\s*")([^"]+)(")')
+_HTML_LINK = re.compile(r'(<a[^>]*\shref=")([^"]+)(")')
 
 
 class Relay:
@@ -54,14 +59,18 @@ class Relay:
     async def _project(self, request: web.Request) -> web.Response:
         self.asked[request.path] += 1
         url = urljoin(self._index, request.match_info["project"] + "/")
-        async with self._session.get(url, headers={"Accept": JSON}) as answer:
+        async with self._session.get(url, headers={"Accept": ACCEPT}) as answer:
             if answer.status != 200:
                 return web.Response(status=answer.status)
-            page = json.loads(await answer.read())
-        for file in page["files"]:
-            parts = urlsplit(urljoin(url, file["url"]))
-            file["url"] = f"/files/{parts.netloc}{parts.path}"
-        return web.Response(body=json.dumps(page).encode(), content_type=JSON)
+            text = await answer.text()
+            pattern = _JSON_LINK if answer.content_type == JSON else _HTML_LINK
+
+        def through_here(link: re.Match[str]) -> str:
+            parts = urlsplit(urljoin(url, html.unescape(link[2])))
+            fragment = f"#{parts.fragment}" if parts.fragment else ""
+            return f"{link[1]}/files/{parts.netloc}{parts.path}{fragment}{link[3]}"
+
+        return web.Response(text=pattern.sub(through_here, text), content_type=answer.content_type)
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         self.asked[request.path] += 1

@@ -13,10 +13,10 @@ from dpm_core.cids import Cid, cid_of
 from dpm_core.errors import AttemptFailed, AttemptLost, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import Attempt
+from dpm_testkit.patience import PATIENCE, soon, wait_on
 from dpm_testkit.store_samples import (
     BODY,
     GOT,
-    PATIENCE,
     SMALL,
     Store,
     all_of,
@@ -24,11 +24,9 @@ from dpm_testkit.store_samples import (
     content,
     following,
     open_state,
-    soon,
     stored,
     tried,
     up_to,
-    wait_on,
     want,
 )
 

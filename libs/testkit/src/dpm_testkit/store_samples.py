@@ -1,20 +1,16 @@
 """Bodies, attempts and readers for tests of a blob store, or of what stands on one."""
 
-import asyncio
+import contextlib
 import hashlib
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from dpm_core.artifacts import ArtifactRef, Blob, Lane, Validators, Want
 from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.cids import CHUNK, Cid
 from dpm_core.digests import Digest
 from dpm_core.events import FailReason
-from dpm_core.ports import Attempt, BlobStore, Growing, Intake
-
-T = TypeVar("T")
-
-PATIENCE = 20.0
-"""Seconds for what must happen at last."""
+from dpm_core.ports import Attempt, BlobStore, Body, Growing, Intake
 
 BODY = hashlib.shake_256(b"a wheel").digest(3 * CHUNK + 4321)
 SMALL = BODY[:1000]
@@ -43,17 +39,6 @@ def tried(state: AttemptState) -> AttemptState:
     return state.failed(Failure(FailReason.UNAVAILABLE, "upstream hung up", 502, 7.0))
 
 
-async def soon(waiting: "asyncio.Future[T]") -> T:
-    """What must happen at last."""
-    return await asyncio.wait_for(waiting, PATIENCE)
-
-
-async def wait_on(*waiting: "asyncio.Future[Any]") -> None:
-    """Assert that these do not end. What must not happen has no event: a moment must do."""
-    done, _ = await asyncio.wait(waiting, timeout=0.05)
-    assert not done
-
-
 async def all_of(growing: Growing, size: int = 70_000) -> bytes:
     """Read until the verified end."""
     got = bytearray()
@@ -70,7 +55,7 @@ async def up_to(growing: Growing, end: int) -> bytes:
     return bytes(got)
 
 
-async def begun(store: Store, token: int, it: Want, state: AttemptState, body: bytes) -> Attempt:
+async def begun(store: Intake, token: int, it: Want, state: AttemptState, body: bytes) -> Attempt:
     """An attempt that is visible, open, and has these bytes."""
     attempt = await store.begin(it)
     await attempt.start(token)
@@ -80,23 +65,40 @@ async def begun(store: Store, token: int, it: Want, state: AttemptState, body: b
     return attempt
 
 
-async def stored(store: Store, token: int, body: bytes = BODY, name: str = "wheel") -> Blob:
+@contextlib.asynccontextmanager
+async def attempting(
+    store: Intake, token: int, body: bytes = BODY, name: str = "wheel", *, got: int = 0
+) -> AsyncIterator[Attempt]:
+    """An attempt at ``body`` that is open and has ``got`` of its bytes; its lock is released at the end."""
+    attempt = await begun(store, token, want(body, name), open_state(len(body)), body[:got])
+    try:
+        yield attempt
+    finally:
+        await attempt.close()
+
+
+async def stored(store: Intake, token: int, body: bytes = BODY, name: str = "wheel") -> Blob:
     """A body that has gone its whole way."""
-    it = want(body, name)
-    attempt = await begun(store, token, it, open_state(len(body)), body)
-    blob, _ = await attempt.store(open_state(len(body)), it.ref)
-    await attempt.close()
+    async with attempting(store, token, body, name, got=len(body)) as attempt:
+        blob, _ = await attempt.store(open_state(len(body)), want(body, name).ref)
     return blob
 
 
-async def following(store: Store, token: int, it: Want | None = None) -> Growing:
+async def held(store: BlobStore, cid: Cid) -> Body:
+    """A blob that is there."""
+    body = await store.open(cid)
+    assert body is not None
+    return body
+
+
+async def following(store: BlobStore, token: int, it: Want | None = None) -> Growing:
     """A reader of an attempt that is there."""
     growing = await store.follow((it or want()).ref.id, token)
     assert growing is not None
     return growing
 
 
-async def content(store: Store, cid: Cid) -> bytes | None:
+async def content(store: BlobStore, cid: Cid) -> bytes | None:
     """The bytes of a blob, None if the store has it not."""
     body = await store.open(cid)
     if body is None:
