@@ -49,6 +49,10 @@ lock: venv ## bring the locks up to the pyproject files and to deploy/tools/go.m
 upgrade: venv ## lock anew, each package at its newest version
 	deploy/setup/lock.sh --upgrade
 
+.PHONY: bench
+bench: setup ## print and judge the times that are promised; FRESH=1 adds a fresh clone (minutes)
+	@python bench/startup.py $(if $(FRESH),--fresh)
+
 .PHONY: clean
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
