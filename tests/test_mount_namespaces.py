@@ -7,25 +7,21 @@ namespaces; the machine's own mounts are never touched.
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from dpm_runtime.home import Home
 from dpm_runtime.store import DiskBlobStore
-from dpm_testkit.fusefs import FuseFs, is_mounted, stored
+from dpm_testkit.fusefs import FuseFs, is_mounted
+from dpm_testkit.patience import PATIENCE
+from dpm_testkit.store_samples import stored
 
 pytestmark = pytest.mark.real
 
 CONTENT = b"seen in a sibling\n"
 BIND = 'mount --bind "$0" "$0" && mount --make-rshared "$0" && echo ready && exec sleep infinity'
-
-
-@pytest.fixture
-def home(tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("h"))
-    home.prepare()
-    return home
 
 
 @pytest.fixture
@@ -37,18 +33,16 @@ def namespaces() -> Iterator[ExitStack]:
 @contextmanager
 def holding(*command: str) -> Iterator[int]:
     """A process that says that it is ready and then only keeps its namespace; its id."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process.pid
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process.pid
+        finally:
+            process.kill()
 
 
-def host(home: Home):
+def host(home: Home) -> AbstractContextManager[int]:
     """A machine of which ``home`` is a bound folder, rshared."""
     return holding("unshare", "-m", "--propagation", "private", "sh", "-c", BIND, str(home.root))
 
@@ -58,16 +52,18 @@ def container(host: int, propagation: str) -> tuple[str, ...]:
     return ("nsenter", "-t", str(host), "-m", "unshare", "-m", "--propagation", propagation)
 
 
-def read(pid: int, path) -> bytes:
+def read(pid: int, path: Path | str) -> bytes:
     """A file as the process ``pid`` sees it."""
     return subprocess.run(
-        ["nsenter", "-t", str(pid), "-m", "cat", str(path)], check=True, stdout=subprocess.PIPE, timeout=20
+        ["nsenter", "-t", str(pid), "-m", "cat", str(path)], check=True, stdout=subprocess.PIPE, timeout=PATIENCE
     ).stdout
 
 
-async def test_a_running_sibling_sees_the_mount_and_the_one_that_follows_a_kill(home, namespaces) -> None:
+async def test_a_running_sibling_sees_the_mount_and_the_one_that_follows_a_kill(
+    home: Home, namespaces: ExitStack
+) -> None:
     async with DiskBlobStore(home) as store:
-        blob = await stored(store, CONTENT)
+        blob = await stored(store, 1, CONTENT)
     path = home.mount / "cid" / blob.cid
     machine = namespaces.enter_context(host(home))
     gateway = namespaces.enter_context(

@@ -9,10 +9,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import pytest
 from dpm_cli import mounts
 from dpm_cli.ports import choose_free
 from dpm_cli.processes import MARK
+from dpm_testkit.patience import until_now
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -77,13 +77,6 @@ class Node:
         return "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in (self.home / "logs").glob("*.log"))
 
 
-def until(condition: Callable[[], bool], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def node() -> Iterator[Node]:
     # Not pytest's own folder, whose long names leave too little room for unix sockets.
@@ -126,8 +119,8 @@ def test_a_service_that_is_killed_runs_again(node: Node, service: str) -> None:
     node.up()
     first = node.status()["services"][service]["pid"]
     os.kill(first, signal.SIGKILL)
-    until(lambda: node.status()["services"][service]["restarts"] == 1)
-    until(lambda: {each["state"] for each in node.status()["services"].values()} == {"running"})
+    until_now(lambda: node.status()["services"][service]["restarts"] == 1)
+    until_now(lambda: {each["state"] for each in node.status()["services"].values()} == {"running"})
     assert node.status()["services"][service]["pid"] != first
     assert node.dpm("down").returncode == 0
     assert node.left() == []
@@ -176,7 +169,7 @@ def test_events_are_shown_as_they_happen(node: Node) -> None:
 def test_a_killed_supervisor_leaves_no_child_and_the_next_node_works(node: Node) -> None:
     node.up()
     os.kill(node.status()["pid"], signal.SIGKILL)
-    until(lambda: node.processes() == [])
+    until_now(lambda: node.processes() == [])
     node.up()
     assert {each["state"] for each in node.status()["services"].values()} == {"running"}
     assert node.dpm("down").returncode == 0
@@ -189,7 +182,7 @@ def test_a_node_that_was_killed_with_all_its_services_is_recovered(node: Node) -
     for pid in [status["pid"], *(each["pid"] for each in status["services"].values())]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    until(lambda: node.processes() == [])
+    until_now(lambda: node.processes() == [])
     node.up()
     assert node.dpm("down").returncode == 0
     assert node.left() == []

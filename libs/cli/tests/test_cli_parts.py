@@ -26,13 +26,6 @@ from dpm_runtime.bus_address import announce_bus, bus_url
 from dpm_runtime.home import Home
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
-    home.prepare()
-    return home
-
-
 def test_a_home_has_one_node_and_the_second_learns_its_pid(home: Home) -> None:
     with NodeLock(home):
         with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"):

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dpm_cli.outcome import WrongState
 from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
+from dpm_testkit.patience import until
 
 AT_ONCE = Backoff(first=0.01, most=0.01)
 
@@ -46,13 +47,6 @@ pathlib.Path(sys.argv[2] + "." + sys.argv[1]).write_text(str(child.pid))
 while True:
     signal.pause()
 """
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
-    home.prepare()
-    return home
 
 
 @pytest.fixture
@@ -87,12 +81,6 @@ async def supervised(
         yield supervisor, said
     finally:
         await supervisor.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what another process does
-            await asyncio.sleep(0.01)
 
 
 async def restarted(unit: Unit, times: int) -> None:

@@ -1,7 +1,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dpm_runtime import growth_watch
 from dpm_runtime.attempt_files import DiskAttempt
 from dpm_runtime.home import Home
 from dpm_runtime.store import DiskBlobStore
+from dpm_testkit.patience import soon, wait_on
 from dpm_testkit.store_samples import (
     BODY,
     GOT,
@@ -20,58 +20,18 @@ from dpm_testkit.store_samples import (
     begun,
     following,
     open_state,
-    soon,
     stored,
     up_to,
-    wait_on,
     want,
 )
 
 NEVER = 3600.0
-
-WRITER = """
-import asyncio, sys
-from pathlib import Path
-from dpm_runtime.home import Home
-from dpm_runtime.store import DiskBlobStore
-from dpm_testkit.store_samples import BODY, GOT, begun, open_state, want
-
-async def main():
-    store = DiskBlobStore(Home(Path(sys.argv[1])))
-    attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
-    print("written", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-
-asyncio.run(main())
-"""
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path)
-    home.prepare()
-    return home
 
 
 @pytest.fixture
 async def store(home: Home) -> AsyncIterator[DiskBlobStore]:
     async with DiskBlobStore(home, poll_seconds=NEVER) as store:
         yield store
-
-
-@pytest.fixture
-async def writer(home: Home) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Another process that has written GOT bytes of an attempt, and lives."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WRITER, str(home.root), stdin=pipe, stdout=pipe
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"written\n"
-    yield process
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
 
 
 async def test_a_writer_that_is_killed_ends_waiting_reads_by_the_event(

@@ -19,6 +19,7 @@ from dpm_runtime.nats_reading import NANOSECOND
 from dpm_testkit.log_conformance import EventLogSuite, LogKit, TapSuite, ref, request, started, take
 from dpm_testkit.lossy_proxy import LossyProxy
 from dpm_testkit.nats_server import NatsServer, running_nats
+from dpm_testkit.patience import PATIENCE
 
 pytestmark = pytest.mark.real
 
@@ -84,7 +85,7 @@ async def test_a_service_that_started_first_connects_when_the_server_comes(tmp_p
             follower = asyncio.ensure_future(anext(bus.log.follow("pypi", after=0)))
             await server.start()
             await server.provision()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await bus.up()
                 sequence = await bus.log.append(ref().topic, request(), after=0)
                 assert (await follower).sequence == sequence
@@ -105,13 +106,13 @@ async def test_appending_following_and_working_go_on_after_the_server_was_killed
         following = asyncio.ensure_future(take(events, 1))
         await server.stop()
         await server.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(gateway.up(), fetcher.up())
         await delivery.ack()
         second = await gateway.log.append(ref("two").topic, request("two"), after=0)
         assert [each.sequence for each in await following] == [second]
         # The killed server may have forgotten that it handed out the first one.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while delivery.recorded.sequence != second:
                 delivery = await anext(work)
                 await delivery.ack()
@@ -123,7 +124,7 @@ async def test_a_follower_misses_nothing_when_the_server_is_killed_while_it_look
         seen = await take(events, 10)
         await server.stop()
         await server.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await bus.up()
         sequences += [await bus.log.append(ref(str(n)).topic, request(str(n))) for n in range(50, 60)]
         seen += await take(events, 50)

@@ -19,8 +19,9 @@ from dpm_runtime.bus_grants import grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nkey_files import make_seeds, read_seed
-from dpm_testkit.log_conformance import PATIENCE, ref, request, started, take
+from dpm_testkit.log_conformance import ref, request, started, take
 from dpm_testkit.nats_server import NatsServer, running_nats
+from dpm_testkit.patience import PATIENCE
 
 pytestmark = pytest.mark.real
 

@@ -9,8 +9,9 @@ from dpm_core.envelope import seal
 from dpm_core.registry import READER, READER_HEADER, ReaderTooOld
 from dpm_runtime import react as react_module
 from dpm_runtime.react import Done, Handler, Outcome, Retry, Unprocessable, react
-from dpm_testkit.log_conformance import PATIENCE, ref, request
+from dpm_testkit.log_conformance import ref, request
 from dpm_testkit.memory_log import MemoryEventLog
+from dpm_testkit.patience import PATIENCE
 
 
 @pytest.fixture

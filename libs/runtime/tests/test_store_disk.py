@@ -5,7 +5,6 @@ import os
 import resource
 import threading
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_runtime import verified_file
 from dpm_runtime.home import Home
 from dpm_runtime.store import DiskBlobStore
+from dpm_testkit.patience import soon
 from dpm_testkit.store_samples import (
     BODY,
     GOT,
@@ -26,23 +26,9 @@ from dpm_testkit.store_samples import (
     content,
     following,
     open_state,
-    soon,
     stored,
     want,
 )
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path)
-    home.prepare()
-    return home
-
-
-@pytest.fixture
-async def store(home: Home) -> AsyncIterator[DiskBlobStore]:
-    async with DiskBlobStore(home) as store:
-        yield store
 
 
 async def test_a_blob_is_found_by_its_cid_and_by_its_sha256(store: DiskBlobStore, home: Home) -> None:

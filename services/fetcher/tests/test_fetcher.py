@@ -24,8 +24,8 @@ from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_origin import MemoryOrigin
 from dpm_testkit.memory_store import MemoryBlobStore
-from dpm_testkit.patience import eventually, until
-from dpm_testkit.store_samples import BODY, SMALL, soon, want
+from dpm_testkit.patience import eventually, soon, until
+from dpm_testkit.store_samples import BODY, SMALL, want
 
 
 class Quick(SystemClock):

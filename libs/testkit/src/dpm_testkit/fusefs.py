@@ -1,25 +1,17 @@
-"""A real fusefs over a home of its own, and what a test puts before it: blobs, and attempts that grow."""
+"""A real fusefs over a home of its own."""
 
 import contextlib
-import hashlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from dpm_core.artifacts import ArtifactRef, Blob, Lane, Want
-from dpm_core.attempts import AttemptState, Phase
-from dpm_core.digests import Digest
-from dpm_core.ports import Attempt
 from dpm_runtime.home import Home
-from dpm_runtime.store import DiskBlobStore
-
-SECONDS = 20.0
-"""For a process to say that it has mounted, or to end; far more than it takes."""
+from dpm_testkit.patience import PATIENCE
 
 
 class FuseFs:
@@ -57,7 +49,7 @@ class FuseFs:
 
     def start(self) -> None:
         """Start it and wait until it has mounted. Raises RuntimeError, with its log, if it does not."""
-        if not self.launch().wait(SECONDS) or not any('"message": "mounted"' in line for line in self.log):
+        if not self.launch().wait(PATIENCE) or not any('"message": "mounted"' in line for line in self.log):
             raise RuntimeError("fusefs has not mounted:\n" + "".join(self.log))
 
     def _listen(self, process: "subprocess.Popen[str]", told: threading.Event) -> None:
@@ -76,12 +68,12 @@ class FuseFs:
     def kill(self) -> None:
         """End it as a crash would: its mount stays behind."""
         self.signal(signal.SIGKILL)
-        self.process.wait(SECONDS)
+        self.process.wait(PATIENCE)
 
     def stop(self) -> int:
         """End it in order; returns its exit status."""
         self.signal(signal.SIGTERM)
-        return self.process.wait(SECONDS)
+        return self.process.wait(PATIENCE)
 
     def metric(self, line: str) -> float:
         """The value of the metric whose line begins so (``dpm_fuse_waiting``), 0 if there is none."""
@@ -97,7 +89,7 @@ class FuseFs:
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.signal(signal.SIGKILL)
-            self._process.wait(SECONDS)
+            self._process.wait(PATIENCE)
         unmount(self.mount)
 
 
@@ -110,37 +102,3 @@ def unmount(folder: Path) -> None:
     """Take away, lazily, whatever is mounted at ``folder``."""
     while is_mounted(folder):
         subprocess.run(["umount", "-l", "--no-canonicalize", str(folder)], check=True)
-
-
-def wanted(content: bytes, name: str = "big.bin") -> Want:
-    """A want for exactly these bytes."""
-    ref = ArtifactRef("pypi", "http://upstream.test/", name)
-    digest = Digest("sha256:" + hashlib.sha256(content).hexdigest())
-    return Want(ref, name, f"http://upstream.test/{name}", Lane.BLOB, digests=(digest,), size=len(content))
-
-
-def open_state(content: bytes) -> AttemptState:
-    """The state of an attempt that is being streamed and will be ``content``."""
-    return AttemptState(Phase.OPEN, length=len(content), streams=True)
-
-
-@contextlib.asynccontextmanager
-async def growing(
-    store: DiskBlobStore, content: bytes, token: int, name: str = "big.bin"
-) -> AsyncIterator[Attempt]:
-    """An attempt to fetch ``content``, open and without a byte yet; its lock is released at the end."""
-    attempt = await store.begin(wanted(content, name))
-    try:
-        await attempt.start(token)
-        await attempt.publish(open_state(content))
-        yield attempt
-    finally:
-        await attempt.close()
-
-
-async def stored(store: DiskBlobStore, content: bytes, token: int = 1, name: str = "big.bin") -> Blob:
-    """Put ``content`` into the store."""
-    async with growing(store, content, token, name) as attempt:
-        await attempt.write(content)
-        blob, _ = await attempt.store(open_state(content), wanted(content, name).ref)
-    return blob

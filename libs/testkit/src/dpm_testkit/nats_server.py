@@ -13,6 +13,7 @@ from dpm_runtime.bus_grants import Grant, grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_link import Link
+from dpm_testkit.patience import PATIENCE
 
 ANYTHING = Grant("anything", publish=(">",), subscribe=(">",), trusted=True)
 """A key for tests that must do what no service may."""
@@ -47,7 +48,7 @@ class NatsServer:
             self._process = await asyncio.create_subprocess_exec(
                 nats_server_binary(), "-c", str(self._config), stdout=log, stderr=log
             )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await self._accepts():
                 if self._process.returncode is not None:
                     raise RuntimeError((self.home.logs / "nats.log").read_text())
@@ -67,7 +68,7 @@ class NatsServer:
     async def bus(self, service: str, *, url: str | None = None, timeout: float = 2.0) -> AsyncIterator[NatsBus]:
         """A connected bus with the key of ``service``; ``url`` if it is to go through a proxy."""
         async with NatsBus.open(url or self.url, service, self.home.key(service), timeout=timeout) as bus:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await bus.up()
             yield bus
 
@@ -77,7 +78,7 @@ class NatsServer:
         link = Link(self.url, service, self.home.key(service))
         keeping = asyncio.create_task(link.keep())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await link.up()
             yield link
         finally:

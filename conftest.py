@@ -1,0 +1,3 @@
+"""What the tests of all members share."""
+
+pytest_plugins = ["dpm_testkit.fixtures"]
