@@ -11,15 +11,18 @@ PATIENCE = 30.0
 """Seconds for what must happen at last; wide, so that a busy machine fails no test."""
 
 
-async def until(condition: Callable[[], T | None], *, pause: float = 0.0) -> T:
-    """Look until ``condition`` gives something true, and return it. Raises TimeoutError after PATIENCE."""
+async def until(condition: Callable[[], T | None], *, pause: float = 0.01) -> T:
+    """Look every ``pause`` seconds until ``condition`` gives something true, and return it.
+
+    Raises TimeoutError after PATIENCE.
+    """
     async with asyncio.timeout(PATIENCE):
         while not (found := condition()):  # noqa: ASYNC110 - this is the one place for it
             await asyncio.sleep(pause)
         return found
 
 
-async def eventually(condition: Callable[[], Awaitable[T | None]], *, pause: float = 0.0) -> T:
+async def eventually(condition: Callable[[], Awaitable[T | None]], *, pause: float = 0.01) -> T:
     """As :func:`until`, where looking itself takes waiting."""
     async with asyncio.timeout(PATIENCE):
         while not (found := await condition()):  # noqa: ASYNC110
@@ -27,7 +30,7 @@ async def eventually(condition: Callable[[], Awaitable[T | None]], *, pause: flo
         return found
 
 
-def until_now(condition: Callable[[], T | None], *, pause: float = 0.05) -> T:
+def until_now(condition: Callable[[], T | None], *, pause: float = 0.01) -> T:
     """As :func:`until`, where nothing else runs in this process."""
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
