@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.digests import Digest
-from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request
+from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request, Target
 from dpm_gateway_pypi.ecosystem import METADATA_LIMIT, PyPI
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS
 
@@ -19,8 +19,26 @@ NODE = "http://127.0.0.1:3141"
 SHA = Digest("sha256:" + "ab" * 32)
 
 
-def ask(path: str, *, accept: str = "", query: str = "", method: str = "GET"):
+def ask(path: str, *, accept: str = "", query: str = "", method: str = "GET") -> Target:
     return PYPI.classify(Request(method, path, query, {"accept": accept} if accept else {}))
+
+
+def page(path: str, *, query: str = "") -> IndexPage:
+    found = ask(path, query=query)
+    assert isinstance(found, IndexPage)
+    return found
+
+
+def file(path: str) -> IndexedFile:
+    found = ask("/simple/files/" + path)
+    assert isinstance(found, IndexedFile)
+    return found
+
+
+def refused(path: str, *, accept: str = "", method: str = "GET") -> Refusal:
+    answer = ask(path, accept=accept, method=method)
+    assert isinstance(answer, Refusal)
+    return answer
 
 
 def test_it_is_an_ecosystem() -> None:
@@ -29,7 +47,7 @@ def test_it_is_an_ecosystem() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_project_is_an_index_page(method) -> None:
+def test_a_project_is_an_index_page(method: str) -> None:
     assert ask("/simple/demo-thing/", accept=JSON, method=method) == IndexPage(
         Want(
             ref=ArtifactRef("pypi", UPSTREAM, "demo-thing/"),
@@ -45,15 +63,15 @@ def test_a_project_is_an_index_page(method) -> None:
 
 
 def test_without_a_wish_the_page_is_plain_html() -> None:
-    assert ask("/simple/demo/").variant == LEGACY_HTML
+    assert page("/simple/demo/").variant == LEGACY_HTML
 
 
 def test_the_format_parameter_chooses_the_form() -> None:
-    assert ask("/simple/demo/", query=f"format={JSON}").variant == JSON
+    assert page("/simple/demo/", query=f"format={JSON}").variant == JSON
 
 
 def test_a_form_that_is_not_served_is_refused_and_the_forms_are_named() -> None:
-    refusal = ask("/simple/demo/", accept="image/png")
+    refusal = refused("/simple/demo/", accept="image/png")
     assert refusal.status == 406
     assert all(variant in refusal.detail for variant in VARIANTS)
 
@@ -70,7 +88,7 @@ def test_a_form_that_is_not_served_is_refused_and_the_forms_are_named() -> None:
         ("/simple/files", "/simple/files/"),
     ],
 )
-def test_another_spelling_of_a_project_is_led_to_the_normalised_one(path, address) -> None:
+def test_another_spelling_of_a_project_is_led_to_the_normalised_one(path: str, address: str) -> None:
     redirect = ask(path, query="format=x")
     assert isinstance(redirect, Redirect)
     assert redirect.status == 301
@@ -78,15 +96,14 @@ def test_another_spelling_of_a_project_is_led_to_the_normalised_one(path, addres
 
 
 def test_there_may_be_a_project_called_files() -> None:
-    assert ask("/simple/files/").want.name == "files"
+    assert page("/simple/files/").want.name == "files"
 
 
 def test_a_file_names_the_index_pages_where_it_may_stand() -> None:
-    file = ask("/simple/files/files.example.org/ab/demo-thing-2-1.0.tar.gz")
-    assert isinstance(file, IndexedFile)
-    assert file.path == "files.example.org/ab/demo-thing-2-1.0.tar.gz"
-    assert [want.name for want in file.indexes] == ["demo-thing-2", "demo-thing", "demo"]
-    assert file.indexes[0] == ask("/simple/demo-thing-2/").want
+    found = file("files.example.org/ab/demo-thing-2-1.0.tar.gz")
+    assert found.path == "files.example.org/ab/demo-thing-2-1.0.tar.gz"
+    assert [want.name for want in found.indexes] == ["demo-thing-2", "demo-thing", "demo"]
+    assert found.indexes[0] == page("/simple/demo-thing-2/").want
 
 
 @pytest.mark.parametrize(
@@ -97,14 +114,14 @@ def test_a_file_names_the_index_pages_where_it_may_stand() -> None:
         "FILES.example.org:8443/%61%2bb/demo-1.0+cpu-py3-none-any.whl",
     ],
 )
-def test_however_a_client_encodes_a_link_it_is_one_file(path) -> None:
-    found = ask("/simple/files/" + path)
+def test_however_a_client_encodes_a_link_it_is_one_file(path: str) -> None:
+    found = file(path)
     assert found.path == "files.example.org:8443/a+b/demo-1.0+cpu-py3-none-any.whl"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "CONNECT", "get", ""])
-def test_other_methods_are_refused_and_the_allowed_ones_named(method) -> None:
-    refusal = ask("/simple/demo/", method=method)
+def test_other_methods_are_refused_and_the_allowed_ones_named(method: str) -> None:
+    refusal = refused("/simple/demo/", method=method)
     assert (refusal.status, refusal.headers) == (405, (("Allow", "GET, HEAD"),))
 
 
@@ -118,16 +135,15 @@ def test_other_methods_are_refused_and_the_allowed_ones_named(method) -> None:
         "/simple/demo%0A/", "/simple/a%20b/", "/pypi/demo/json",
     ],
 )  # fmt: skip
-def test_what_is_not_served_is_refused_with_a_sentence(path) -> None:
-    refusal = ask(path)
-    assert isinstance(refusal, Refusal)
+def test_what_is_not_served_is_refused_with_a_sentence(path: str) -> None:
+    refusal = refused(path)
     assert refusal.status in (400, 404)
     assert refusal.detail
 
 
 @pytest.mark.parametrize("path", ["/", "/simple/"])
-def test_a_person_at_a_root_learns_what_to_do(path) -> None:
-    assert "/simple/" in ask(path).detail
+def test_a_person_at_a_root_learns_what_to_do(path: str) -> None:
+    assert "/simple/" in refused(path).detail
 
 
 @pytest.mark.parametrize(
@@ -141,12 +157,12 @@ def test_a_person_at_a_root_learns_what_to_do(path) -> None:
         "/simple/démo/", "/simple/files/h/demo-1%7F.zip",
     ],
 )  # fmt: skip
-def test_tricks_with_paths_are_bad_requests(path) -> None:
-    assert ask(path).status == 400
+def test_tricks_with_paths_are_bad_requests(path: str) -> None:
+    assert refused(path).status == 400
 
 
 def test_a_path_without_end_is_refused() -> None:
-    assert ask("/simple/" + "a" * 5000 + "/").status == 414
+    assert refused("/simple/" + "a" * 5000 + "/").status == 414
 
 
 PIECES = [
@@ -158,7 +174,7 @@ ANY_PATH = st.text() | st.lists(PIECE, max_size=7).map(lambda pieces: "/" + "/".
 
 
 @given(ANY_PATH, st.text(), st.text(), st.sampled_from(["GET", "HEAD", "POST"]))
-def test_every_request_has_an_answer(path, query, accept, method) -> None:
+def test_every_request_has_an_answer(path: str, query: str, accept: str, method: str) -> None:
     answer = ask(path, query=query, accept=accept, method=method)
     match answer:
         case IndexPage(want, variant):
@@ -178,16 +194,16 @@ def test_every_request_has_an_answer(path, query, accept, method) -> None:
 
 
 @given(st.lists(st.text(alphabet=string.ascii_letters + "+~ %&@!'", min_size=1), max_size=3))
-def test_a_file_is_itself_however_it_is_quoted(folders) -> None:
+def test_a_file_is_itself_however_it_is_quoted(folders: list[str]) -> None:
     segments = ["files.example.org", *folders, "demo-1.0.tar.gz"]
-    generous = ask("/simple/files/" + "/".join(quote(each, safe="+~&@!'") for each in segments))
-    strict = ask("/simple/files/" + "/".join(quote(each, safe="") for each in segments))
+    generous = file("/".join(quote(each, safe="+~&@!'") for each in segments))
+    strict = file("/".join(quote(each, safe="") for each in segments))
     assert generous == strict
     assert unquote(strict.path).split("/") == segments
 
 
 def test_a_file_is_wanted_from_where_the_fact_says_with_all_that_it_says() -> None:
-    index = ask("/simple/demo/").want
+    index = page("/simple/demo/").want
     fact = Fact("files.example.org/ab/demo-1.0%20x.tar.gz", "https://files.example.org/ab/demo-1.0%20x.tar.gz?s=1",
                 (SHA,), 7)  # fmt: skip
     want = PYPI.locate(index, fact)
@@ -204,7 +220,7 @@ def test_a_file_is_wanted_from_where_the_fact_says_with_all_that_it_says() -> No
 
 
 def test_metadata_is_small_and_text_and_other_files_are_octets() -> None:
-    index = ask("/simple/demo/").want
+    index = page("/simple/demo/").want
     metadata = PYPI.locate(index, Fact("h/demo-1.0.whl.metadata", "https://h/demo-1.0.whl.metadata"))
     wheel = PYPI.locate(index, Fact("h/demo-1.0.whl", "https://h/demo-1.0.whl"))
     assert (metadata.limit, wheel.limit) == (METADATA_LIMIT, None)

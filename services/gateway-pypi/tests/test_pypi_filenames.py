@@ -32,7 +32,7 @@ VERSIONS = st.from_regex(r"[0-9]{1,3}(?:\.[0-9]{1,2}){0,3}(?:(?:a|rc)[0-9])?(?:\
         ("Demo-1.0.TAR.GZ", "demo"),
     ],
 )
-def test_the_likeliest_project_comes_first(filename, best) -> None:
+def test_the_likeliest_project_comes_first(filename: str, best: str) -> None:
     assert candidates(filename)[0] == best
 
 
@@ -45,19 +45,19 @@ def test_a_name_that_can_be_split_at_several_places_gives_each_project() -> None
     ["", "-", "demo", "demo.tar.gz", "demo-1.0", "demo-1.0.whl", "demo-1.0.tar.gz.asc", "README.md", "-1.0.zip",
      "demo-1.0-py3-none-any.whl.provenance", ".metadata", "_-1.0.tar.gz", "\u212a-1.0.tar.gz"],
 )  # fmt: skip
-def test_what_is_no_distribution_file_belongs_nowhere(filename) -> None:
+def test_what_is_no_distribution_file_belongs_nowhere(filename: str) -> None:
     assert candidates(filename) == ()
 
 
 @given(NAMES, VERSIONS)
-def test_every_wheel_and_sdist_that_packaging_reads_is_found_first(name, version) -> None:
+def test_every_wheel_and_sdist_that_packaging_reads_is_found_first(name: str, version: str) -> None:
     wheel, sdist = f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.tar.gz"
     assert candidates(wheel) == (parse_wheel_filename(wheel)[0],)
     assert candidates(sdist)[0] == parse_sdist_filename(sdist)[0]
 
 
 @given(st.text() | st.from_regex(r"[-.a-z0-9]{0,40}\.(tar\.gz|zip|whl|egg)"))
-def test_any_text_gives_a_few_normalised_names(filename) -> None:
+def test_any_text_gives_a_few_normalised_names(filename: str) -> None:
     found = candidates(filename)
     assert len(found) <= MOST
     assert all(normalise(each) == each == canonicalize_name(each) for each in found)

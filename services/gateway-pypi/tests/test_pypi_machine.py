@@ -43,11 +43,11 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_without_configuration_it_is_the_default_of_pip(machine) -> None:
+def test_without_configuration_it_is_the_default_of_pip(machine: Machine) -> None:
     assert machine.index() == DEFAULT
 
 
-def test_each_place_overrides_those_below_it(machine) -> None:
+def test_each_place_overrides_those_below_it(machine: Machine) -> None:
     places = [
         "etc/xdg/pip/pip.conf", "etc/pip.conf", "home/.pip/pip.conf", "home/.config/pip/pip.conf", "usr/pip.conf",
         "venv/pip.conf",
@@ -61,13 +61,13 @@ def test_each_place_overrides_those_below_it(machine) -> None:
     assert machine.index() == index("environment") + "/"
 
 
-def test_the_section_of_install_counts_more_than_any_global_one(machine) -> None:
+def test_the_section_of_install_counts_more_than_any_global_one(machine: Machine) -> None:
     machine.has("etc/pip.conf", index("install"), section="install")
     machine.has("venv/pip.conf", index("global"))
     assert machine.index() == index("install") + "/"
 
 
-def test_a_named_file_that_exists_stands_in_for_the_user_s_own(machine) -> None:
+def test_a_named_file_that_exists_stands_in_for_the_user_s_own(machine: Machine) -> None:
     machine.has("home/.config/pip/pip.conf", index("user"))
     machine.environ["PIP_CONFIG_FILE"] = str(machine.root / "missing.conf")
     assert machine.index() == index("user") + "/"
@@ -75,13 +75,13 @@ def test_a_named_file_that_exists_stands_in_for_the_user_s_own(machine) -> None:
     assert machine.index() == DEFAULT
 
 
-def test_the_null_device_as_file_switches_all_files_off(machine) -> None:
+def test_the_null_device_as_file_switches_all_files_off(machine: Machine) -> None:
     machine.has("etc/pip.conf", index("etc"))
     machine.environ["PIP_CONFIG_FILE"] = os.devnull
     assert machine.index() == DEFAULT
 
 
-def test_the_folders_of_the_desktop_may_be_elsewhere(machine) -> None:
+def test_the_folders_of_the_desktop_may_be_elsewhere(machine: Machine) -> None:
     machine.has("cfg/pip/pip.conf", index("user"))
     machine.has("one/pip/pip.conf", index("one"))
     machine.has("two/pip/pip.conf", index("two"))
@@ -91,7 +91,7 @@ def test_the_folders_of_the_desktop_may_be_elsewhere(machine) -> None:
     assert machine.index() == index("user") + "/"
 
 
-def test_a_mac_keeps_its_files_in_its_library(machine) -> None:
+def test_a_mac_keeps_its_files_in_its_library(machine: Machine) -> None:
     machine.platform = "darwin"
     machine.has("Library/Application Support/pip/pip.conf", index("all"))
     assert machine.index() == index("all") + "/"
@@ -102,12 +102,12 @@ def test_a_mac_keeps_its_files_in_its_library(machine) -> None:
 
 
 @pytest.mark.parametrize("option", ["index_url", "INDEX-URL", "--index-url"])
-def test_an_option_may_be_spelt_as_pip_allows(machine, option) -> None:
+def test_an_option_may_be_spelt_as_pip_allows(machine: Machine, option: str) -> None:
     machine.has("etc/pip.conf", index("etc"), option=option)
     assert machine.index() == index("etc") + "/"
 
 
-def test_an_empty_value_is_none(machine) -> None:
+def test_an_empty_value_is_none(machine: Machine) -> None:
     machine.environ["PIP_INDEX_URL"] = ""
     machine.has("venv/pip.conf", "")
     machine.has("etc/pip.conf", index("etc"))
@@ -117,14 +117,14 @@ def test_an_empty_value_is_none(machine) -> None:
 @pytest.mark.parametrize(
     "own", ["http://127.0.0.1:3141/simple/", "http://LOCALHOST:3141/simple", "http://[::1]:3141/x"]
 )
-def test_the_node_itself_is_passed_over_for_what_it_stands_in_front_of(machine, own) -> None:
+def test_the_node_itself_is_passed_over_for_what_it_stands_in_front_of(machine: Machine, own: str) -> None:
     machine.has("etc/pip.conf", index("etc"))
     machine.has("home/.config/pip/pip.conf", own)
     machine.environ["PIP_INDEX_URL"] = own
     assert machine.index() == index("etc") + "/"
 
 
-def test_where_only_the_node_is_configured_it_is_the_default_of_pip(machine) -> None:
+def test_where_only_the_node_is_configured_it_is_the_default_of_pip(machine: Machine) -> None:
     machine.environ["PIP_INDEX_URL"] = "http://user:word@localhost:3141/simple/"
     assert machine.index() == DEFAULT
 
@@ -135,21 +135,23 @@ def test_where_only_the_node_is_configured_it_is_the_default_of_pip(machine) -> 
      "https://index.example.org/simple?key=hunter2", "https://[hunter2", "https://index.example.org:hunter2/simple",
      "https://u:hunter2@[bad/"],
 )  # fmt: skip
-def test_an_index_that_cannot_be_adopted_is_named_by_place_and_never_shown(machine, url) -> None:
+def test_an_index_that_cannot_be_adopted_is_named_by_place_and_never_shown(machine: Machine, url: str) -> None:
     machine.has("etc/pip.conf", url)
     with pytest.raises(Invalid, match=r"etc/pip\.conf, section global") as raised:
         machine.index()
     assert "hunter2" not in str(raised.value)
 
 
-def test_credentials_are_said_to_be_the_matter(machine) -> None:
+def test_credentials_are_said_to_be_the_matter(machine: Machine) -> None:
     machine.environ["PIP_INDEX_URL"] = "https://user:hunter2@index.example.org/simple"
     with pytest.raises(Invalid, match=r"PIP_INDEX_URL has credentials.*private indexes are not served yet"):
         machine.index()
 
 
 @pytest.mark.parametrize("content", [b"index-url = hunter2\n", b"[global\n", b"[global]\nx = \xff\xfehunter2\n"])
-def test_a_file_that_pip_could_not_read_is_named_and_not_quoted(machine, content, monkeypatch) -> None:
+def test_a_file_that_pip_could_not_read_is_named_and_not_quoted(
+    machine: Machine, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("locale.getpreferredencoding", lambda _: "utf-8")
     machine.has("etc/pip.conf", "x").write_bytes(content)
     with pytest.raises(Invalid, match=r"etc/pip\.conf") as raised:
@@ -158,6 +160,6 @@ def test_a_file_that_pip_could_not_read_is_named_and_not_quoted(machine, content
     assert raised.value.__suppress_context__
 
 
-def test_a_folder_in_place_of_a_file_is_no_configuration(machine) -> None:
+def test_a_folder_in_place_of_a_file_is_no_configuration(machine: Machine) -> None:
     (machine.root / "etc" / "pip.conf").mkdir(parents=True)
     assert machine.index() == DEFAULT

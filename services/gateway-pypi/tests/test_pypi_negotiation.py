@@ -35,26 +35,26 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
         ("text/html ; charset=utf-8 ; q=0.4", LEGACY_HTML),
     ],
 )
-def test_a_client_gets_the_form_that_it_weighs_most(accept, form) -> None:
+def test_a_client_gets_the_form_that_it_weighs_most(accept: str, form: str) -> None:
     assert negotiate(accept) == form
 
 
 @pytest.mark.parametrize(
     "accept", ["image/png", "application/json", "text/html;q=0", "*/*;q=0", "application/vnd.pypi.simple.v2+json"]
 )
-def test_a_client_that_takes_no_form_served_gets_none(accept) -> None:
+def test_a_client_that_takes_no_form_served_gets_none(accept: str) -> None:
     assert negotiate(accept) is None
 
 
 @pytest.mark.parametrize("accept", ["text/html;q=2", "text/html;q=high", "text/html;q=1e0", "nonsense", ";;,,"])
-def test_a_field_that_means_nothing_counts_as_none(accept) -> None:
+def test_a_field_that_means_nothing_counts_as_none(accept: str) -> None:
     assert negotiate(accept) == LEGACY_HTML
 
 
 @pytest.mark.parametrize(
     "written", [JSON, JSON.replace("+", "%2B"), "application%2Fvnd.pypi.simple.latest%2Bjson"]
 )
-def test_the_format_parameter_decides_alone(written) -> None:
+def test_the_format_parameter_decides_alone(written: str) -> None:
     assert negotiate("text/html", f"a=b&format={written}") == JSON
 
 
@@ -63,6 +63,6 @@ def test_an_unknown_format_parameter_is_not_acceptable_though_the_field_would_be
 
 
 @given(st.text(), st.text())
-def test_whatever_is_asked_is_answered(accept, query) -> None:
+def test_whatever_is_asked_is_answered(accept: str, query: str) -> None:
     assert negotiate(accept, query) in (*VARIANTS, None)
     assert negotiate(accept) in (*VARIANTS, None)

@@ -2,6 +2,7 @@
 
 import json
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
@@ -11,7 +12,7 @@ from pypi_simple import ProjectPage
 
 from dpm_core.artifacts import ArtifactRef
 from dpm_core.digests import Digest
-from dpm_core.ecosystem import Fact, IndexedFile, Request
+from dpm_core.ecosystem import Fact, IndexedFile, IndexPage, Request
 from dpm_core.errors import Invalid
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS
@@ -22,7 +23,7 @@ INDEX = ArtifactRef("pypi", UPSTREAM, "demo/")
 PAGE = "http://127.0.0.1:3141/simple/demo/"
 A, B, C = "aa" * 32, "bb" * 32, "cc" * 32
 
-WHEEL = {
+WHEEL: dict[str, Any] = {
     "filename": "demo-1.0-py3-none-any.whl",
     "url": "https://files.example.org/packages/ab/demo-1.0-py3-none-any.whl",
     "hashes": {"sha256": A, "blake2b_256": B, "md5": "0" * 32},
@@ -34,7 +35,7 @@ WHEEL = {
     "yanked": False,
     "provenance": "https://index.example.org/integrity/demo/1.0/demo-1.0-py3-none-any.whl/provenance",
 }
-SDIST = {
+SDIST: dict[str, Any] = {
     "filename": "demo-1.0.tar.gz",
     "url": "https://files.example.org/packages/cd/demo-1.0.tar.gz",
     "hashes": {"sha256": C},
@@ -44,7 +45,7 @@ SDIST = {
     "gpg-sig": True,
     "x-new-key": [1, {"two": None}],
 }
-PROJECT = {
+PROJECT: dict[str, Any] = {
     "meta": {"api-version": "1.4", "_last-serial": 42, "tracks": ["https://other.example.org/simple/demo/"]},
     "name": "demo",
     "versions": ["1.0"],
@@ -90,8 +91,9 @@ def file(url: object, **more: object) -> dict[str, object]:
     return {"filename": "demo-1.0.tar.gz", "url": url, "hashes": {}, **more}
 
 
-def as_json(page: bytes, media_type: str = JSON) -> dict[str, object]:
-    return json.loads(PYPI.render(INDEX, media_type, page, JSON).body)
+def as_json(page: bytes, media_type: str = JSON) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(PYPI.render(INDEX, media_type, page, JSON).body)
+    return read
 
 
 def test_facts_are_the_files_and_their_metadata() -> None:
@@ -163,14 +165,14 @@ def test_html_to_json_says_all_that_the_page_said() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_page_says_what_form_it_is_and_what_that_depended_on(variant) -> None:
+def test_a_page_says_what_form_it_is_and_what_that_depended_on(variant: str) -> None:
     page = PYPI.render(INDEX, JSON, body(PROJECT), variant)
     assert page.media_type == (f"{variant}; charset=utf-8" if variant == LEGACY_HTML else variant)
     assert page.headers == (("Vary", "Accept"),)
 
 
 @pytest.mark.parametrize("form", [JSON, LEGACY_HTML])
-def test_another_reader_finds_the_same_in_both_forms(form) -> None:
+def test_another_reader_finds_the_same_in_both_forms(form: str) -> None:
     page = PYPI.render(INDEX, JSON, body(PROJECT), form).body
     if form == JSON:
         read = ProjectPage.from_json_data(json.loads(page), base_url=PAGE)
@@ -216,7 +218,7 @@ def test_another_reader_finds_the_same_in_both_forms(form) -> None:
          "https://h.example.org/demo-1.0%2Bcpu.zip"),
     ],
 )  # fmt: skip
-def test_a_link_has_one_path_here_and_keeps_its_address_at_upstream(url, path, fetched) -> None:
+def test_a_link_has_one_path_here_and_keeps_its_address_at_upstream(url: str, path: str, fetched: str) -> None:
     facts = list(PYPI.facts(INDEX, JSON, project(file(url))))
     assert facts == [Fact(path, fetched)]
 
@@ -233,7 +235,7 @@ def test_a_link_on_a_page_keeps_the_spelling_of_upstream() -> None:
      "https://h/%00/a.zip", "https://h/a\\b.zip", "https://h/%ff.zip", "https://h/\ud800.zip", "mailto:a@b",
      "https://a b/a.zip", "https://a%20b/a.zip", "https://a..b/a.zip"],
 )  # fmt: skip
-def test_what_names_no_file_here_is_left_out_of_facts_and_pages(url) -> None:
+def test_what_names_no_file_here_is_left_out_of_facts_and_pages(url: object) -> None:
     page = project(file(url), file("https://h.example.org/demo-2.0.zip"), "nonsense", None)
     assert [fact.path for fact in PYPI.facts(INDEX, JSON, page)] == ["h.example.org/demo-2.0.zip"]
     assert len(as_json(page)["files"]) == 1
@@ -242,7 +244,7 @@ def test_what_names_no_file_here_is_left_out_of_facts_and_pages(url) -> None:
 
 @pytest.mark.parametrize("key", ["core-metadata", "dist-info-metadata", "data-dist-info-metadata"])
 @pytest.mark.parametrize("value", [True, {}, {"sha256": A}, {"sha3_256": A}])
-def test_metadata_that_a_page_promises_is_a_fact(key, value) -> None:
+def test_metadata_that_a_page_promises_is_a_fact(key: str, value: object) -> None:
     page = project(file("https://h.example.org/demo-1.0.zip?sig=1", **{key: value}))
     metadata = list(PYPI.facts(INDEX, JSON, page))[1]
     assert metadata.path == "h.example.org/demo-1.0.zip.metadata"
@@ -252,7 +254,7 @@ def test_metadata_that_a_page_promises_is_a_fact(key, value) -> None:
 
 
 @pytest.mark.parametrize("value", [False, None])
-def test_metadata_that_a_page_denies_is_none(value) -> None:
+def test_metadata_that_a_page_denies_is_none(value: bool | None) -> None:
     page = project(file("https://h.example.org/demo-1.0.zip", **{"core-metadata": value}))
     assert len(list(PYPI.facts(INDEX, JSON, page))) == 1
     assert b"metadata" not in PYPI.render(INDEX, JSON, page, HTML).body
@@ -262,14 +264,14 @@ def test_metadata_that_a_page_denies_is_none(value) -> None:
     ("value", "kept"),
     [("true", True), (f"sha256={A}", {"sha256": A}), ("false", None), ("", None), ("sha256=", None)],
 )
-def test_metadata_of_an_html_page_is_kept_only_if_it_means_something(value, kept) -> None:
+def test_metadata_of_an_html_page_is_kept_only_if_it_means_something(value: str, kept: object) -> None:
     page = f'<a href="https://h.example.org/demo-1.0.zip" data-dist-info-metadata="{value}">x</a>'.encode()
     assert as_json(page, LEGACY_HTML)["files"][0].get("core-metadata") == kept
     assert len(list(PYPI.facts(INDEX, LEGACY_HTML, page))) == (1 if kept is None else 2)
 
 
 @pytest.mark.parametrize(("size", "kept"), [(0, 0), (5, 5), (-1, None), (True, None), ("5", None), (1.5, None)])
-def test_only_a_number_of_bytes_is_a_size(size, kept) -> None:
+def test_only_a_number_of_bytes_is_a_size(size: object, kept: int | None) -> None:
     page = project(file("https://h.example.org/demo-1.0.zip", size=size))
     assert [fact.size for fact in PYPI.facts(INDEX, JSON, page)] == [kept]
 
@@ -317,7 +319,7 @@ def test_a_page_is_read_in_the_charset_that_it_came_with() -> None:
         (HTML, b"<![nonsense["), (HTML, b'<base href="https://[">'),
     ],
 )  # fmt: skip
-def test_what_is_no_page_of_version_one_is_invalid(media_type, page) -> None:
+def test_what_is_no_page_of_version_one_is_invalid(media_type: str, page: bytes) -> None:
     with pytest.raises(Invalid):
         PYPI.facts(INDEX, media_type, page)
     with pytest.raises(Invalid):
@@ -368,7 +370,7 @@ class Links(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
 
@@ -376,12 +378,14 @@ def links(page: bytes) -> list[str]:
     reader = Links()
     reader.feed(page.decode("ascii"))
     assert {tag for tag, _ in reader.tags} <= {"html", "head", "meta", "title", "body", "h1", "a", "br"}
-    return [attrs["href"] for tag, attrs in reader.tags if tag == "a"]
+    return [attrs["href"] or "" for tag, attrs in reader.tags if tag == "a"]
 
 
 @given(PAGES)
-def test_whatever_a_page_holds_its_links_lead_to_files_of_this_node(content) -> None:
+def test_whatever_a_page_holds_its_links_lead_to_files_of_this_node(content: dict[str, object]) -> None:
     page = body(content)
+    index = PYPI.classify(Request("GET", "/simple/demo/"))
+    assert isinstance(index, IndexPage)
     facts = {fact.path: fact for fact in PYPI.facts(INDEX, JSON, page)}
     in_json = [each["url"] for each in as_json(page)["files"]]
     in_html = [url.partition("#")[0] for url in links(PYPI.render(INDEX, JSON, page, LEGACY_HTML).body)]
@@ -396,13 +400,11 @@ def test_whatever_a_page_holds_its_links_lead_to_files_of_this_node(content) -> 
         assert fact.url.startswith(("http://", "https://"))
         assert fact.url.isascii() and " " not in fact.url
         assert "@" not in urlsplit(fact.url).netloc
-        assert PYPI.locate(PYPI.classify(Request("GET", "/simple/demo/")).want, fact).name == unquote(
-            path.rpartition("/")[2]
-        )
+        assert PYPI.locate(index.want, fact).name == unquote(path.rpartition("/")[2])
 
 
 @given(PAGES)
-def test_a_page_goes_through_html_without_loss_of_files(content) -> None:
+def test_a_page_goes_through_html_without_loss_of_files(content: dict[str, object]) -> None:
     once = PYPI.render(INDEX, JSON, body(content), HTML).body
     upstream = once.replace(b'"../files/', b'"https://').replace(b"%5B", b"[").replace(b"%5D", b"]")
     again = PYPI.render(INDEX, HTML, upstream, HTML).body
@@ -411,10 +413,14 @@ def test_a_page_goes_through_html_without_loss_of_files(content) -> None:
 
 
 @given(st.sampled_from([JSON, HTML, LEGACY_HTML]) | st.text(), st.binary() | st.text().map(str.encode))
-def test_whatever_upstream_sends_is_a_page_or_invalid(media_type, page) -> None:
-    for read in (PYPI.facts, lambda *args: PYPI.render(*args, JSON), lambda *args: PYPI.render(*args, HTML)):
+def test_whatever_upstream_sends_is_a_page_or_invalid(media_type: str, page: bytes) -> None:
+    for read in (
+        lambda: PYPI.facts(INDEX, media_type, page),
+        lambda: PYPI.render(INDEX, media_type, page, JSON),
+        lambda: PYPI.render(INDEX, media_type, page, HTML),
+    ):
         try:
-            read(INDEX, media_type, page)
+            read()
         except Invalid as error:
             assert str(error)
 
@@ -426,7 +432,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES)))
-def test_whatever_html_there_is_gives_a_page_or_invalid(pieces) -> None:
+def test_whatever_html_there_is_gives_a_page_or_invalid(pieces: list[str]) -> None:
     try:
         page = PYPI.render(INDEX, HTML, "".join(pieces).encode(), HTML)
     except Invalid:
