@@ -1,0 +1,94 @@
+"""The events as a public contract: an AsyncAPI document made from the event classes.
+
+AsyncAPI 3.0 (https://www.asyncapi.com/docs/reference/specification/v3.0.0), payloads in JSON Schema.
+"""
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from dpm_core import events
+from dpm_core.cids import Cid
+from dpm_core.digests import Digest
+from dpm_core.registry import (
+    ID_HEADER,
+    READER_HEADER,
+    TYPE_HEADER,
+    VERSION_HEADER,
+    EventType,
+    event_types,
+    to_json,
+)
+
+_SCHEMAS: dict[type[Any], dict[str, Any]] = {
+    Cid: {"type": "string", "description": "a CIDv1 of sha256 in base32", "pattern": "^b[a-z2-7]{58}$"},
+    Digest: {"type": "string", "description": "algorithm:hex", "pattern": "^[a-z0-9]+:[0-9a-f]+$"},
+}
+
+_TRACE = {"traceparent": {"type": "string", "description": "W3C trace context, where there is one"}}
+
+
+def document() -> dict[str, Any]:
+    """The whole document, as plain data."""
+    types = event_types()
+    _, schemas = msgspec.json.schema_components(
+        [each.cls for each in types], ref_template="#/components/schemas/{name}", schema_hook=_SCHEMAS.__getitem__
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "DPM events",
+            "version": f"{max(each.version for each in types)}.0.0",
+            "description": inspect.getdoc(events),
+        },
+        "defaultContentType": "application/json",
+        "channels": {each.name: _channel(each) for each in types},
+        "operations": {
+            f"on-{each.name}": {"action": "receive", "channel": {"$ref": f"#/channels/{each.name}"}}
+            for each in types
+        },
+        "components": {"messages": {each.name: _message(each) for each in types}, "schemas": schemas},
+    }
+
+
+def _channel(event: EventType) -> dict[str, Any]:
+    kind = "blob" if event.name.startswith("blob-") else "{ecosystem}"
+    key = "{cid}" if event.name.startswith("blob-") else "{artifact}"
+    names = [name.strip("{}") for name in (kind, key) if name.startswith("{")]
+    descriptions = {
+        "ecosystem": "the ecosystem: pypi, oci, apt",
+        "artifact": "the artifact's id, 32 hex digits",
+        "cid": "the blob's CID",
+    }
+    return {
+        "address": f"dpm.evt.{kind}.{key}.{event.name}",
+        "parameters": {name: {"description": descriptions[name]} for name in names},
+        "messages": {event.name: {"$ref": f"#/components/messages/{event.name}"}},
+    }
+
+
+def _message(event: EventType) -> dict[str, Any]:
+    headers = {
+        TYPE_HEADER: {"type": "string", "const": event.name},
+        VERSION_HEADER: {"type": "string", "description": f"the version of the body, now {event.version}"},
+        ID_HEADER: {"type": "string", "description": "random, one an event"},
+        READER_HEADER: {"type": "string", "description": "readers of a lower version must not go on"},
+        **_TRACE,
+    }
+    required = [TYPE_HEADER, VERSION_HEADER, ID_HEADER]
+    return {
+        "name": event.name,
+        "title": (inspect.getdoc(event.cls) or "").partition("\n")[0],
+        "headers": {"type": "object", "properties": headers, "required": required},
+        "payload": {"$ref": f"#/components/schemas/{event.cls.__name__}"},
+    }
+
+
+def as_text() -> str:
+    """The document as the JSON that is kept in the docs."""
+    return msgspec.json.format(to_json(document()), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    print(as_text(), end="")
