@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from dpm_runtime.home import Home
+from dpm_runtime.mounts import mounted_at
 from dpm_runtime.store import DiskBlobStore
-from dpm_testkit.fusefs import FuseFs, is_mounted
+from dpm_testkit.fusefs import FuseFs
 from dpm_testkit.patience import PATIENCE
 from dpm_testkit.store_samples import stored
 
@@ -80,4 +81,4 @@ async def test_a_running_sibling_sees_the_mount_and_the_one_that_follows_a_kill(
         fuse.kill()
         with pytest.raises(subprocess.CalledProcessError):
             read(gateway, path)
-    assert not is_mounted(home.mount)
+    assert not mounted_at(home.mount)

@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 import pytest
 
-from dpm_cli import mounts
 from dpm_cli.ports import choose_free
 from dpm_cli.processes import MARK
+from dpm_runtime.mounts import mounted_at
 from dpm_testkit.patience import until_now
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -71,7 +71,7 @@ class Node:
         run = self.home / "run"
         traces = [path.name for path in run.iterdir() if path.suffix in {".sock", ".json", ".pid"}]
         traces += [f"{process.pid} {process.name()}" for process in self.processes()]
-        return traces + (["a mount"] if mounts.is_mounted(self.home / "mnt") else [])
+        return traces + (["a mount"] if mounted_at(self.home / "mnt") else [])
 
     def logs(self) -> str:
         return "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in (self.home / "logs").glob("*.log"))
@@ -86,7 +86,7 @@ def node() -> Iterator[Node]:
         yield node
     finally:
         node.dpm("down")
-        assert not mounts.is_mounted(home / "mnt")
+        assert not mounted_at(home / "mnt")
         shutil.rmtree(home)
 
 
@@ -102,7 +102,7 @@ def test_a_node_comes_up_says_what_it_is_and_goes_down_without_a_trace(node: Nod
     assert (status["hits"], status["misses"], status["bypasses"]) == (0, 0, 0)
     with socket.create_connection(("127.0.0.1", status["ports"]["pypi"]), timeout=5):
         pass
-    assert mounts.is_mounted(node.home / "mnt")
+    assert mounted_at(node.home / "mnt")
 
     second = node.dpm("up")
     assert second.returncode == 3

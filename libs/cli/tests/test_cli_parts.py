@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpm_cli import ask, control, mounts, nats_server, ports, show
+from dpm_cli import ask, control, nats_server, ports, show
 from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning, ExitCode, NotRunning, WrongState, exit_code_of
@@ -266,20 +266,6 @@ def test_the_status_shows_every_service_with_its_state_and_pid() -> None:
         "  nats     running     8",
         "  fetcher  restarting  -  restarts 2, was ended by SIGKILL",
     ]
-
-
-MOUNTINFO = r"""29 1 0:26 / / rw - ext4 /dev/root rw
-31 29 0:53 / /srv/a\040b/mnt rw,nosuid - fuse.dpm dpm rw
-"""
-
-
-def test_a_mount_is_found_without_touching_it() -> None:
-    assert mounts.is_mounted(Path("/srv/a b/mnt"), MOUNTINFO)
-    assert not mounts.is_mounted(Path("/srv/a b"), MOUNTINFO)
-
-
-def test_a_folder_that_is_no_mount_is_detached_already(tmp_path: Path) -> None:
-    assert mounts.detach(tmp_path)
 
 
 @pytest.mark.parametrize(

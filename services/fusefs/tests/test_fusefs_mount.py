@@ -19,8 +19,9 @@ from dpm_core.taps import MISMATCH
 from dpm_runtime.bus_address import announce_bus
 from dpm_runtime.daemon_pool import DaemonPool
 from dpm_runtime.home import Home
+from dpm_runtime.mounts import mounted_at
 from dpm_runtime.store import DiskBlobStore
-from dpm_testkit.fusefs import FuseFs, is_mounted
+from dpm_testkit.fusefs import FuseFs
 from dpm_testkit.nats_server import NatsServer
 from dpm_testkit.patience import PATIENCE, until
 from dpm_testkit.store_samples import BODY, SMALL, attempting, open_state, stored, want
@@ -310,7 +311,7 @@ async def test_sigterm_fails_waiting_reads_and_leaves_no_mount(
             with pytest.raises(OSError) as caught:
                 await each
             assert caught.value.errno == errno.ENOTCONN
-    assert not is_mounted(fuse.mount)
+    assert not mounted_at(fuse.mount)
     assert names(fuse.mount) == []
 
 
@@ -323,7 +324,7 @@ async def test_a_mount_that_a_killed_fusefs_left_is_taken_over(fuse: FuseFs, sto
     fuse.start()
     assert (fuse.mount / "cid" / blob.cid).read_bytes() == SMALL
     assert fuse.stop() == 0
-    assert not is_mounted(fuse.mount)
+    assert not mounted_at(fuse.mount)
 
 
 def test_one_home_has_one_fusefs(fuse: FuseFs, home: Home) -> None:
@@ -346,6 +347,6 @@ def test_a_folder_where_something_else_is_mounted_is_left_alone(home: Home) -> N
         fuse.launch().wait(PATIENCE)
         assert fuse.process.wait(PATIENCE) == 1
         assert any("tmpfs is mounted" in line for line in fuse.log)
-        assert is_mounted(home.mount)
+        assert mounted_at(home.mount)
     finally:
         fuse.close()

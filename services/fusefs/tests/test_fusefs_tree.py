@@ -1,4 +1,4 @@
-"""Names, numbers and the kernel's list of mounts: all that needs no mount."""
+"""Names and numbers: all that needs no mount."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from dpm_core.cids import cid_of
 from dpm_core.digests import Digest
 from dpm_fusefs.inodes import ROOT, InodeTable
-from dpm_fusefs.mountpoint import Mount, parse_mountinfo
 from dpm_fusefs.tree import Alive, Artifact, Attempt, ByCid, BySha256, Data, Folder, Node, State, child, is_folder
 
 CID = cid_of([b"x"])
@@ -89,24 +88,3 @@ def test_the_root_is_never_forgotten() -> None:
     table.forget(ROOT, 5)
     table.drop_unused(ROOT)
     assert table.node(ROOT) is Folder.ROOT
-
-
-def test_a_line_of_mountinfo_says_where_what_and_on_which_device() -> None:
-    line = r"44 27 0:39 / /home/a\040b/mnt ro,nosuid shared:3 master:1 - fuse.dpm dpm ro,user_id=0"
-    assert list(parse_mountinfo(line + "\n")) == [Mount("/home/a b/mnt", "fuse.dpm", "0:39")]
-
-
-@given(st.text())
-def test_any_other_line_is_passed_over(text: str) -> None:
-    for mount in parse_mountinfo(text):
-        assert isinstance(mount, Mount)
-
-
-def _escaped(path: str) -> str:
-    return "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in path)
-
-
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_any_folder_is_recognised_through_the_escapes(name: str) -> None:
-    line = f"1 2 0:5 / {_escaped('/' + name)} rw - fuse x rw"
-    assert [each.point for each in parse_mountinfo(line)] == ["/" + name]

@@ -7,7 +7,7 @@ import signal
 
 import psutil
 
-from dpm_cli import control, mounts
+from dpm_cli import control
 from dpm_cli.control import Say
 from dpm_cli.lock import NodeLock
 from dpm_cli.node import forget
@@ -15,6 +15,7 @@ from dpm_cli.outcome import NotRunning
 from dpm_cli.services import installed
 from dpm_core.errors import Unavailable
 from dpm_runtime.home import Home
+from dpm_runtime.mounts import detach, mounted_at
 
 LONGEST_SECONDS = 90.0
 """Every service of a node may take its grace to end."""
@@ -67,8 +68,8 @@ def _lives(process: psutil.Process | None) -> bool:
 def _sweep(home: Home, lock: NodeLock, say: Say) -> None:
     with lock:
         left = forget(home, sorted(installed()), say)
-        mounted = mounts.is_mounted(home.mount)
-        if mounted and not mounts.detach(home.mount):
+        mounted = mounted_at(home.mount)
+        if mounted and not detach(home.mount):
             raise Unavailable(f"{home.mount} is still mounted", advice=f"unmount it: umount -l {home.mount}")
         if mounted:
             say(f"{home.mount} was left mounted: unmounted")

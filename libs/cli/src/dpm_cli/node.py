@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dpm_cli import control, mounts, nats_server, ports, processes
+from dpm_cli import control, nats_server, ports, processes
 from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.services import installed, order, services
@@ -18,6 +18,7 @@ from dpm_core.errors import Unavailable
 from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.bus_address import announce_bus
 from dpm_runtime.home import Home
+from dpm_runtime.mounts import detach, mounted_at
 from dpm_runtime.settings import Settings
 
 Announce = Callable[[Summary], None]
@@ -127,7 +128,7 @@ class _Node:
         self._stop.set()
         await self._supervisor.stop()
         processes.clean_up(NATS, self._home.run)
-        if mounts.is_mounted(self._home.mount) and not mounts.detach(self._home.mount):
+        if mounted_at(self._home.mount) and not detach(self._home.mount):
             self._remains = Unavailable(
                 f"{self._home.mount} is still mounted", advice=f"unmount it: umount -l {self._home.mount}"
             )

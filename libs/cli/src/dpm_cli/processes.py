@@ -19,6 +19,7 @@ from typing import BinaryIO
 import psutil
 
 from dpm_cli import launch
+from dpm_runtime import whole_file
 
 MARK = "_DPM_RUN"
 """In the environment of every child: the run folder of its node."""
@@ -140,9 +141,7 @@ def last_lines(log: Path, count: int = 8) -> str:
 
 def _note(path: Path, pid: int) -> None:
     noted = {"pid": pid, "create_time": psutil.Process(pid).create_time()}
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(noted))
-    fresh.replace(path)
+    whole_file.replace(path, json.dumps(noted).encode())
 
 
 def _noted(path: Path) -> tuple[int, float] | None:

@@ -24,6 +24,7 @@ from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import BlobStore
 from dpm_core.registry import from_json, to_json
 from dpm_gateway.memo import Memo
+from dpm_runtime import whole_file
 
 INLINE_BYTES = 64 * 1024
 """Indexes up to this size are worked on at once: handing them over would cost more."""
@@ -87,7 +88,7 @@ class Desk:
         body = await self._body(index)
         encoded = await self._work(len(body), _facts, self._ecosystem, index.ref, index.media_type, body)
         with suppress(OSError):  # a cache: what cannot be kept is computed again
-            await asyncio.to_thread(_keep, file, encoded)
+            await asyncio.to_thread(whole_file.replace, file, encoded)
         return _by_path(from_json(encoded, _Facts))
 
     async def _render(self, index: Index, variant: str) -> Rendered:
@@ -123,12 +124,6 @@ class Desk:
 
 def _by_path(facts: _Facts) -> dict[str, Fact]:
     return {fact.path: fact for fact in facts.facts}
-
-
-def _keep(file: Path, encoded: bytes) -> None:
-    draft = file.with_suffix(".new")
-    draft.write_bytes(encoded)
-    draft.replace(file)
 
 
 def _facts(ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dpm_core.errors import Unavailable
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, REQUESTS, REQUESTS_DURABLE, STREAM
+from dpm_runtime import whole_file
 from dpm_runtime.bus_config import render
 from dpm_runtime.bus_grants import Grant, grants
 from dpm_runtime.home import Home
@@ -60,9 +61,7 @@ def configure(home: Home, port: int, table: Iterable[Grant] | None = None) -> Pa
     rights = tuple(grants() if table is None else table)
     keys = make_seeds(home, (grant.service for grant in rights))
     file = home.nats / "nats.conf"
-    draft = file.with_suffix(".new")
-    draft.write_text(render(port, home.nats / "jetstream", keys, rights))
-    draft.replace(file)
+    whole_file.replace(file, render(port, home.nats / "jetstream", keys, rights).encode())
     return file
 
 

@@ -3,6 +3,7 @@
 import json
 
 from dpm_core.errors import Unavailable
+from dpm_runtime import whole_file
 from dpm_runtime.home import Home
 
 SERVICE = "nats"
@@ -22,7 +23,4 @@ def bus_url(home: Home) -> str:
 
 def announce_bus(home: Home, url: str) -> None:
     """Write the card, replacing one that is there."""
-    card = home.card(SERVICE)
-    fresh = card.with_suffix(".new")
-    fresh.write_text(json.dumps({"service": SERVICE, "url": url}))
-    fresh.replace(card)
+    whole_file.replace(home.card(SERVICE), json.dumps({"service": SERVICE, "url": url}).encode())

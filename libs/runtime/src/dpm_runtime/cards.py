@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dpm_core.errors import Invalid
 from dpm_core.registry import from_json, to_json
+from dpm_runtime import whole_file
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
 
@@ -29,9 +30,7 @@ class Card:
 
 def write_card(path: Path, card: Card) -> None:
     """Replace the card at once, so that a reader sees the old one or the new one."""
-    fresh = path.with_name(path.name + "~")
-    fresh.write_bytes(to_json(card))
-    fresh.replace(path)
+    whole_file.replace(path, to_json(card))
 
 
 def read_card(path: Path) -> Card | None:

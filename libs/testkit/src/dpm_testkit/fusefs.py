@@ -8,9 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from dpm_runtime.home import Home
+from dpm_runtime.mounts import detach
 from dpm_testkit.patience import PATIENCE
 
 
@@ -90,15 +90,4 @@ class FuseFs:
             with contextlib.suppress(ProcessLookupError):
                 self.signal(signal.SIGKILL)
             self._process.wait(PATIENCE)
-        unmount(self.mount)
-
-
-def is_mounted(folder: Path) -> bool:
-    """Whether anything is mounted at ``folder``; does not touch it."""
-    return f" {folder} " in Path("/proc/self/mountinfo").read_text()
-
-
-def unmount(folder: Path) -> None:
-    """Take away, lazily, whatever is mounted at ``folder``."""
-    while is_mounted(folder):
-        subprocess.run(["umount", "-l", "--no-canonicalize", str(folder)], check=True)
+        detach(self.mount)
