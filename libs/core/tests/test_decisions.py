@@ -11,6 +11,7 @@ from dpm_core.decisions import (
     NEGATIVE_FOR,
     STALLED_AFTER,
     Ask,
+    Behind,
     Claim,
     Expire,
     Follow,
@@ -23,6 +24,7 @@ from dpm_core.decisions import (
     decide_claim,
     decide_request,
 )
+from dpm_core.digests import Digest
 from dpm_core.events import (
     ArtifactEvicted,
     ArtifactPinned,
@@ -170,3 +172,31 @@ def test_whatever_ends_the_attempt_that_was_asked_for_is_its_answer() -> None:
         BLOB.cid, NOW - 1, STORED
     )
     assert decide_request(last(UNCHANGED), NOW, fresh_since=NOW, asked=41) == Serve(BLOB.cid, NOW - 1)
+
+
+RIGHT, WRONG = (Digest(f"sha256:{digit * 64}") for digit in "ab")
+
+
+def test_what_has_other_digests_is_no_answer() -> None:
+    stored = replace(STORED, blob=replace(BLOB, digests=(WRONG,)))
+    assert decide_request(last(stored), NOW, fresh_since=0, digests=[RIGHT]) == Ask(42)
+    assert decide_request(last(stored), NOW, fresh_since=0, digests=[RIGHT], asked=41) == Ask(42)
+    assert isinstance(decide_request(last(stored), NOW, fresh_since=0, digests=[WRONG]), Serve)
+
+
+def test_a_fetch_of_other_bytes_is_waited_for_and_not_followed() -> None:
+    other = replace(WANT, digests=(WRONG,))
+    requested, started = replace(REQUESTED, want=other), replace(STARTED, want=other)
+    assert decide_request(last(requested), NOW, fresh_since=0, digests=[RIGHT]) == Behind(42)
+    assert decide_request(last(started), NOW, fresh_since=0, digests=[RIGHT]) == Behind(42)
+    assert decide_request(last(started), NOW, fresh_since=0, digests=[RIGHT], lost=42) == Ask(42)
+    assert decide_request(last(started), NOW, fresh_since=0, digests=[WRONG]) == Follow(42)
+
+
+def test_an_old_request_adopts_nothing_from_the_attempt_at_a_newer_one() -> None:
+    assert claim(STARTED, 39, view(locked=False)) == Settled()
+
+
+def test_a_writer_with_a_verdict_is_left_to_record_it() -> None:
+    verified = replace(view(locked=True, quiet=3600), state=AttemptState(Phase.VERIFIED))
+    assert isinstance(claim(STARTED, 40, verified), Later)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dpm_core.digests import HEX_LENGTHS, STRONG, Digest, Hasher
+from dpm_core.digests import HEX_LENGTHS, STRONG, Digest, Hasher, answers
 from dpm_core.errors import Invalid, Untrusted
 
 BODY = b"the bytes of a wheel"
@@ -78,3 +78,15 @@ def test_two_expected_digests_of_one_algorithm_that_differ_cannot_both_be_right(
     hasher.update(BODY)
     with pytest.raises(Untrusted):
         hasher.verify()
+
+
+def test_bytes_answer_for_digests_that_a_strong_one_proves_and_none_contradicts() -> None:
+    sha256, sha512, md5 = (digest(name) for name in ("sha256", "sha512", "md5"))
+    other = digest("sha256", b"other")
+    assert answers([sha256], [])
+    assert answers([sha256, sha512], [sha512])
+    assert answers([sha256], [sha256, md5])
+    assert not answers([sha256], [sha512])
+    assert not answers([sha256, sha512], [other, sha512])
+    assert not answers([sha256], [md5])
+    assert answers([sha256, md5], [md5])

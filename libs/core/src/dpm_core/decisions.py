@@ -4,11 +4,13 @@ The log is the lock: each decision that appends names the sequence that it was m
 it if that is no longer the last.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
+from dpm_core.digests import Digest, answers
 from dpm_core.events import (
     ArtifactStored,
     Event,
@@ -65,6 +67,13 @@ class Follow:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """Bytes with other digests are being fetched under this name: wait for what follows ``sequence``."""
+
+    sequence: int
+
+
+@dataclass(frozen=True)
 class Serve:
     """The bytes are in the store, and fresh enough; ``time`` (epoch seconds) is when that was last known."""
 
@@ -80,7 +89,7 @@ class Refuse:
     failed: FetchFailed
 
 
-GatewayDecision: TypeAlias = Ask | Join | Follow | Serve | Refuse
+GatewayDecision: TypeAlias = Ask | Join | Follow | Behind | Serve | Refuse
 
 
 def decide_request(
@@ -88,6 +97,7 @@ def decide_request(
     now: float,
     *,
     fresh_since: float,
+    digests: Iterable[Digest] = (),
     missing: Cid | None = None,
     lost: int = 0,
     asked: int | None = None,
@@ -95,18 +105,21 @@ def decide_request(
     """What a gateway does about an artifact that its catalog has not, or not fresh.
 
     An answer from before ``fresh_since`` (epoch seconds) does not count, nor one that names ``missing``, a blob
-    that the store turned out not to have. ``lost`` is the highest token whose attempt is known to be dead. What
-    ends an attempt behind ``asked``, the sequence of the request that is waited on, is its answer in any case:
-    else an upstream that fails faster than one can look would be asked for ever.
+    that the store turned out not to have, nor one about bytes that ``digests``, what metadata gave, does not
+    vouch for: upstream replaced the file in place. ``lost`` is the highest token whose attempt is known to be
+    dead. What ends an attempt behind ``asked``, the sequence of the request that is waited on, is its answer in
+    any case: else an upstream that fails faster than one can look would be asked for ever.
     """
     if last is None:
         return Ask(0)
     answered = asked is not None and last.sequence > asked
     match last.event:
-        case FetchRequested(deadline=deadline) if now <= deadline:
-            return Join(last.sequence)
-        case FetchStarted() if last.sequence > lost:
-            return Follow(last.sequence)
+        case FetchRequested(want=want, deadline=deadline) if now <= deadline:
+            return Join(last.sequence) if answers(want.digests, digests) else Behind(last.sequence)
+        case FetchStarted(want=want) if last.sequence > lost:
+            return Follow(last.sequence) if answers(want.digests, digests) else Behind(last.sequence)
+        case ArtifactStored(blob=blob) if not answers(blob.digests, digests):
+            return Ask(last.sequence)
         case ArtifactStored(blob=blob) if answered or (last.time >= fresh_since and blob.cid != missing):
             return Serve(blob.cid, last.time, last.event)
         case FetchUnchanged(cid=cid) if answered or (last.time >= fresh_since and cid != missing):
@@ -157,18 +170,19 @@ def decide_claim(
 
     ``attempt`` is what the store shows of the attempt that a last FetchStarted began, None if it has no
     folder. A living writer without bytes for STALLED_AFTER is superseded and its bytes are not adopted: it may
-    still write to them.
+    still write to them. One that has its verdict only waits for the log to take it. An attempt at a later
+    request is that request's matter: its bytes may be meant to be others.
     """
     if last is None:
         return Settled()
     if last.sequence == sequence:
         return Expire(sequence) if now > request.deadline else Claim(sequence)
-    if not isinstance(last.event, FetchStarted):
+    if not isinstance(last.event, FetchStarted) or last.event.request != sequence:
         return Settled()
     if attempt is None:
         return Claim(last.sequence)
     if not attempt.locked:
         return Claim(last.sequence, adopt=attempt.token)
-    if now - attempt.grown_at < STALLED_AFTER:
+    if attempt.state.over or now - attempt.grown_at < STALLED_AFTER:
         return Later(2.0)
     return Claim(last.sequence)

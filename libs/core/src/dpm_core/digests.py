@@ -74,3 +74,21 @@ class Hasher:
                 got = next(each for each in found if each.algorithm == want.algorithm)
                 raise Untrusted(f"expected {want}, got {got}")
         return found
+
+
+def answers(given: Iterable[Digest], expected: Iterable[Digest]) -> bool:
+    """Whether bytes with the digests ``given`` are sure to be those that ``expected`` asks for.
+
+    None may differ, and one that vouches must be among both: the rest cannot be told without hashing again.
+    Where only weak ones are expected, all of them must be given; where none are, any bytes will do.
+    """
+    known = {digest.algorithm: digest for digest in given}
+    wanted = tuple(expected)
+    if any(known.get(each.algorithm, each) != each for each in wanted):
+        return False
+    strong = tuple(each for each in wanted if each.strong)
+    return (
+        any(each in known.values() for each in strong)
+        if strong
+        else all(each in known.values() for each in wanted)
+    )

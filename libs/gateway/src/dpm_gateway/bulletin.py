@@ -7,28 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dpm_core.decisions import Recorded
+from dpm_core.events import FetchStarted
 from dpm_core.ports import EventLog
 
 log = logging.getLogger(__name__)
 
 
 class Watch:
-    """The events of one artifact since the watch began."""
+    """The events of one artifact since the watch began; ``newest`` is the sequence of the last one."""
 
     def __init__(self) -> None:
-        self._newest = 0
+        self.newest = 0
+        self._attempts: list[tuple[int, FetchStarted]] = []
         self._news = asyncio.Event()
 
-    def tell(self, sequence: int) -> None:
+    def tell(self, recorded: Recorded) -> None:
         """An event of the artifact was seen."""
-        self._newest = max(self._newest, sequence)
+        self.newest = max(self.newest, recorded.sequence)
+        if isinstance(recorded.event, FetchStarted):
+            self._attempts.append((recorded.sequence, recorded.event))
         self._news.set()
+
+    def attempt_after(self, token: int) -> tuple[int, FetchStarted] | None:
+        """The first attempt begun behind ``token``, with its own."""
+        return next((each for each in self._attempts if each[0] > token), None)
 
     async def beyond(self, sequence: int, seconds: float) -> bool:
         """Wait for an event behind ``sequence``; False if none came in time."""
         try:
             async with asyncio.timeout(seconds):
-                while self._newest <= sequence:
+                while self.newest <= sequence:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -59,7 +67,7 @@ class Bulletin:
         ref = getattr(recorded.event, "ref", None) or getattr(getattr(recorded.event, "want", None), "ref", None)
         if ref is not None:
             for watch in self._watches.get(ref.id, ()):
-                watch.tell(recorded.sequence)
+                watch.tell(recorded)
 
     async def read(self, events: EventLog, ecosystem: str, *, after: int) -> None:
         """Follow the log for ever. Raises ReaderTooOld."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from dpm_core.artifacts import Held, Want
 from dpm_core.attempts import Failure
 from dpm_core.cids import Cid
+from dpm_core.digests import answers
 from dpm_core.ecosystem import (
     Ecosystem,
     Fact,
@@ -23,7 +24,8 @@ from dpm_core.errors import DpmError, Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import BlobStore, Catalog, Clock, Entry
 from dpm_gateway.facts import Desk, Index
-from dpm_gateway.flights import Airborne, Boarding, Flights, Landed, Lost
+from dpm_gateway.flight import Airborne, Landed, Lost
+from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.responses import Headers, Representation, body_response, page_response
 
 RECHECK_SECONDS = 10.0
@@ -179,7 +181,11 @@ class Handler:
         want = self._ecosystem.locate(index, fact)
         media_type = self._ecosystem.media_type(want.ref)
         entry = self._catalog.find(want.ref.id)
-        if entry is not None and _agree(want, entry) and (body := await self._store.open(entry.blob.cid)):
+        if (
+            entry is not None
+            and answers(entry.blob.digests, want.digests)
+            and (body := await self._store.open(entry.blob.cid))
+        ):
             about = _representation(entry.blob.cid, entry.blob.size, media_type, "dpm; hit")
             return "hit", body_response(request.method, request.headers, about, body, body.close)
         if request.method == "HEAD" and want.size is not None:
@@ -240,12 +246,6 @@ class Handler:
 
 def _index_of(entry: Entry) -> Index:
     return Index(entry.ref, entry.blob.cid, entry.media_type)
-
-
-def _agree(want: Want, entry: Entry) -> bool:
-    """Whether what is held is what the index vouches for now: a file replaced in place is noticed."""
-    held = {digest.algorithm: digest for digest in entry.blob.digests}
-    return all(held.get(each.algorithm, each) == each for each in want.digests)
 
 
 def _representation(cid: Cid | None, size: int, media_type: str, status: str) -> Representation:
