@@ -119,6 +119,23 @@ def events(
     _until_interrupted(watch(home, as_lines_of_json=as_json, before=last))
 
 
+@app.command(epilog=EXIT_CODES)
+def doctor(as_json: AsJson = False) -> None:
+    """Look for what is missing or wrong on this machine, and say how to mend it. Changes nothing.
+
+    Ends with 1 if a check has failed; warnings are no failure.
+    """
+    from dpm_cli import doctor as view
+
+    report = asyncio.run(view.examine(view.checks(), view.subject()))
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        view.show_report(report)
+    if not report.well:
+        raise typer.Exit(ExitCode.FAILED)
+
+
 def main() -> None:
     """Run the command, and turn errors into words and exit codes."""
     try:

@@ -40,7 +40,7 @@ def machine_index(
     not parse either. No message has the URL in it.
     """
     mine = {each.lower() for each in own}
-    for source, url in _configured(environ, root, prefixes, platform):
+    for source, url in configured(environ, root=root, prefixes=prefixes, platform=platform):
         try:
             if authority(url) in mine:
                 continue
@@ -57,10 +57,14 @@ def machine_index(
     return normalise_upstream(PYPI_SIMPLE_ENDPOINT)
 
 
-def _configured(
-    environ: Mapping[str, str], root: Path, prefixes: Sequence[Path], platform: str
+def configured(
+    environ: Mapping[str, str],
+    *,
+    root: Path = Path("/"),
+    prefixes: Sequence[Path] = (Path(sys.prefix), Path(sys.base_prefix)),
+    platform: str = sys.platform,
 ) -> Iterator[tuple[str, str]]:
-    """Where an index is set, and to what, the most decisive first."""
+    """Where an index is set for pip, and to what, the most decisive first. Raises Invalid like machine_index."""
     if environ.get("PIP_INDEX_URL"):
         yield "PIP_INDEX_URL", environ["PIP_INDEX_URL"]
     files = [(file, _read(file)) for file in _files(environ, root, prefixes, platform)]

@@ -3,8 +3,8 @@
 import os
 
 from dpm_gateway.service import serve_gateway
+from dpm_gateway_pypi.doctor import upstream
 from dpm_gateway_pypi.ecosystem import PyPI
-from dpm_gateway_pypi.machine import machine_index
 from dpm_runtime.service import ServiceContext, run_service
 from dpm_runtime.settings import Settings
 
@@ -13,9 +13,9 @@ SERVICE = "gateway-pypi"
 
 def ecosystem(settings: Settings) -> PyPI:
     """The ecosystem of the index that is set, else of the one that this machine's pip uses. Raises Invalid."""
-    own = [f"{host}:{settings.pypi_port}" for host in ("localhost", "127.0.0.1", "[::1]", *settings.allow_hosts)]
-    upstream = settings.pypi_upstream or machine_index(os.environ, own)
-    return PyPI(upstream, fresh_for=settings.index_fresh_seconds, limit=settings.index_limit_bytes)
+    return PyPI(
+        upstream(settings, os.environ), fresh_for=settings.index_fresh_seconds, limit=settings.index_limit_bytes
+    )
 
 
 async def serve(context: ServiceContext) -> None:
