@@ -9,7 +9,7 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind
 from dpm_core.ports import NotHeld, NotModified, Opened, Origin
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin, retry_after
+from dpm_runtime.upstream import LONGEST_RETRY_SECONDS, Deadlines, UpstreamOrigin, retry_after
 from dpm_testkit.memory_origin import MemoryOrigin
 from dpm_testkit.origin_conformance import BODY, OriginSuite, drained
 from dpm_testkit.package_server import File, PackageServer
@@ -64,6 +64,8 @@ async def misbehaving() -> AsyncIterator[str]:
                 raise web.HTTPFound("http://elsewhere.example/file")
             case "hop":
                 raise web.HTTPMovedPermanently("/file")
+            case "nonsense":
+                return web.Response(status=302, headers={"Location": "http://[nonsense/"})
             case "busy":
                 return web.Response(status=429, headers={"Retry-After": "17"})
             case "secret":
@@ -118,6 +120,12 @@ async def test_a_busy_upstream_says_when_to_come_back(misbehaving: str) -> None:
         assert caught.value.retry_after == 17
 
 
+async def test_a_redirect_to_nonsense_is_unavailable(misbehaving: str) -> None:
+    async with UpstreamOrigin(QUICK) as origin:
+        with pytest.raises(Unavailable, match="no URL"):
+            await origin.open(want_at(misbehaving + "nonsense"))
+
+
 async def test_a_refusal_is_an_answer(misbehaving: str) -> None:
     async with UpstreamOrigin(QUICK) as origin:
         answer = await origin.open(want_at(misbehaving + "secret"))
@@ -162,4 +170,6 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after("Thu, 01 Jan 1970 00:01:00 GMT", 20) == 40
     assert retry_after("Thu, 01 Jan 1970 00:00:00 GMT", 20) == 0
     assert retry_after("soon", 0) is None
+    assert retry_after("\u00b2", 0) is None
+    assert retry_after("9" * 400, 0) == LONGEST_RETRY_SECONDS
     assert retry_after(None, 0) is None

@@ -24,7 +24,11 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOT_HELD = frozenset({401, 402, 403, 404, 410, 451})
 """Statuses by which an upstream says that we do not get it from there, now or in a minute."""
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
+LONGEST_RETRY_SECONDS = 86_400.0
+"""A Retry-After beyond a day is taken for a day."""
+
+_SECONDS = re.compile(r"\s*[0-9]+\s*\Z")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)\Z")
 _tracer = trace.get_tracer(__name__)
 
 
@@ -137,11 +141,11 @@ def _refuse_literal(url: str, named: Collection[str]) -> None:
 
 
 def _next_url(url: str, location: str, allowed: Collection[str]) -> str:
-    target = urljoin(url, location)
-    parts = urlsplit(target)
     try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
         host = authority(target)
-    except Invalid as error:
+    except (Invalid, ValueError) as error:
         raise Unavailable(f"{authority(url)} redirected to something that is no URL") from error
     if parts.scheme not in ("http", "https") or (url.startswith("https:") and parts.scheme != "https"):
         raise Unavailable(f"{authority(url)} redirected from https to {parts.scheme}")
@@ -185,12 +189,13 @@ def retry_after(value: str | None, now: float) -> float | None:
     """Seconds that a Retry-After field (RFC 9110, 10.2.3: seconds or a date) asks to wait; None if unreadable."""
     if value is None:
         return None
-    if value.strip().isdigit():
-        return float(value)
+    if _SECONDS.match(value):
+        return min(float(value), LONGEST_RETRY_SECONDS)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except ValueError:
+        seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
+    except (ValueError, OverflowError):
         return None
+    return min(max(0.0, seconds), LONGEST_RETRY_SECONDS)
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from opentelemetry import metrics
 
-from dpm_core.artifacts import NO_VALIDATORS, Lane, Topic, Validators, Want
+from dpm_core.artifacts import Lane, Topic, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure
 from dpm_core.decisions import Claim, Expire, Later, Recorded, Settled, decide_claim
 from dpm_core.errors import Conflict, Unavailable
@@ -106,24 +107,23 @@ class Fetcher:
         begun = self._clock.now()
         attempt = await self._intake.begin(want)
         try:
-            adopt = dead.token if dead else None
-            started = FetchStarted(want, recorded.sequence, self._name, adopt)
+            started = FetchStarted(want, recorded.sequence, self._name, dead.token if dead else None)
             try:
                 token = await self._events.append(want.ref.topic, started, after=after)
             except Conflict:
                 return Retry(0)
-            adopted = await attempt.start(token, adopt)
             self._waiters.expect(want.ref.id)
-            validators = dead.state.validators if dead and adopted else NO_VALIDATORS
-            event = await self._fetch(attempt, request, adopted, validators, begun)
+            event = await self._fetch(attempt, token, request, dead, begun)
             await self._record(want, event, token)
         finally:
+            self._waiters.forget(want.ref.id)
             await attempt.close()
         return Done()
 
     async def _fetch(
-        self, attempt: Attempt, request: FetchRequested, adopted: int, validators: Validators, begun: float
+        self, attempt: Attempt, token: int, request: FetchRequested, dead: AttemptView | None, begun: float
     ) -> Event:
+        """What the attempt comes to, whatever happens: a claim without a word would be made again and again."""
         want = request.want
         transfer = Transfer(
             want,
@@ -135,15 +135,20 @@ class Fetcher:
         )
         limit = self._limits.index_seconds if want.lane is Lane.INDEX else None
         try:
+            adopted = await attempt.start(token, dead.token if dead else None)
             async with self._lanes.slot(want):
-                outcome = await within(limit, transfer, adopted, validators)
+                outcome = await within(limit, transfer, adopted, dead.state if dead else None)
         except GivenUp as given_up:
             failure = given_up.failure
         except Unavailable as error:
             failure = Failure(FailReason.UNAVAILABLE, error.what, retry_after=error.retry_after)
+        except Exception:
+            log.exception("a fetch went wrong", extra={"artifact": want.name})
+            failure = Failure(FailReason.UNAVAILABLE, "the fetcher failed, see its log")
         else:
             return self._succeeded(want, outcome, begun)
-        await attempt.publish(AttemptState().failed(failure))
+        with suppress(Unavailable):  # a full disk: the event says it
+            await attempt.publish(AttemptState().failed(failure))
         _fetches.add(1, {"outcome": failure.reason.value, "ecosystem": want.ref.ecosystem})
         log.warning("fetch failed", extra={"artifact": want.name, "reason": failure.reason, "why": failure.detail})
         return _failed(want, failure)

@@ -1,9 +1,9 @@
 """Who may transfer when: lanes of their own for pages and blobs, and a limit for each upstream host."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from dpm_core.artifacts import Lane, Want, authority
 from dpm_core.errors import Unavailable
@@ -23,14 +23,17 @@ class Lanes:
 
     def __init__(self, sizes: Mapping[Lane, int], per_host: int, *, patience: float = QUEUE_SECONDS) -> None:
         self._lanes = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
-        self._hosts: dict[tuple[Lane, str], asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_host))
+        self._per_host = per_host
+        # a host is forgotten with the last transfer that has to do with it
+        self._hosts: WeakValueDictionary[tuple[Lane, str], asyncio.Semaphore] = WeakValueDictionary()
         self._waiting = dict.fromkeys(sizes, 0)
         self._patience = patience
 
     @asynccontextmanager
     async def slot(self, want: Want) -> AsyncIterator[None]:
         """Hold a slot for ``want``. Raises Unavailable if the lane's queue is too long, or does not move."""
-        lane, host = self._lanes[want.lane], self._hosts[want.lane, authority(want.url)]
+        lane = self._lanes[want.lane]
+        host = self._hosts.setdefault((want.lane, authority(want.url)), asyncio.Semaphore(self._per_host))
         if self._waiting[want.lane] >= QUEUE_ENTRIES:
             raise Unavailable(f"{QUEUE_ENTRIES} fetches wait in the {want.lane} lane", retry_after=5.0)
         self._waiting[want.lane] += 1

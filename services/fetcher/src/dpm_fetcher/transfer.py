@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dpm_core.artifacts import NO_VALIDATORS, Blob, Held, Lane, Validators, Want
+from dpm_core.artifacts import Blob, Held, Lane, Validators, Want
 from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.errors import Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
@@ -70,13 +71,14 @@ class Transfer:
         self._written = 0
         self._source: Source | None = None
 
-    async def run(self, adopted: int = 0, validators: Validators = NO_VALIDATORS) -> Outcome:
-        """Fetch, verify and store; ``adopted`` bytes with ``validators`` are here already.
+    async def run(self, adopted: int = 0, dead: AttemptState | None = None) -> Outcome:
+        """Fetch, verify and store; ``adopted`` bytes of the attempt ``dead`` are here already.
 
         Raises GivenUp, with what is to be recorded.
         """
         self._written = adopted
-        self._state = AttemptState(validators=validators)
+        if adopted and dead is not None:
+            self._state = AttemptState(validators=dead.validators, length=dead.length)
         failures = 0
         while True:
             before = self._written
@@ -91,21 +93,20 @@ class Transfer:
             except Unavailable as caught:
                 error = caught
             failures = 1 if self._written > before else failures + 1
-            if failures > RETRIES or not self._worth_retrying(error):
+            begun = max(before, self._written) > 0 or self._want.lane is Lane.BLOB
+            if failures > RETRIES or error.retry_after is not None or not begun:
                 raise GivenUp(_failure(error)) from error
             await self._clock.sleep(BACKOFF_SECONDS * 2**failures * random.uniform(0.5, 1.0))
-
-    def _worth_retrying(self, error: Unavailable) -> bool:
-        return error.retry_after is None and (self._written > 0 or self._want.lane is Lane.BLOB)
 
     async def _open(self) -> Opened | Unchanged:
         """The first origin that has it. An origin that cannot say is passed over if another one can."""
         failed: Unavailable | None = None
         missing: NotHeld | None = None
-        held = self._state.validators if self._written else self._held.validators if self._held else None
+        offset = self._resume_at()
+        held = self._state.validators if offset else self._held.validators if self._held else None
         for origin in self._origins:
             try:
-                answer = await origin.open(self._want, self._written, held)
+                answer = await origin.open(self._want, offset, held)
             except Unavailable as error:
                 failed = error
                 continue
@@ -113,7 +114,8 @@ class Transfer:
                 case Opened():
                     return answer
                 case NotModified(validators=validators) if self._held:
-                    await self._attempt.publish(self._state.verified(self._held.cid, self._held.size))
+                    with _disk():
+                        await self._attempt.publish(self._state.verified(self._held.cid, self._held.size))
                     return Unchanged(self._held, validators)
                 case NotHeld():
                     missing = answer
@@ -123,6 +125,17 @@ class Transfer:
             raise Unavailable("no origin gave an answer that was asked for")
         reason = FailReason.NOT_FOUND if missing.status in (None, 404, 410) else FailReason.REFUSED
         raise GivenUp(Failure(reason, missing.detail, missing.status))
+
+    def _resume_at(self) -> int:
+        """From where to ask: 0 if nothing could tell whether old and new bytes belong together.
+
+        Of a body that is all here the last byte is asked for again: beyond it there is nothing to be had (416),
+        and the answer says what the body is.
+        """
+        if not (self._want.vouched or self._state.validators.strong):
+            return 0
+        size = self._state.length if self._want.size is None else self._want.size
+        return min(self._written, size - 1) if size else self._written
 
     async def _take(self, opened: Opened) -> None:
         try:
@@ -137,28 +150,31 @@ class Transfer:
 
     async def _align(self, opened: Opened) -> int:
         """Make the answer fit the bytes that are here already; returns how many of its bytes to pass over."""
-        skip = self._written - opened.offset
-        if skip:
-            known = self._state.validators.strong
-            same = known is not None and known == opened.validators.strong
-            if not self._want.vouched and not same:
-                if self._state.streams:
-                    raise GivenUp(Failure(FailReason.UNAVAILABLE, f"{opened.source.name} changed it meanwhile"))
+        known = self._state.validators.strong
+        if self._written and not self._want.vouched and (known is None or known != opened.validators.strong):
+            changed = f"{opened.source.name} changed it meanwhile"
+            if self._state.streams:
+                raise GivenUp(Failure(FailReason.UNAVAILABLE, changed))
+            with _disk():
                 await self._attempt.restart()
-                self._state = AttemptState()
-                self._written = skip = 0
+            self._state, self._written = AttemptState(), 0
+            if opened.offset:
+                raise Unavailable(changed)
+        skip = self._written - opened.offset
         self._refuse_length(opened.length)
         if self._state.phase is Phase.OPENING:
             streams = self._want.lane is Lane.BLOB and (self._want.vouched or bool(opened.validators.strong))
             length = self._want.size if opened.length is None else opened.length
             self._state = AttemptState(Phase.OPEN, length, opened.media_type, opened.validators, streams)
-            await self._attempt.publish(self._state)
+            with _disk():
+                await self._attempt.publish(self._state)
         self._source = opened.source
         return skip
 
     async def _write(self, data: bytes) -> None:
         self._refuse_length(self._written + len(data), more_may_come=True)
-        await self._attempt.write(data)
+        with _disk():
+            await self._attempt.write(data)
         self._written += len(data)
         if self._abandoned(self._written, self._state.length):
             raise GivenUp(Failure(FailReason.ABANDONED, "nobody waits for it any more"))
@@ -176,7 +192,8 @@ class Transfer:
     async def _store(self) -> Stored:
         assert self._source is not None
         try:
-            blob, state = await self._attempt.store(self._state, self._want.ref)
+            with _disk():
+                blob, state = await self._attempt.store(self._state, self._want.ref)
         except Untrusted as error:
             raise GivenUp(Failure(FailReason.UNTRUSTED, str(error))) from error
         return Stored(blob, state, self._source)
@@ -187,11 +204,22 @@ def _failure(error: Unavailable) -> Failure:
     return Failure(FailReason.UNAVAILABLE, detail, retry_after=error.retry_after)
 
 
-async def within(seconds: float | None, transfer: Transfer, adopted: int, validators: Validators) -> Outcome:
+@contextmanager
+def _disk() -> Iterator[None]:
+    """A disk that refuses ends the transfer: upstream need not send it all again."""
+    try:
+        yield
+    except Unavailable as error:
+        raise GivenUp(_failure(error)) from error
+
+
+async def within(
+    seconds: float | None, transfer: Transfer, adopted: int = 0, dead: AttemptState | None = None
+) -> Outcome:
     """Run a transfer that must be over in ``seconds`` (None: as long as bytes come). Raises GivenUp."""
     try:
         async with asyncio.timeout(seconds):
-            return await transfer.run(adopted, validators)
+            return await transfer.run(adopted, dead)
     except TimeoutError:
         detail = f"not here within {seconds:.0f} s"
         raise GivenUp(Failure(FailReason.UNAVAILABLE, detail)) from None

@@ -27,6 +27,10 @@ class Waiters:
         """A fetch begins: somebody asked for it just now."""
         self._heard[artifact_id] = self._clock.now()
 
+    def forget(self, artifact_id: str) -> None:
+        """The fetch is over."""
+        self._heard.pop(artifact_id, None)
+
     def gone(self, artifact_id: str, written: int, length: int | None) -> bool:
         """Whether the fetch is to be given up, ``written`` of ``length`` bytes in.
 
@@ -39,7 +43,7 @@ class Waiters:
             return False
         if length is not None and written * 2 > length:
             return False
-        return now - max(self._heard.get(artifact_id, 0.0), self._deaf_at) > PATIENCE_SECONDS
+        return now - max(self._heard.setdefault(artifact_id, now), self._deaf_at) > PATIENCE_SECONDS
 
     def hear(self, message: bytes) -> None:
         """Take note of what a gateway told; what is malformed is passed over."""
