@@ -1,10 +1,12 @@
 """The folders of a node's home. The layout below ``blobs`` and ``incoming`` is private to the store."""
 
-import contextlib
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from dpm_core.errors import Invalid
+from dpm_runtime.disk import replace_file
+from dpm_runtime.mounts import mounted_at
 
 LAYOUT = 1
 """The version of the layout, written to ``VERSION``; a home with a newer one is refused."""
@@ -12,9 +14,14 @@ LAYOUT = 1
 
 @dataclass(frozen=True)
 class Home:
-    """Where everything of a node is."""
+    """Where everything of a node is.
+
+    ``vault`` holds the keys and what nats-server keeps, where they lie apart from the home: containers share the
+    home, and none may have the key of another.
+    """
 
     root: Path
+    vault: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -24,12 +31,12 @@ class Home:
     @property
     def keys(self) -> Path:
         """One nkey seed a service (0600)."""
-        return self.root / "keys"
+        return (self.vault or self.root) / "keys"
 
     @property
     def nats(self) -> Path:
         """The configuration of nats-server, and its JetStream store."""
-        return self.root / "nats"
+        return (self.vault or self.root) / "nats"
 
     @property
     def blobs(self) -> Path:
@@ -84,7 +91,17 @@ class Home:
         return self.run / f"{service}-{number}.json"
 
     def prepare(self) -> None:
-        """Make all folders that are not there. Raises Invalid if the home's layout is newer than this code."""
+        """Make all folders that are not there.
+
+        Raises Invalid if the home's layout is newer than this code, or if the home cannot be made.
+        """
+        try:
+            self._prepare()
+        except OSError as error:
+            where = error.filename or self.root
+            raise Invalid(f"home: {where} cannot be made or read: {error.strerror or error}") from error
+
+    def _prepare(self) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         version = self.root / "VERSION"
         if version.exists():
@@ -92,11 +109,13 @@ class Home:
             if not found.isdigit() or int(found) > LAYOUT:
                 raise Invalid(f"{self.root} has layout {found!r}; this version of DPM knows {LAYOUT}")
         for folder in (
-            self.keys, self.nats, self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,
+            *(() if self.vault else (self.keys, self.nats)), self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,
             self.run / "blobs", self.logs,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, exist_ok=True)
-        with contextlib.suppress(OSError):  # a dead mount answers ENOTCONN: fusefs mends it
+        if not mounted_at(self.mount):  # to look at a mount is to wait for whoever serves it
             self.mount.mkdir(mode=0o700, exist_ok=True)
         if not version.exists():
-            version.write_text(f"{LAYOUT}\n")
+            # several services may begin at once, and half a version would be refused for ever
+            fresh = self.root / f".VERSION-{secrets.token_hex(8)}"
+            replace_file(version, f"{LAYOUT}\n".encode(), temporary=fresh, safe=True)
