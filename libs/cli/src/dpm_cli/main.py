@@ -1,6 +1,7 @@
 """The command ``dpm``. What a command needs is imported when it runs, so that help comes at once."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,16 +139,18 @@ def doctor(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command, and turn errors into words and exit codes."""
+    os.umask(0o077)  # what it writes is below the home, and nobody else's
     try:
         app()
     except DpmError as error:
         show.problem(str(error), getattr(error, "advice", ""))
         sys.exit(exit_code_of(error))
     except BrokenPipeError:  # whoever read the output has seen enough
-        import os
-
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.OK)
+    except OSError as error:
+        show.problem(str(error))
+        sys.exit(ExitCode.FAILED)
 
 
 def _settings() -> "Settings":

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from dpm_cli import control, nats_server, ports, processes
@@ -15,8 +15,8 @@ from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
 from dpm_cli.supervisor import Service, State, Supervisor, Unit
 from dpm_core.errors import Unavailable
-from dpm_runtime.bus_address import SERVICE as NATS
-from dpm_runtime.bus_address import announce_bus
+from dpm_runtime.bus_address import announce_bus, withdraw_bus
+from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.mounts import detach, mounted_at
 from dpm_runtime.settings import Settings
@@ -43,6 +43,7 @@ async def run(
     with NodeLock(home):
         names = order(installed()) if plan is None else ()
         forget(home, names, say)
+        require_alone(home)
         await _Node(settings, (plan or _plan)(settings), say).run(announce)
 
 
@@ -60,7 +61,14 @@ def forget(home: Home, names: Sequence[str], say: Say) -> int:
     for name in {*names, *(path.stem for path in home.run.glob("*.pid"))}:
         processes.clean_up(name, home.run)
     control.socket_of(home).unlink(missing_ok=True)
+    withdraw_bus(home)
     return len(left)
+
+
+def require_alone(home: Home) -> None:
+    """Raises AlreadyRunning if services of this home run that no supervisor here can end: those of containers."""
+    if cards := [f"{card.service}-{card.number}" for card in read_cards(home)]:
+        raise AlreadyRunning(home.root, None, what=f"as containers ({', '.join(cards)})")
 
 
 def environment(home: Home) -> Mapping[str, str]:
@@ -75,11 +83,13 @@ def _plan(settings: Settings) -> Sequence[Service]:
     ports.require_free("pypi_port", settings.listen, settings.pypi_port)
     ports.require_free("nats_port", ("127.0.0.1",), settings.nats_port)
     port = settings.nats_port or ports.choose_free()
-    bus: Bus = set_up(home, port)
+    bus: Bus = set_up(home, port, settings.nats_host)
+    plan = services(
+        home, installed(), nats_server=program, nats_config=bus.config, nats_port=port, provision=bus.provision,
+        fuse=settings.fuse,
+    )  # fmt: skip
     announce_bus(home, bus.url)
-    return services(
-        home, installed(), nats_server=program, nats_config=bus.config, nats_port=port, provision=bus.provision
-    )
+    return plan
 
 
 class _Node:
@@ -127,7 +137,7 @@ class _Node:
     async def _end(self) -> None:
         self._stop.set()
         await self._supervisor.stop()
-        processes.clean_up(NATS, self._home.run)
+        withdraw_bus(self._home)
         if mounted_at(self._home.mount) and not detach(self._home.mount):
             self._remains = Unavailable(
                 f"{self._home.mount} is still mounted", advice=f"unmount it: umount -l {self._home.mount}"
@@ -141,7 +151,8 @@ class _Node:
 
     def _tell(self, text: str) -> None:
         for listener in self._listeners:
-            listener(text)
+            with suppress(OSError):  # its terminal or pipe is closed: the node must end all the same
+                listener(text)
 
     async def _on_down(self, request: Message, say: Say) -> Message:
         self._listeners.append(say)

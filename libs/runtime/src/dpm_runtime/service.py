@@ -37,6 +37,9 @@ EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 """What a service exits with when its settings or its home cannot be used: trying again does not help."""
 
+OWN = 0o077
+"""The umask of all that writes below a home: it is its user's alone."""
+
 HIGHEST_NUMBER = 99
 
 log = logging.getLogger(__name__)
@@ -98,6 +101,7 @@ def run_service(name: str, main: Main, *, routes: Sequence[BaseRoute] = (), **ov
     if ``main`` raises (logged). ``routes`` are served on the ops socket too; ``overrides`` are settings that go
     before the environment.
     """
+    os.umask(OWN)
     try:
         settings = load(**overrides)
         settings.folders.prepare()
