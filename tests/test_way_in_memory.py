@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dpm_core.artifacts import Lane
+from dpm_core.artifacts import Lane, Validators, Want
 from dpm_core.events import ArtifactStored, FailReason, FetchFailed, FetchRequested, FetchStarted, FetchUnchanged
+from dpm_core.ports import NotHeld
 from dpm_fetcher import librarian
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
@@ -173,6 +174,30 @@ async def test_a_page_is_confirmed_after_its_time_and_served_stale_when_upstream
     assert "upstream is away" in stale.headers["cache-status"]
     world.clock.ahead = 200_000
     assert (await world.get("/simple/demo/")).status_code == 503
+
+
+async def test_a_page_that_upstream_refuses_is_not_served_stale(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(want: Want, offset: int = 0, held: Validators | None = None) -> NotHeld:
+        return NotHeld(world.origin.source, "it answered 403", 403)
+
+    world.publish()
+    await world.get("/simple/demo/")
+    await world.folded()
+    world.clock.ahead = 700
+    monkeypatch.setattr(world.origin, "open", refuse)
+    assert (await world.get("/simple/demo/")).status_code == 403
+
+
+async def test_the_signature_in_a_link_stays_out_of_the_log(world: World) -> None:
+    name = "demo-1.0-py3-none-any.whl"
+    file = {"filename": name, "url": f"http://files.example/p/{name}?signature=secret", "hashes": {}}
+    page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [file], "versions": ["1.0"]}
+    world.origin.has(INDEX + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
+    world.origin.has(f"http://files.example/p/{name}", BODY)
+    assert (await world.get(FILE)).content == BODY
+    assert not any("secret" in repr(event) for event in world.log.events)
 
 
 async def test_a_client_may_ask_for_a_page_to_be_confirmed(world: World) -> None:

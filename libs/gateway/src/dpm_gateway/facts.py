@@ -1,6 +1,7 @@
 """What fetched indexes say: facts and rendered pages, computed once per content, away from the event loop.
 
-Facts are a cache keyed by the CID of the index; anyone may delete them.
+Facts are a cache keyed by the CID of the index, and by what it is the index of: a page with relative links
+says something else under each address. Anyone may delete them.
 """
 
 import asyncio
@@ -48,6 +49,12 @@ class Index:
     cid: Cid
     media_type: str
 
+    @property
+    def key(self) -> str:
+        """Names what can be read from it, in a cache."""
+        about = hashlib.sha256(f"{self.ref.id}\0{self.media_type}".encode()).hexdigest()[:16]
+        return f"{self.cid}-{about}"
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -69,27 +76,27 @@ class Desk:
         self._ecosystem = ecosystem
         self._store = store
         self._folder = folder
-        self._facts: Memo[Cid, dict[str, Fact]] = Memo(KEPT_INDEXES)
-        self._pages: Memo[tuple[Cid, str], Rendered] = Memo(KEPT_PAGE_BYTES, lambda kept: len(kept.page.body))
+        self._facts: Memo[str, dict[str, Fact]] = Memo(KEPT_INDEXES)
+        self._pages: Memo[tuple[str, str], Rendered] = Memo(KEPT_PAGE_BYTES, lambda kept: len(kept.page.body))
         self._pool = _pool()
 
     async def fact(self, index: Index, path: str) -> Fact | None:
         """What ``index`` says of the file at ``path``, or None. Raises Unavailable, Invalid."""
-        return (await self._facts.get(index.cid, lambda: self._load_facts(index))).get(path)
+        return (await self._facts.get(index.key, lambda: self._load_facts(index))).get(path)
 
     async def page(self, index: Index, variant: str) -> Rendered:
         """``index`` rendered as ``variant``. Raises Unavailable, Invalid."""
-        return await self._pages.get((index.cid, variant), lambda: self._render(index, variant))
+        return await self._pages.get((index.key, variant), lambda: self._render(index, variant))
 
     async def _load_facts(self, index: Index) -> dict[str, Fact]:
-        file = self._folder / f"{index.cid}.json"
+        file = self._folder / f"{index.key}.json"
         with suppress(OSError, Invalid):
-            return _by_path(from_json(await asyncio.to_thread(file.read_bytes), _Facts))
+            return await asyncio.to_thread(lambda: _by_path(file.read_bytes()))
         body = await self._body(index)
         encoded = await self._work(len(body), _facts, self._ecosystem, index.ref, index.media_type, body)
         with suppress(OSError):  # a cache: what cannot be kept is computed again
             await asyncio.to_thread(whole_file.replace, file, encoded)
-        return _by_path(from_json(encoded, _Facts))
+        return await asyncio.to_thread(_by_path, encoded)
 
     async def _render(self, index: Index, variant: str) -> Rendered:
         body = await self._body(index)
@@ -98,10 +105,12 @@ class Desk:
     async def _work(self, size: int, work: Callable[[Unpack[Args]], V], *args: *Args) -> V:
         if size <= INLINE_BYTES:
             return work(*args)
+        pool = self._pool
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+            return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
         except BrokenProcessPool as error:
-            self._pool = _pool()
+            if self._pool is pool:  # who notices first
+                self._pool = _pool()
             raise Unavailable("the worker for indexes died", retry_after=1.0) from error
 
     async def _body(self, index: Index) -> bytes:
@@ -122,8 +131,8 @@ class Desk:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _by_path(facts: _Facts) -> dict[str, Fact]:
-    return {fact.path: fact for fact in facts.facts}
+def _by_path(encoded: bytes) -> dict[str, Fact]:
+    return {fact.path: fact for fact in from_json(encoded, _Facts).facts}
 
 
 def _facts(ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes) -> bytes:

@@ -31,6 +31,9 @@ from dpm_gateway.responses import Headers, Representation, body_response, page_r
 RECHECK_SECONDS = 10.0
 """A file that no index names makes an index be asked for again, unless that was done so recently."""
 
+ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
+"""Failures by which upstream itself says that clients do not get it, or no longer: it is not away."""
+
 FILE_CACHING = "public, max-age=31536000, immutable"
 PAGE_CACHING = "max-age=0, must-revalidate"
 
@@ -146,7 +149,7 @@ class Handler:
         match boarding.answer:
             case Landed(cid=cid, media_type=media_type):
                 if entry is None or entry.blob.cid != cid:
-                    entry_type = media_type or self._media_type_of(want)
+                    entry_type = self._media_type_of(want, cid, media_type)
                     return "miss", Index(want.ref, cid, entry_type), {"Cache-Status": "dpm; fwd=miss; stored"}
                 return "revalidated", _index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
             case Lost(failure=failure):
@@ -157,16 +160,19 @@ class Handler:
     def _stale(self, entry: Entry | None, failure: Failure, now: float) -> tuple[str, Index, Headers]:
         """What is held, when upstream cannot say whether it has changed (RFC 9111, 4.2.4). Raises Refused."""
         age = now - entry.checked_at if entry else 0.0
-        if entry is None or failure.reason is FailReason.NOT_FOUND or age > self._policy.stale_seconds:
+        if entry is None or failure.reason in ANSWERS or age > self._policy.stale_seconds:
             raise Refused(_refusal(failure))
         status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="upstream is away"'
         return "stale", _index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
 
-    def _media_type_of(self, want: Want) -> str:
+    def _media_type_of(self, want: Want, cid: Cid, told: str | None) -> str:
+        """The catalog knows best: who only had it confirmed was not told by upstream."""
         entry = self._catalog.find(want.ref.id)
-        if entry is None:
+        if entry is not None and entry.blob.cid == cid:
+            return entry.media_type
+        if told is None:
             raise Unavailable("the catalog lags behind the log", retry_after=1.0)
-        return entry.media_type
+        return told
 
     async def _holds(self, entry: Entry) -> bool:
         body = await self._store.open(entry.blob.cid)

@@ -1,5 +1,6 @@
 """Answers as ASGI sends them: bodies from the store, bodies still coming, pages made here."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -57,12 +58,22 @@ class BodyResponse(Response):
         self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer. Raises CutShort if the bytes stop coming."""
+        """Send the answer, until the client hangs up. Raises CutShort if the bytes stop coming."""
+        sending, gone = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_hung_up(receive))
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._send_body(send)
+            # a server takes what is sent to nobody, and says nothing: ASGI tells only who listens
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
+            sending.cancel()
+            gone.cancel()
+            await asyncio.gather(sending, gone, return_exceptions=True)
             self._release()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await self._send_body(send)
 
     async def _send_body(self, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
         offset = self._span.start if self._span else 0
@@ -81,6 +92,12 @@ class BodyResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+async def _hung_up(receive: Receive) -> None:
+    """Wait until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def body_response(
     method: str,
     request: Mapping[str, str],
@@ -90,8 +107,8 @@ def body_response(
 ) -> Response:
     """The answer to GET or HEAD for a body: 200, 206, 304 or 416 (RFC 9110, 13.2.2).
 
-    ``request`` has header names in lower case. ``release`` is called once nothing of ``body`` is read any more;
-    without a body only the headers are sent, as for HEAD.
+    ``request`` has header names in lower case. A Range counts for GET alone (14.2). ``release`` is called once
+    nothing of ``body`` is read any more; without a body only the headers are sent, as for HEAD.
     """
     headers: Headers = {"Accept-Ranges": "bytes", **about.headers}
     if about.etag:
@@ -103,11 +120,12 @@ def body_response(
         return Response(status_code=304, headers=headers)
     headers["Content-Type"] = about.media_type
     span: Span | None = None
-    if about.length is not None and range_applies(request, about.etag, about.last_modified):
+    if method == "GET" and about.length is not None and range_applies(request, about.etag, about.last_modified):
         try:
             span = requested(request.get("range"), about.length)
         except Unsatisfiable:
             release()
+            headers.pop("Cache-Control", None)
             return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{about.length}"})
     if span is not None:
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{about.length}"

@@ -65,11 +65,14 @@ class PyPI:
         return Refusal(404, "nothing is served here: pages are at /simple/<project>/, files where these link to")
 
     def locate(self, index: Want, fact: Fact) -> Want:
-        """The file that a fact of ``index`` names, as a fetcher needs it."""
+        """The file that a fact of ``index`` names, as a fetcher needs it.
+
+        Without the query of its URL: it may be a signature, and what is asked for is told to the log.
+        """
         return Want(
             ref=ArtifactRef(self.name, index.ref.upstream, f"files/{fact.path}"),
             name=unquote(fact.path.rpartition("/")[2]),
-            url=fact.url,
+            url=fact.url.partition("?")[0],
             lane=Lane.BLOB,
             digests=fact.digests,
             size=fact.size,

@@ -1,0 +1,124 @@
+"""How bodies are answered: to whom listens, to whom has gone, whole and in parts."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from dpm_core.errors import AttemptLost
+from dpm_gateway.responses import CutShort, Representation, body_response
+from dpm_testkit.patience import soon
+
+Message = MutableMapping[str, Any]
+WHOLE = Representation(10, "x/y", '"tag"', headers={"Cache-Control": "immutable"})
+
+
+class Source:
+    """Ten bytes, of which those behind ``shown`` never come."""
+
+    def __init__(self, shown: int = 10) -> None:
+        self.shown = shown
+        self.released = 0
+
+    async def read(self, offset: int, size: int) -> bytes:
+        if offset >= self.shown:
+            await asyncio.Event().wait()
+        return b"0123456789"[offset : min(self.shown, offset + size)]
+
+    def release(self) -> None:
+        self.released += 1
+
+
+def answering(
+    response: Response,
+    sent: list[Message],
+    gone: asyncio.Event,
+    send: Callable[[Message], Awaitable[None]] | None = None,
+) -> "asyncio.Task[None]":
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def keep(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        await response({"type": "http"}, receive, send or keep)
+
+    return asyncio.create_task(run())
+
+
+def body_of(sent: list[Message]) -> bytes:
+    return b"".join(message.get("body", b"") for message in sent)
+
+
+async def test_a_body_is_sent_and_let_go_of() -> None:
+    source, sent = Source(), list[Message]()
+    response = body_response("GET", {}, WHOLE, source, source.release)
+    await soon(answering(response, sent, asyncio.Event()))
+    assert body_of(sent) == b"0123456789"
+    assert source.released == 1
+
+
+async def test_a_client_that_hangs_up_is_not_read_for_any_more() -> None:
+    source, sent, gone = Source(shown=4), list[Message](), asyncio.Event()
+    running = answering(body_response("GET", {}, WHOLE, source, source.release), sent, gone)
+    gone.set()
+    await soon(running)
+    assert source.released == 1
+
+
+async def test_a_client_that_never_reads_is_let_go_of_when_it_hangs_up() -> None:
+    source, gone, stuck = Source(), asyncio.Event(), asyncio.Event()
+
+    async def send(message: Message) -> None:
+        stuck.set()
+        await asyncio.Event().wait()
+
+    running = answering(body_response("GET", {}, WHOLE, source, source.release), [], gone, send)
+    await stuck.wait()
+    assert source.released == 0
+    gone.set()
+    await soon(running)
+    assert source.released == 1
+
+
+async def test_bytes_that_stop_coming_cut_the_client() -> None:
+    class Broken(Source):
+        async def read(self, offset: int, size: int) -> bytes:
+            if offset >= 4:
+                raise AttemptLost("its writer has died")
+            return b"0123"
+
+    source, sent = Broken(), list[Message]()
+    with pytest.raises(CutShort):
+        await soon(answering(body_response("GET", {}, WHOLE, source, source.release), sent, asyncio.Event()))
+    assert sent[-1]["more_body"]
+    assert source.released == 1
+
+
+@pytest.mark.parametrize("field", ["bytes=2-3", "bytes=99-"])
+def test_a_range_counts_for_get_alone(field: str) -> None:
+    source = Source()
+    head = body_response("HEAD", {"range": field}, WHOLE, source, source.release)
+    assert (head.status_code, head.headers["content-length"], source.released) == (200, "10", 1)
+
+
+def test_nobody_may_keep_that_a_range_was_out_of_bounds() -> None:
+    source = Source()
+    answer = body_response("GET", {"range": "bytes=99-"}, WHOLE, source, source.release)
+    assert (answer.status_code, answer.headers["content-range"], source.released) == (416, "bytes */10", 1)
+    assert "cache-control" not in answer.headers
+
+
+def test_what_has_no_known_length_is_sent_whole() -> None:
+    source = Source()
+    answer = body_response("GET", {"range": "bytes=2-3"}, Representation(None, "x/y", '"tag"'), source)
+    assert answer.status_code == 200
+    assert "content-length" not in answer.headers
