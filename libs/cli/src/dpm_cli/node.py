@@ -10,6 +10,7 @@ from typing import Any
 from dpm_cli import control, nats_server, ports, processes
 from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
+from dpm_cli.outcome import AlreadyRunning
 from dpm_cli.services import installed, order, services
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
@@ -41,16 +42,16 @@ async def run(
     require_short(home)
     home.prepare()
     with NodeLock(home):
-        names = order(installed()) if plan is None else ()
+        names = order(installed(), fuse=settings.fuse) if plan is None else ()
         forget(home, names, say)
-        require_alone(home)
         await _Node(settings, (plan or _plan)(settings), say).run(announce)
 
 
 def forget(home: Home, names: Sequence[str], say: Say) -> int:
     """End what an earlier node of this home left, if it was killed: the last service of ``names`` first.
 
-    Returns how many services it ended. Only for the holder of the home's lock.
+    Returns how many services it ended. Only for the holder of the home's lock. Raises AlreadyRunning as
+    ``require_alone`` does.
     """
     rank = {name: number for number, name in enumerate(names)}
     left = sorted(processes.leftovers(home.run), key=lambda each: rank.get(each.name, len(rank)), reverse=True)
@@ -58,6 +59,7 @@ def forget(home: Home, names: Sequence[str], say: Say) -> int:
         pids = ", ".join(str(process.pid) for process in each.processes)
         say(f"{each.name} (pid {pids}) was left by an earlier run: ending it")
         processes.end(each, grace=10.0)
+    require_alone(home)
     for name in {*names, *(path.stem for path in home.run.glob("*.pid"))}:
         processes.clean_up(name, home.run)
     control.socket_of(home).unlink(missing_ok=True)
@@ -68,7 +70,7 @@ def forget(home: Home, names: Sequence[str], say: Say) -> int:
 def require_alone(home: Home) -> None:
     """Raises AlreadyRunning if services of this home run that no supervisor here can end: those of containers."""
     if cards := [f"{card.service}-{card.number}" for card in read_cards(home)]:
-        raise AlreadyRunning(home.root, None, what=f"as containers ({', '.join(cards)})")
+        raise AlreadyRunning(home.root, None, how=f"in containers: {', '.join(cards)}")
 
 
 def environment(home: Home) -> Mapping[str, str]:

@@ -20,10 +20,12 @@ class WrongState(DpmError):
 
 
 class AlreadyRunning(WrongState):
-    """A node has this home already. ``pid`` is its process, None if that could not be learnt."""
+    """A node has this home already. ``pid`` is its process, None if that could not be learnt; ``how`` it runs if
+    not as one process.
+    """
 
-    def __init__(self, home: object, pid: int | None) -> None:
-        super().__init__(f"a node already runs on {home}, pid {pid or 'unknown'}")
+    def __init__(self, home: object, pid: int | None, *, how: str = "") -> None:
+        super().__init__(f"a node already runs on {home}, " + (how or f"pid {pid or 'unknown'}"))
         self.pid = pid
 
 

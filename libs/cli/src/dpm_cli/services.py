@@ -16,6 +16,9 @@ from dpm_runtime.home import Home
 REQUIRED = ("fetcher", "fusefs", "gateway-pypi")
 """Without these a node cannot serve; in the order of their start."""
 
+FUSEFS = "fusefs"
+"""The file system, which is left out where gateways read the store."""
+
 GROUP = "dpm.services"
 """The entry point group under which services are found."""
 
@@ -25,13 +28,16 @@ def installed() -> frozenset[str]:
     return frozenset(entry.name for entry in entry_points(group=GROUP))
 
 
-def order(names: Iterable[str]) -> tuple[str, ...]:
+def order(names: Iterable[str], *, fuse: bool = True) -> tuple[str, ...]:
     """The order in which services start, nats-server first and gateways last; they end in reverse.
+
+    Without ``fuse`` the file system is neither run nor needed.
 
     Raises Unavailable if one without which the node cannot serve is not among ``names``.
     """
-    found = set(names)
-    missing = [name for name in REQUIRED if name not in found]
+    found = set(names) if fuse else set(names) - {FUSEFS}
+    required = [name for name in REQUIRED if fuse or name != FUSEFS]
+    missing = [name for name in required if name not in found]
     if missing:
         what = ", ".join(missing)
         raise Unavailable(
@@ -39,7 +45,7 @@ def order(names: Iterable[str]) -> tuple[str, ...]:
             advice=f"install {' '.join(f'dpm-{name}' for name in missing)} beside dpm-cli",
         )
     gateways = {name for name in found if name.startswith("gateway-")}
-    first = [name for name in REQUIRED if name not in gateways]
+    first = [name for name in required if name not in gateways]
     return (NATS, *first, *sorted(found - gateways - set(first)), *sorted(gateways))
 
 
@@ -51,12 +57,13 @@ def services(
     nats_config: Path,
     nats_port: int,
     provision: Callable[[], Awaitable[None]],
+    fuse: bool = True,
 ) -> list[Service]:
     """nats-server and the named services, in the order of their start.
 
     ``provision`` is awaited whenever nats-server has become ready. Raises Unavailable as ``order`` does.
     """
-    first, *others = order(names)
+    first, *others = order(names, fuse=fuse)
 
     async def nats_waits_for(pid: int) -> str | None:
         return await listens("127.0.0.1", nats_port)

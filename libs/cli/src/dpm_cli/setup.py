@@ -4,26 +4,45 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dpm_core.errors import Unavailable
 from dpm_runtime.home import Home
 
 
 @dataclass(frozen=True)
 class Bus:
-    """What is known of the bus before nats-server runs; ``provision`` makes its stream once it does."""
+    """What is known of the bus before nats-server runs; ``provision`` makes its stream once it does.
+
+    A stream that is new numbers its events anew: what the one before has numbered goes first. While services run
+    it cannot; ``provision`` raises Unavailable then.
+    """
 
     url: str
     config: Path
     provision: Callable[[], Awaitable[None]]
 
 
-def set_up(home: Home, port: int) -> Bus:
-    """Make the keys that are missing and configure nats-server to listen on ``port``. Raises Invalid."""
-    from dpm_runtime import bus
+def set_up(home: Home, port: int, host: str = "127.0.0.1") -> Bus:
+    """Make the keys that are missing and configure nats-server to listen on ``port``. Raises Invalid.
 
-    url = bus.local_url(port)
-    config = bus.configure(home, port)
+    Services reach it by ``host``; if that is not this machine's loopback it listens on all addresses.
+    """
+    from dpm_runtime import bus
+    from dpm_runtime.lost_log import forget_sequences
+    from dpm_runtime.settings import is_loopback
+
+    url = f"nats://{host}:{port}"
+    config = bus.configure(home, port, listen=host if is_loopback(host) else "0.0.0.0")  # noqa: S104
+
+    provisioned = False
+
+    def anew() -> None:
+        if provisioned:
+            raise Unavailable("the log was lost while the node ran", advice="start the node again: `dpm down`, `dpm up`")
+        forget_sequences(home)
 
     async def provision() -> None:
-        await bus.provision(url, home.key("setup"))
+        nonlocal provisioned
+        await bus.provision(url, home.key("setup"), anew=anew)
+        provisioned = True
 
     return Bus(url, config, provision)

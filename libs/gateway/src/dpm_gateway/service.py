@@ -47,8 +47,10 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         bus = await resources.enter_async_context(NatsBus.open(bus_url(home), name, home.key(name)))
         disk = DiskBlobStore(home)
         resources.push_async_callback(disk.close)
-        store = MountedBlobStore(home, disk)
-        resources.callback(store.close)
+        mounted = MountedBlobStore(home, disk) if settings.fuse else None
+        if mounted is not None:
+            resources.callback(mounted.close)
+        store = disk if mounted is None else mounted
         catalog = SqliteCatalog.reader(home.catalog)
         resources.callback(catalog.close)
         bulletin = Bulletin()
@@ -66,15 +68,22 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         resources.callback(desk.close)
         handler = Handler(ecosystem, catalog, store, flights, desk, context.clock, Policy(settings.stale_seconds))
         hosts = {*settings.allow_hosts, *settings.listen}
-        await resources.enter_async_context(
-            serving(create_app(handler, hosts=hosts), listeners, backlog=2048, date_header=True)
-        )
         for task in (
             _read_log(bulletin, bus, ecosystem.name, catalog.position()),
             _tell_waiting(bus.tap, flights),
-            _watch_readiness(context, bus, store),
+            _watch_readiness(context, bus, mounted),
         ):
             await resources.enter_async_context(_background(task, context))
+        # Entered last, so that requests under way end before what they wait on.
+        await resources.enter_async_context(
+            serving(
+                create_app(handler, hosts=hosts),
+                listeners,
+                backlog=2048,
+                date_header=True,
+                timeout_graceful_shutdown=settings.drain_seconds,
+            )
+        )
         context.announce(http=[_address(listener) for listener in listeners])
         await context.stop.wait()
 
@@ -139,13 +148,13 @@ async def _tell_waiting(tap: Tap, flights: Flights) -> None:
             await tap.tell(WAITING, Waiting(flights.gateway, artifacts))
 
 
-async def _watch_readiness(context: ServiceContext, bus: NatsBus, store: MountedBlobStore) -> None:
+async def _watch_readiness(context: ServiceContext, bus: NatsBus, mounted: MountedBlobStore | None) -> None:
     """A gateway that has no bus or no mount still serves hits, and says what it waits for."""
     while True:
-        for condition, well, reason in (
-            ("bus", bus.connected, bus.reason),
-            ("mount", await store.mounted(), "the file system does not answer"),
-        ):
+        conditions = [("bus", bus.connected, bus.reason)]
+        if mounted is not None:
+            conditions.append(("mount", await mounted.mounted(), "the file system does not answer"))
+        for condition, well, reason in conditions:
             if well:
                 context.readiness.ready(condition)
             else:

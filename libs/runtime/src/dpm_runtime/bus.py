@@ -1,7 +1,7 @@
 """What set-up does for the bus: keys, the configuration of nats-server, the stream and its durable."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +53,26 @@ def local_url(port: int) -> str:
     return f"nats://127.0.0.1:{port}"
 
 
-def configure(home: Home, port: int, table: Iterable[Grant] | None = None) -> Path:
+def configure(home: Home, port: int, table: Iterable[Grant] | None = None, *, listen: str = "127.0.0.1") -> Path:
     """Make the keys that are missing, write ``nats.conf``, and return its path. Raises Invalid for a bad key.
 
     ``table`` is who may do what, by default what the node's services need.
     """
     rights = tuple(grants() if table is None else table)
+    for folder in (home.keys, home.nats):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = make_seeds(home, (grant.service for grant in rights))
     file = home.nats / "nats.conf"
-    whole_file.replace(file, render(port, home.nats / "jetstream", keys, rights).encode())
+    whole_file.replace(file, render(port, home.nats / "jetstream", keys, rights, listen=listen).encode())
     return file
 
 
-async def provision(url: str, seed_file: Path, *, timeout: float = 10.0) -> None:
+async def provision(
+    url: str, seed_file: Path, *, anew: Callable[[], None] = lambda: None, timeout: float = 10.0
+) -> None:
     """Create or update the stream and the durable, with the key of ``setup``.
+
+    Where there is no stream, ``anew`` is called before one is made, again if that fails; what it raises comes out.
 
     Raises Unavailable if the server does not answer within ``timeout`` seconds, is too old, or ignores an
     option: older servers do so silently, so what it says afterwards is compared.
@@ -76,7 +82,7 @@ async def provision(url: str, seed_file: Path, *, timeout: float = 10.0) -> None
     try:
         async with asyncio.timeout(timeout):
             await link.up()
-            await _provision(link)
+            await _provision(link, anew)
     except TimeoutError:
         raise Unavailable(f"the bus at {url} was not ready within {timeout:g} s: {link.reason}") from None
     finally:
@@ -84,16 +90,18 @@ async def provision(url: str, seed_file: Path, *, timeout: float = 10.0) -> None
         await asyncio.wait({keeping})
 
 
-async def _provision(link: Link) -> None:
+async def _provision(link: Link, anew: Callable[[], None]) -> None:
     while True:  # JetStream opens its store after the server has begun to listen
         try:
-            action = "UPDATE" if await _exists(link) else "CREATE"
+            exists = await _exists(link)
             break
         except Refused:
             raise
         except Unavailable:
             await asyncio.sleep(0.1)
-    await link.api(f"STREAM.{action}.{STREAM}", STREAM_CONFIG)
+    if not exists:
+        anew()
+    await link.api(f"STREAM.{'UPDATE' if exists else 'CREATE'}.{STREAM}", STREAM_CONFIG)
     stream = await link.api(f"STREAM.INFO.{STREAM}", {})
     _compare(f"stream {STREAM}", STREAM_CONFIG, stream["config"])
     await link.api(

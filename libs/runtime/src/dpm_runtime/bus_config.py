@@ -17,10 +17,12 @@ from dpm_runtime.bus_grants import READ, TAPS, Grant
 _STREAM_ACCOUNT = STREAM
 
 
-def render(port: int, store: Path, keys: Mapping[str, str], table: Iterable[Grant]) -> str:
+def render(
+    port: int, store: Path, keys: Mapping[str, str], table: Iterable[Grant], *, listen: str = "127.0.0.1"
+) -> str:
     """The configuration as JSON, which nats-server reads as its own format.
 
-    ``keys`` are the services' public keys. It listens on 127.0.0.1 and nowhere else.
+    ``keys`` are the services' public keys. It listens on the address ``listen`` and nowhere else.
     """
     rights = tuple(table)
     accounts: dict[str, dict[str, Any]] = {
@@ -36,7 +38,7 @@ def render(port: int, store: Path, keys: Mapping[str, str], table: Iterable[Gran
         settings["imports"] = _imports(account, rights)
     accounts[_STREAM_ACCOUNT]["jetstream"] = "enabled"
     configuration = {
-        "listen": f"127.0.0.1:{port}",
+        "listen": f"{listen}:{port}",
         "server_name": "dpm",
         # Without it an acknowledged event can be lost when the power fails.
         "jetstream": {"store_dir": str(store), "sync_interval": "always"},

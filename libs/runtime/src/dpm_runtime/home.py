@@ -109,7 +109,8 @@ class Home:
             if not found.isdigit() or int(found) > LAYOUT:
                 raise Invalid(f"{self.root} has layout {found!r}; this version of DPM knows {LAYOUT}")
         for folder in (
-            *(() if self.vault else (self.keys, self.nats)), self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,
+            *(() if self.vault else (self.keys, self.nats)),
+            self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,
             self.run / "blobs", self.logs,
         ):  # fmt: skip
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,8 @@
 """How a service answers for itself: ``/healthz``, ``/readyz`` and ``/metrics`` on its unix socket."""
 
+import socket as sockets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -9,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from dpm_runtime.serving import serving_on_socket
+from dpm_core.errors import Unavailable
+from dpm_runtime.serving import serving, serving_on_socket
 from dpm_runtime.telemetry import METRICS_TYPE
 
 _NOTHING_SAID = {"start": "the service has not said yet what it needs"}
@@ -73,3 +75,24 @@ def serve_ops(
     if the path is too long for a socket.
     """
     return serving_on_socket(ops_app(readiness, metrics, routes), socket)
+
+
+def serve_ops_on_port(
+    addresses: Sequence[str], port: int, readiness: Readiness, metrics: Callable[[], bytes]
+) -> AbstractAsyncContextManager[None]:
+    """Answer on TCP too while the context lasts, without routes of the service's own; on nothing if ``port`` is 0.
+
+    Raises Unavailable if one of ``addresses`` cannot be listened on.
+    """
+    if not port:
+        return nullcontext()
+    listeners: list[sockets.socket] = []
+    for address in addresses:
+        family = sockets.AF_INET6 if ":" in address else sockets.AF_INET
+        try:
+            listeners.append(sockets.create_server((address, port), family=family))
+        except OSError as error:
+            for listener in listeners:
+                listener.close()
+            raise Unavailable(f"ops_port: cannot listen on {address} port {port}: {error.strerror}") from error
+    return serving(ops_app(readiness, metrics), listeners)

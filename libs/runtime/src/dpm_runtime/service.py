@@ -29,7 +29,7 @@ from dpm_core.ports import Clock
 from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
-from dpm_runtime.ops import Readiness, serve_ops
+from dpm_runtime.ops import Readiness, serve_ops, serve_ops_on_port
 from dpm_runtime.settings import Settings, load
 from dpm_runtime.telemetry import Telemetry, start_telemetry
 
@@ -125,7 +125,10 @@ async def host_service(name: str, main: Main, settings: Settings, *, routes: Seq
         context = ServiceContext(name, number, settings, home, telemetry)
         try:
             with _Signals(context.stop) as signals:
-                async with serve_ops(home.socket(name, number), context.readiness, telemetry.metrics, routes):
+                async with (
+                    serve_ops(home.socket(name, number), context.readiness, telemetry.metrics, routes),
+                    serve_ops_on_port(settings.listen, settings.ops_port, context.readiness, telemetry.metrics),
+                ):
                     process.callback(home.card(name, number).unlink, missing_ok=True)
                     context.announce()
                     log.info("started", extra={"number": number, "pid": os.getpid()})

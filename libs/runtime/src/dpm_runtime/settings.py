@@ -32,6 +32,14 @@ def _split(value: object) -> object:
     return tuple(each for part in value.split(",") if (each := part.strip()))
 
 
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address, is this machine's loopback."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -51,7 +59,24 @@ class Settings(BaseSettings):
     pypi_port: int = Field(3141, ge=0, le=65535, description="port of the PyPI gateway; 0: any free one")
     oci_port: int = Field(5000, ge=0, le=65535, description="port of the OCI gateway; 0: any free one")
     apt_port: int = Field(3142, ge=0, le=65535, description="port of the apt gateway; 0: any free one")
-    nats_port: int = Field(4222, ge=0, le=65535, description="port of nats-server on 127.0.0.1; 0: any free one")
+    nats_port: int = Field(4222, ge=0, le=65535, description="port of nats-server; 0: any free one")
+    nats_host: str = Field(
+        "127.0.0.1",
+        description="address or name that services reach nats-server by; beyond loopback it listens everywhere",
+    )
+    ops_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of health and metrics on the addresses of `listen`; 0: only the unix socket",
+    )
+    drain_seconds: int = Field(2, ge=0, description="a gateway that ends gives so long to requests under way")
+    vault: Path | None = Field(
+        None, description="folder of the keys and of what nats-server keeps; unset: the home"
+    )
+    fuse: bool = Field(
+        True, description="serve through the file system; false: from the store, where nothing can be mounted"
+    )
     pypi_upstream: str | None = Field(
         None, description="index to fetch from; unset: what this machine's pip is configured to use"
     )
@@ -93,15 +118,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _loopback_or_said_so(self) -> "Settings":
-        beyond = [each for each in self.listen if not ipaddress.ip_address(each).is_loopback]
+        beyond = [each for each in self.listen if not is_loopback(each)]
         if beyond and not self.insecure_lan:
             raise ValueError(f"listen names {', '.join(beyond)}: beyond loopback only with insecure_lan = true")
+        if not (is_loopback(self.nats_host) or self.insecure_lan):
+            raise ValueError(f"nats_host is {self.nats_host}: beyond loopback only with insecure_lan = true")
         return self
 
     @property
     def folders(self) -> Home:
         """The folders of the node's home."""
-        return Home(self.home.expanduser().absolute())
+        vault = None if self.vault is None else self.vault.expanduser().absolute()
+        return Home(self.home.expanduser().absolute(), vault)
 
     @classmethod
     def settings_customise_sources(
