@@ -12,12 +12,17 @@ from dpm_runtime.home import Home
 from dpm_testkit.fusefs import FuseFs
 from dpm_testkit.patience import PATIENCE
 
-PREPARE = "import sys; from pathlib import Path; from dpm_runtime.home import Home; Home(Path(sys.argv[1])).prepare()"
+PREPARE = """
+import sys
+from pathlib import Path
+from dpm_runtime.home import Home
+Home(Path(sys.argv[1])).prepare()
+"""
 
 
 def test_a_home_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Invalid, match="home: .*Not a directory"):
+    with pytest.raises(Invalid, match=r"home: .*Not a directory"):
         Home(tmp_path / "file" / "home").prepare()
 
 
