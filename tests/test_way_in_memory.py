@@ -200,6 +200,18 @@ async def test_the_signature_in_a_link_stays_out_of_the_log(world: World) -> Non
     assert not any("secret" in repr(event) for event in world.log.events)
 
 
+async def test_a_file_that_only_an_old_page_does_not_name_may_yet_exist(world: World) -> None:
+    world.publish()
+    await world.get("/simple/demo/")
+    await world.folded()
+    world.clock.ahead = 700
+    newer = FILE.replace("demo-1.0", "demo-1.1")
+    assert (await world.get(newer)).status_code == 404
+    world.clock.ahead = 1400
+    world.origin.down = True
+    assert (await world.get(newer)).status_code == 503
+
+
 async def test_a_client_may_ask_for_a_page_to_be_confirmed(world: World) -> None:
     world.publish()
     await world.get("/simple/demo/")

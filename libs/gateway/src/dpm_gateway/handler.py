@@ -238,13 +238,15 @@ class Handler:
         missing: Refused | None = None
         for want in target.indexes:
             try:
-                _, index, _ = await self._index(want, revalidate=False, max_age=RECHECK_SECONDS)
+                result, index, _ = await self._index(want, revalidate=False, max_age=RECHECK_SECONDS)
             except Refused as error:
                 missing = error if missing is None or error.refusal.status != 404 else missing
                 continue
             fact = await self._desk.fact(index, target.path)
             if fact is not None:
                 return want, fact
+            if result == "stale":  # upstream may name it by now, and cannot say
+                missing = Refused(Refusal(503, f"the page of {want.name} that is held does not name it", 5.0))
         if missing is not None and missing.refusal.status != 404:
             raise missing
         raise Refused(Refusal(404, f"no index names the file {target.path.rpartition('/')[2]}"))
