@@ -37,7 +37,9 @@ def set_up(home: Home, port: int, host: str = "127.0.0.1") -> Bus:
 
     def anew() -> None:
         if provisioned:
-            raise Unavailable("the log was lost while the node ran", advice="start the node again: `dpm down`, `dpm up`")
+            raise Unavailable(
+                "the log was lost while the node ran", advice="start the node again: `dpm down`, `dpm up`"
+            )
         forget_sequences(home)
 
     async def provision() -> None:
