@@ -1,14 +1,17 @@
 """How bodies are answered: to whom listens, to whom has gone, whole and in parts."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import pytest
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from dpm_core.errors import AttemptLost
 from dpm_gateway.responses import CutShort, Representation, body_response
+from dpm_runtime.serving import serving
 from dpm_testkit.patience import soon
 
 Message = MutableMapping[str, Any]
@@ -87,6 +90,34 @@ async def test_a_client_that_never_reads_is_let_go_of_when_it_hangs_up() -> None
     gone.set()
     await soon(running)
     assert source.released == 1
+
+
+@pytest.mark.parametrize("shown", [4, 10])
+async def test_a_real_server_tells_of_a_client_that_hangs_up(shown: int) -> None:
+    released = asyncio.Event()
+    source, endless = Source(shown), Representation(1 << 40, "x/y", None)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await body_response("GET", {}, endless, Repeated(source), released.set)(scope, receive, send)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    async with serving(app, [listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(4)
+        writer.close()
+        await soon(asyncio.create_task(released.wait()))
+
+
+class Repeated:
+    """The bytes of a source, over and over."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    async def read(self, offset: int, size: int) -> bytes:
+        return await self._source.read(offset % 10, size)
 
 
 async def test_bytes_that_stop_coming_cut_the_client() -> None:
