@@ -145,3 +145,10 @@ def test_the_schema_is_what_the_tables_declare() -> None:
 
     assert words(DDL) == words(catalog_tables.statements())
     assert tuple(str(row.__tablename__) for row in catalog_tables.FOLDED) == FOLDED_TABLES
+
+
+def test_catalogs_of_other_schemas_go_when_there_is_a_writer_for_the_present_one(tmp_path: Path) -> None:
+    for name in ("catalog-0123456789ab.sqlite", "catalog-0123456789ab.sqlite-wal", "catalog-0123456789ab.sqlite~"):
+        (tmp_path / name).touch()
+    SqliteCatalog.writer(tmp_path).close()
+    assert [path.name for path in tmp_path.glob("catalog-*")] == [FILE_NAME]

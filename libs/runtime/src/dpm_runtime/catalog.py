@@ -48,6 +48,7 @@ class SqliteCatalog:
     def writer(cls, folder: Path) -> "SqliteCatalog":
         """The catalog in ``folder``, for the one process that folds; made if there is none.
 
+        Those of other schemas or rules go: nobody would fold into them any more.
         Raises Conflict if another writer has it.
         """
         lock = OfdLock.acquire(folder / LOCK_NAME)
@@ -55,6 +56,7 @@ class SqliteCatalog:
             path = folder / FILE_NAME
             if not path.exists():
                 _build(path)
+            _remove_others(folder)
             return cls(path, lock)
         except sqlite3.Error as error:
             lock.close()
@@ -170,6 +172,12 @@ def _build(path: Path) -> None:
         ):
             connection.execute(statement)
     fresh.rename(path)
+
+
+def _remove_others(folder: Path) -> None:
+    for file in folder.glob("catalog-*.sqlite*"):
+        if not file.name.startswith(FILE_NAME):
+            file.unlink(missing_ok=True)
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
