@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from opentelemetry import metrics
 
+from dpm_core.errors import Unavailable
 from dpm_runtime.daemon_pool import DaemonPool
 from dpm_runtime.disk import Descriptor
 from dpm_runtime.mount_health import PATIENCE, MountHealth
@@ -86,7 +87,7 @@ class MountReads:
         def work() -> bytes:
             try:
                 fd = file.descriptor.take()
-            except ValueError:  # closed by its reader, or its era is over
+            except Unavailable:  # closed by its reader, or its era is over
                 raise MountAway from None
             try:
                 return os.pread(fd, size, offset)

@@ -1,6 +1,8 @@
 """The blob store as gateways read it: through the mount, and past it while nobody answers there."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from dpm_core.cids import Cid
@@ -44,7 +46,8 @@ class MountedBlobStore:
             held = await self._store.open(cid)
             if held is None:
                 return None
-            file = await self._open_again(path)
+            with _let_go_of(held):
+                file = await self._open_again(path)
             if file is None:
                 self._mount.bypassed()
                 return MountedBody(self._mount, self._store, cid, held.size, body=held)
@@ -59,7 +62,8 @@ class MountedBlobStore:
             held = await self._store.follow(artifact_id, token)
             if held is None:
                 return None
-            file = await self._open_again(path, os.O_NONBLOCK)
+            with _let_go_of(held):
+                file = await self._open_again(path, os.O_NONBLOCK)
             if file is None:
                 self._mount.bypassed()
                 return MountedGrowing(self._mount, self._store, artifact_id, token, growing=held)
@@ -91,3 +95,13 @@ class MountedBlobStore:
                 return file
             self._mount.health.doubt()
         return None
+
+
+@contextlib.contextmanager
+def _let_go_of(held: Body | Growing) -> Iterator[None]:
+    """Close it if its opener gives up meanwhile: a client that has gone must leave no open file."""
+    try:
+        yield
+    except BaseException:
+        held.close()
+        raise
