@@ -107,3 +107,8 @@ def test_metrics_have_the_names_that_prometheus_wants(telemetry: Telemetry) -> N
     assert 'dpm_wait_seconds_bucket{le="0.25"} 1.0' in page
     assert "dpm_held_bytes 5.0" in page
     assert 'service_name="dpm-fetcher"' in page
+
+
+def test_a_password_with_an_at_sign_is_taken_out_whole() -> None:
+    assert without_secrets("from https://user:p@ss@host/simple/?q=a@b") == "from https://host/simple/?…"
+    assert without_secrets("from https://host?q=a@b") == "from https://host?…"

@@ -122,7 +122,7 @@ class Link:
             connection = Connection(Client(), asyncio.get_running_loop().create_future())
             try:
                 await self._connect(connection)
-            except (OSError, nats.errors.Error, TimeoutError, Unavailable) as error:
+            except Exception as error:  # whatever answers there: who gives up here never connects again
                 self._explain(str(error) or type(error).__name__)
             else:
                 log.info("connected to the bus at %s as %s", self._url, self._service)

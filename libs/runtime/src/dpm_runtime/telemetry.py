@@ -1,33 +1,51 @@
 """What a service tells of itself: metrics, traces and logs, through OpenTelemetry.
 
-Services take ``opentelemetry.metrics.get_meter`` and ``opentelemetry.trace.get_tracer``, and ``logging`` for
-the rest. Names of metrics begin with ``dpm_``; a counter's name gets ``_total`` and a unit its suffix
-(``s``: ``_seconds``, ``By``: ``_bytes``) as Prometheus wants them.
+Services declare metrics by :mod:`dpm_runtime.meters`, take ``opentelemetry.trace.get_tracer``, and ``logging`` for
+the rest. For Prometheus a counter's name gets ``_total`` and a unit its suffix (``s``: ``_seconds``, ``By``:
+``_bytes``).
+
+The environment is OpenTelemetry's own (https://opentelemetry.io/docs/specs/otel/configuration/): spans are sent if
+OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT names a receiver of OTLP over HTTP, and with
+OTEL_SDK_DISABLED=true nothing is counted or traced. Trace ids are in the logs either way.
 """
 
 import json
 import logging
+import os
 import re
+import socket
 import sys
+import threading
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, TextIO
 
 import prometheus_client
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from dpm_runtime import process_meters
 
 METRICS_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 """The media type of :meth:`Telemetry.metrics`."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
+RECEIVERS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""In the environment: where spans are sent."""
+
+FLUSH_SECONDS = 2.0
+"""What a service that ends waits at most for its last spans to be sent."""
+
 _SECRET = re.compile(
-    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?:[^\s/@\"']*@)?(?P<rest>[^\s?\"']*)(?P<query>\?[^\s\"']*)?"
+    r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?:[^\s/?#\"']*@)?(?P<rest>[^\s?\"']*)(?P<query>\?[^\s\"']*)?"
 )
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -69,10 +87,18 @@ def without_secrets(text: str) -> str:
     return _SECRET.sub(lambda url: url["scheme"] + url["rest"] + ("?…" if url["query"] else ""), text)
 
 
-class Telemetry:
-    """The telemetry of this process, from :func:`start_telemetry`."""
+class _WithoutQueries(SpanProcessor):
+    """Takes queries out of spans, as out of logs: they may be signed."""
 
-    def __init__(self, resource: Resource) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if span.attributes and "url.query" in span.attributes:
+            span.set_attribute("url.query", "…")
+
+
+class Telemetry:
+    """The telemetry of this process, from :func:`start_telemetry`; spans are recorded only if ``spans`` takes them."""
+
+    def __init__(self, resource: Resource, spans: SpanExporter | None = None) -> None:
         # a registry of its own: the global one also carries what libraries put there
         self._registry = prometheus_client.CollectorRegistry()
         reader = PrometheusMetricReader(registry=self._registry, scope_info_enabled=False)
@@ -85,15 +111,25 @@ class Telemetry:
         self.meters = MeterProvider(
             metric_readers=[reader], resource=resource, shutdown_on_exit=False, views=[seconds]
         )
-        self.tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        # what nobody gets is not recorded, but has its ids all the same
+        sampler = None if spans else ALWAYS_OFF
+        self.tracers = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
+        if spans is not None:
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+            self.tracers.add_span_processor(_WithoutQueries())
+            self.tracers.add_span_processor(BatchSpanProcessor(spans))
 
     def metrics(self) -> bytes:
         """All metrics in the Prometheus text format, of type METRICS_TYPE. Runs the observers."""
         return prometheus_client.generate_latest(self._registry)
 
     def close(self) -> None:
-        """Hand over what is buffered. Metrics can still be read."""
-        self.tracers.force_flush()
+        """Hand over what is buffered, within FLUSH_SECONDS. Metrics can still be read."""
+        # the SDK's own limit is not kept, and a receiver that is away must hold up no end
+        flushing = threading.Thread(target=self.tracers.force_flush, daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_SECONDS)
 
 
 _started: Telemetry | None = None
@@ -107,18 +143,28 @@ def start_telemetry(service: str, number: int, *, level: str = "info", stream: T
     global _started
     _log_as_json(service, level, stream or sys.stderr)
     if _started is None:
-        _started = Telemetry(
-            Resource(
-                {
-                    "service.name": f"dpm-{service}",
-                    "service.instance.id": str(number),
-                    "service.version": version("dpm-runtime"),
-                }
-            )
-        )
-        metrics.set_meter_provider(_started.meters)
-        trace.set_tracer_provider(_started.tracers)
+        about = {
+            "service.namespace": "dpm",
+            "service.name": f"dpm-{service}",
+            "service.instance.id": f"{socket.gethostname()}-{number}",
+            "service.version": version("dpm-runtime"),
+        }
+        _started = Telemetry(Resource.create(about), _receiver())
+        if os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true":  # libraries look whether there is one
+            process_meters.declare_all()
+            metrics.set_meter_provider(_started.meters)
+            trace.set_tracer_provider(_started.tracers)
     return _started
+
+
+def _receiver() -> SpanExporter | None:
+    """What sends spans where the environment says; None if it names nothing."""
+    if not any(os.environ.get(name) for name in RECEIVERS):
+        return None
+    # a quarter of a second that only those who trace pay for
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
 
 
 def _log_as_json(service: str, level: str, stream: TextIO) -> None:
