@@ -159,12 +159,6 @@ async def test_a_mount_whose_process_is_stopped_does_not_hang_the_doctor(home: H
     assert took < 30
 
 
-async def test_a_mount_that_outlived_its_node_is_told(home: Home, fuse: FuseFs) -> None:
-    finding = await look("DPM-MOUNT", home)
-    assert finding.level == Level.FAILED
-    assert "although no node runs" in finding.text
-
-
 @pytest.mark.parametrize(
     ("script", "kind", "level"),
     [
@@ -298,7 +292,7 @@ async def test_a_node_in_order_has_nothing_to_mend_and_each_part_that_fails_is_t
         assert doctor.status == 0, doctor.told
         assert doctor.level("DPM-SERVICES") == doctor.level("DPM-MOUNT") == doctor.level("DPM-BUS") == Level.OK
         assert doctor.level("DPM-STREAM") == doctor.level("DPM-UPSTREAM") == doctor.level("DPM-PORTS") == Level.OK
-        assert "fuse: clients are served through the mount" in doctor.text("DPM-FORM")
+        assert "form fuse: clients are served through the mount" in doctor.text("DPM-FORM")
 
         told = await _of(node, UV_DEFAULT_INDEX=node.index)
         assert told.text("DPM-CLIENTS") == "clients are pointed at the node by UV_DEFAULT_INDEX"

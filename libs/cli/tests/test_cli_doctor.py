@@ -118,6 +118,16 @@ async def test_an_open_home_is_told_as_far_as_its_folders_are_open(home: Home) -
     assert finding == Finding(Level.FAILED, f"others may change what is in {home.run}")
 
 
+async def test_a_vault_that_is_open_is_told_though_the_home_is_not(home: Home, tmp_path: Path) -> None:
+    vaulted = Home(home.root, tmp_path / "vault")
+    vaulted.keys.mkdir(parents=True)
+    vaulted.keys.chmod(0o700)
+    vaulted.keys.parent.chmod(0o755)
+    assert (await look("DPM-HOME-PRIVATE", about(vaulted))).level == Level.OK
+    vaulted.keys.chmod(0o755)
+    assert (await look("DPM-HOME-PRIVATE", about(vaulted))).text == f"others may read {vaulted.keys}"
+
+
 @pytest.fixture
 def key(home: Home) -> Path:
     make_seeds(home, ["operator", "setup"])
@@ -149,6 +159,17 @@ async def test_no_fuse_device_is_told(home: Home, tmp_path: Path) -> None:
     finding = await look("DPM-FUSE-DEVICE", about(home, fuse=tmp_path / "fuse"))
     assert finding.level == Level.FAILED
     assert "No such file" in finding.text
+
+
+async def test_without_fuse_neither_device_nor_program_is_needed(home: Home, tmp_path: Path) -> None:
+    machine = about(
+        home,
+        settings=Settings.model_validate({"home": home.root, "fuse": False}),
+        fuse=tmp_path / "fuse",
+        uid=65534,
+    )
+    for code in ("DPM-FUSE-DEVICE", "DPM-FUSERMOUNT"):
+        assert await look(code, machine) == Finding(Level.INFO, "not needed: the settings have fuse = false")
 
 
 async def test_what_is_not_the_fuse_device_is_told(home: Home, tmp_path: Path) -> None:

@@ -139,14 +139,31 @@ async def test_a_node_with_nothing_mounted_is_told(home: Home) -> None:
     assert "nothing is mounted" in finding.text
 
 
-async def test_a_node_without_fuse_says_why(home: Home) -> None:
-    machine = replace(about(home), fuse=home.root / "no-device", root=home.root)
+async def test_the_form_that_runs_is_told_with_its_reason(home: Home) -> None:
     with NodeLock(home):
-        assert "nofuse: there is no" in (await look("DPM-FORM", machine)).text
-        assert (await look("DPM-MOUNT", replace(machine))).level == Level.INFO
+        machine = replace(about(home), fuse=home.root / "no-device", root=home.root)
+        assert "there is no" in (await look("DPM-FORM", machine)).text
+        machine = about(home, fuse=False)
+        assert "form nofuse: the settings have fuse = false" in (await look("DPM-FORM", machine)).text
+        assert (await look("DPM-MOUNT", machine)).level == Level.INFO
     (home.root / ".dockerenv").write_text("")
-    finding = await look("DPM-FORM", replace(machine))
+    finding = await look("DPM-FORM", replace(about(home), root=home.root))
     assert finding == Finding(Level.INFO, "in a container (docker); no node runs")
+
+
+async def test_in_containers_a_node_is_known_by_its_cards_and_its_ports_are_not_ours_to_judge(home: Home) -> None:
+    write_card(home.card("fusefs"), Card("fusefs", 0, 1, str(home.socket("fusefs")), 0.0, "1"))
+    with (
+        OfdLock.acquire(number_lock(home, "fusefs", 0)),
+        socket.create_server(("127.0.0.1", 0)) as published,
+    ):
+        machine = replace(about(home, pypi_port=published.getsockname()[1]), root=home.root)
+        assert (await look("DPM-PORTS", machine)).level == Level.INFO
+        assert "is not seen here" in (await look("DPM-FORM", machine)).text
+        assert (await look("DPM-MOUNT", machine)).level == Level.FAILED
+        (home.root / ".dockerenv").write_text("")
+        machine = replace(about(home), root=home.root, fuse=home.root / "no-device")
+        assert "in its own container" in (await look("DPM-FUSE-DEVICE", machine)).text
 
 
 async def test_processes_that_a_killed_node_left_are_named(home: Home) -> None:

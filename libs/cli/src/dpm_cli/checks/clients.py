@@ -20,7 +20,7 @@ async def clients_served(subject: Subject) -> Finding:
     if not pointed:
         return info("no client of this user is pointed at the node")
     where = ", ".join(pointed)
-    if subject.running or any(read_cards(subject.home)):
+    if subject.running:
         return ok(f"clients are pointed at the node by {where}")
     mend = "`dpm up`, or take the setting away meanwhile"
     return Finding(Level.INFO, f"clients are pointed at the node by {where}, and it does not run", mend)

@@ -74,18 +74,16 @@ async def home_private(subject: Subject) -> Finding:
     home = subject.home
     if not home.root.is_dir():
         return skipped("there is no home yet")
-    if not _mode(home.root) & 0o077:
-        return ok(f"nobody else may enter {home.root}")
-    folders = [  # never the mount: it may not answer
-        folder
-        for folder in (
-            home.root, home.keys, home.nats, home.blobs, home.incoming, home.quarantine, home.catalog, home.facts,
-            home.run, home.logs,
-        )
-        if folder.is_dir()
-    ]  # fmt: skip
-    changeable = [folder for folder in folders if _mode(folder) & 0o022 and not _mode(folder) & stat.S_ISVTX]
-    readable = [folder for folder in folders[1:] if _mode(folder) & 0o055]
+    trees = {  # never the mount: it may not answer
+        home.root: [home.blobs, home.incoming, home.quarantine, home.catalog, home.facts, home.run, home.logs]
+    }
+    trees.setdefault(home.keys.parent, []).extend((home.keys, home.nats))
+    entered = [top for top in trees if top.is_dir() and _mode(top) & 0o077]
+    if not entered:
+        return ok(f"nobody else may enter {_names(list(trees))}")
+    inner = [folder for top in entered for folder in trees[top] if folder.is_dir()]
+    changeable = [each for each in (*entered, *inner) if _mode(each) & 0o022 and not _mode(each) & stat.S_ISVTX]
+    readable = [each for each in inner if _mode(each) & 0o055]
     if changeable:
         return failed(f"others may change what is in {_names(changeable)}")
     if readable:

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 from dpm_cli.checks.model import Check, Finding, Subject, failed, info, ok, together, warning
+from dpm_runtime.cards import read_cards
 
 FUSE_DEVICE = (10, 229)
 """Major and minor number of /dev/fuse (Linux, Documentation/admin-guide/devices.txt)."""
+
+_NO_FUSE = "not needed: the settings have fuse = false"
 
 FEWEST_WATCHES = 1024
 """A folder of attempts takes one; lanes and what waits for them stay below."""
@@ -24,12 +27,16 @@ AMPLE_FILES = 1024
 
 async def fuse_device(subject: Subject) -> Finding:
     """Whether /dev/fuse is there, is what it should be, and opens for us."""
+    if not subject.settings.fuse:
+        return info(_NO_FUSE)
     if sys.platform != "linux":
         return failed("only Linux has the FUSE that a node needs", "run the node on Linux, or in a container")
     device = subject.fuse
     try:
         status = device.stat()
     except OSError as error:
+        if subject.container and any(card.service == "fusefs" for card in read_cards(subject.home)):
+            return info(f"there is no {device} here; fusefs has it, in its own container")
         return failed(f"{device}: {error.strerror}")
     if not stat.S_ISCHR(status.st_mode) or (os.major(status.st_rdev), os.minor(status.st_rdev)) != FUSE_DEVICE:
         return failed(f"{device} is not the FUSE device", f"rm {device}; mknod -m 666 {device} c 10 229")
@@ -50,6 +57,8 @@ def _opening(subject: Subject, error: OSError, mode: int) -> str:
 
 async def mount_program(subject: Subject) -> Finding:
     """Whether a user who is not root has fusermount3, setuid root."""
+    if not subject.settings.fuse:
+        return info(_NO_FUSE)
     if subject.uid == 0:
         return ok("not needed: root mounts without it")
     found = shutil.which("fusermount3", path=subject.environ.get("PATH", os.defpath))

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
+from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.settings import Settings
 
@@ -72,11 +73,16 @@ class Subject:
     ecosystems: Callable[[], Mapping[str, Ecosystem]] = installed_ecosystems
 
     @cached_property
-    def running(self) -> bool:
-        """Whether a node has this home, wherever it was started."""
+    def supervised(self) -> bool:
+        """Whether a `dpm up` has this home."""
         from dpm_cli.lock import NodeLock
 
         return not NodeLock(self.home).free()
+
+    @cached_property
+    def running(self) -> bool:
+        """Whether a node has this home, or any service of one in whatever container."""
+        return self.supervised or any(read_cards(self.home))
 
     @cached_property
     def container(self) -> str:

@@ -22,8 +22,8 @@ async def mount_answers(subject: Subject) -> Finding:
     if not mounts:
         if not subject.running:
             return ok("nothing is mounted, and no node runs")
-        if "nofuse" in form(subject):
-            return info("nothing is mounted: this node serves from the store")
+        if not subject.settings.fuse:
+            return info("nothing is mounted, and nothing shall be: the node serves from the store")
         return failed(f"nothing is mounted at {point}", f"`dpm start {FUSEFS}`; its log is {_log(subject)}")
     top = mounts[-1]
     if not top.fstype.startswith("fuse"):
@@ -31,9 +31,7 @@ async def mount_answers(subject: Subject) -> Finding:
     refused = answers(point)
     if refused:
         mend = f"`dpm stop {FUSEFS}`, `dpm start {FUSEFS}`; its log is {_log(subject)}"
-        return failed(f"the mount at {point} {refused}", mend if subject.running else "")
-    if not subject.running:
-        return failed(f"{point} is mounted although no node runs")
+        return failed(f"the mount at {point} {refused}", mend if subject.supervised else "")
     return ok(f"{point} answers")
 
 
@@ -105,20 +103,22 @@ def propagates(mountinfo: str, folder: Path) -> tuple[str, str]:
 async def which_form(subject: Subject) -> Finding:
     """Where this is, and how clients get what is stored: through the mount, or from the store, and why."""
     where = f"in a container ({subject.container})" if subject.container else "on the host itself"
-    if not subject.running and not any(read_cards(subject.home)):
+    if not subject.running:
         return info(f"{where}; no node runs")
     return info(f"{where}; {form(subject)}")
 
 
 def form(subject: Subject) -> str:
     """How a running node serves, and why."""
+    if not subject.settings.fuse:
+        return "form nofuse: the settings have fuse = false, so clients are served from the store"
+    if mounted_at(subject.home.mount):
+        return "form fuse: clients are served through the mount"
     if any(card.service == FUSEFS for card in read_cards(subject.home)):
-        if mounted_at(subject.home.mount):
-            return "fuse: clients are served through the mount"
-        return "fuse, but its mount is not seen here: clients are served from the store"
-    if not subject.fuse.exists():
-        return f"nofuse: there is no {subject.fuse}; clients are served from the store"
-    return f"no {FUSEFS} runs: clients are served from the store"
+        return f"form fuse, but the mount of {FUSEFS} is not seen here: clients are served from the store"
+    if not subject.fuse.exists() and not subject.container:
+        return f"form fuse, but there is no {subject.fuse}: clients are served from the store"
+    return f"form fuse, but no {FUSEFS} runs: clients are served from the store"
 
 
 def _log(subject: Subject) -> Path:

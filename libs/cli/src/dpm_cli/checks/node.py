@@ -7,6 +7,7 @@ from dpm_cli.checks.model import Check, Finding, Subject, failed, info, ok, toge
 from dpm_cli.outcome import NotRunning
 from dpm_core.errors import Unavailable
 from dpm_runtime.cards import read_cards
+from dpm_runtime.settings import is_loopback
 
 _ASK_SECONDS = 6.0
 """The node itself asks each of its services for two."""
@@ -19,6 +20,8 @@ async def ports_ours(subject: Subject) -> Finding:
     wanted = _wanted(subject)
     if not wanted:
         return ok("any free port will do")
+    if subject.running and not subject.supervised:
+        return info("no `dpm up` has this home, yet services run: the ports are theirs, or those of containers")
     ours = _own_pids(subject) if subject.running else frozenset()
     found = []
     for what, addresses, port in wanted:
@@ -40,7 +43,8 @@ def _wanted(subject: Subject) -> list[tuple[str, tuple[str, ...], int]]:
     settings = subject.settings
     names = sorted(name.replace("gateway-", "") + "_port" for name in installed() if name.startswith("gateway-"))
     wanted = [(name, settings.listen, int(getattr(settings, name, 0))) for name in names]
-    wanted.append(("nats_port", ("127.0.0.1",), settings.nats_port))
+    if is_loopback(settings.nats_host):  # else it is in a container of its own
+        wanted.append(("nats_port", ("127.0.0.1",), settings.nats_port))
     return [each for each in wanted if each[2]]
 
 
@@ -92,7 +96,7 @@ async def services_ready(subject: Subject) -> Finding:
     """Whether all services run and are ready, and if not, what they wait for."""
     from dpm_cli import control
 
-    if subject.running:
+    if subject.supervised:
         try:
             told = await control.ask(subject.home, {"do": "status"}, seconds=_ASK_SECONDS)
         except NotRunning:
@@ -102,7 +106,7 @@ async def services_ready(subject: Subject) -> Finding:
     found = await _by_cards(subject)
     if found:
         return together(found, "")
-    if subject.running:
+    if subject.supervised:
         return failed("a node has this home, but does not listen for commands, and none of its services runs")
     return info("no node runs; `dpm up` starts one")
 
@@ -133,7 +137,7 @@ async def nothing_left(subject: Subject) -> Finding:
     """Whether a node that was killed left processes behind."""
     from dpm_cli import processes
 
-    if subject.running:
+    if subject.supervised:
         return ok("what runs belongs to the node")
     left = processes.leftovers(subject.home.run)
     if not left:

@@ -1,0 +1,95 @@
+"""What ``dpm doctor`` learns of pip and uv on this machine."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from dpm_core.errors import Invalid
+from dpm_gateway_pypi import doctor
+from dpm_runtime.settings import Settings
+
+OURS = "http://localhost:3141/simple/"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path / "home"), "PIP_CONFIG_FILE": "/dev/null"}
+
+
+def pointed(environ: dict[str, str], root: Path) -> dict[str, str]:
+    return dict(doctor.pointed(environ, root=root))
+
+
+def written(file: Path, text: str) -> str:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return str(file)
+
+
+def test_the_question_is_one_small_page_and_never_the_list_of_all() -> None:
+    assert doctor.probe("https://index.example.org/simple/") == "https://index.example.org/simple/pip/"
+    assert doctor.probe("https://index.example.org/simple") == "https://index.example.org/simple/pip/"
+
+
+def test_the_upstream_is_what_the_gateway_fetches_from(environ: dict[str, str]) -> None:
+    there = "https://index.example.org/simple/"
+    environ["PIP_INDEX_URL"] = "https://pip.example.org/simple/"
+    unset, given = (Settings.model_validate(each) for each in ({}, {"pypi_upstream": there}))
+    assert doctor.upstream(unset, environ).startswith("https://pip.example.org/simple")
+    assert doctor.upstream(given, environ) == given.pypi_upstream
+
+
+def test_nothing_is_pointed_anywhere_on_a_plain_machine(environ: dict[str, str], tmp_path: Path) -> None:
+    assert pointed(environ, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PIP_INDEX_URL", OURS),
+        ("UV_DEFAULT_INDEX", OURS),
+        ("UV_DEFAULT_INDEX", f"dpm={OURS}"),
+        ("UV_INDEX_URL", OURS),
+        ("UV_INDEX", OURS),
+    ],
+)
+def test_variables_of_pip_and_uv_are_seen(name: str, value: str, environ: dict[str, str], tmp_path: Path) -> None:
+    assert pointed({**environ, name: value}, tmp_path) == {name: OURS}
+
+
+def test_a_url_with_an_equals_sign_is_not_cut(environ: dict[str, str], tmp_path: Path) -> None:
+    url = "https://index.example.org/simple/?next=https://x.example.org"
+    assert pointed({**environ, "UV_INDEX_URL": url}, tmp_path) == {"UV_INDEX_URL": url}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"index-url = '{OURS}'", f"[pip]\nindex-url = '{OURS}'", f"[[index]]\nurl = '{OURS}'\ndefault = true"],
+)
+@pytest.mark.parametrize("place", ["home/.config/uv/uv.toml", "etc/uv/uv.toml"])
+def test_configuration_files_of_uv_are_read(
+    place: str, text: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    file = written(tmp_path / place, text)
+    assert pointed(environ, tmp_path) == {file: OURS}
+
+
+def test_a_file_that_is_named_stands_in_for_the_others(environ: dict[str, str], tmp_path: Path) -> None:
+    written(tmp_path / "etc/uv/uv.toml", f"index-url = '{OURS}'")
+    named = written(tmp_path / "my.toml", "index-url = 'https://index.example.org/'")
+    environ["UV_CONFIG_FILE"] = named
+    assert pointed(environ, tmp_path) == {named: "https://index.example.org/"}
+
+
+def test_a_broken_file_is_named_and_not_quoted(environ: dict[str, str], tmp_path: Path) -> None:
+    file = written(tmp_path / "etc/uv/uv.toml", "index-url = https://user:secret@index.example.org")
+    with pytest.raises(Invalid) as raised:
+        pointed(environ, tmp_path)
+    assert file in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_doctor_finds_this_module() -> None:
+    (entry,) = entry_points(group="dpm.doctor", name="pypi")
+    assert entry.load() is doctor
