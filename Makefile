@@ -8,7 +8,7 @@ MAKEFLAGS += -j2 --no-print-directory
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s%s\n", $$1, $$2 }' Makefile
 
 .PHONY: up
 up: setup ## set up what is missing and run a node in the foreground
@@ -52,6 +52,14 @@ upgrade: venv ## lock anew, each package at its newest version
 .PHONY: bench
 bench: setup ## print and judge the times that are promised; FRESH=1 adds a fresh clone (minutes)
 	@python bench/startup.py $(if $(FRESH),--fresh)
+
+.PHONY: images
+images: setup ## build the images of all services, and print the megabytes and seconds of each
+	@deploy/setup/docker.sh deploy/setup/images.sh
+
+.PHONY: test-containers
+test-containers: setup ## the tests of the containers, on a Docker engine that is started if none runs
+	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -m containers tests/containers'
 
 .PHONY: clean
 clean: ## remove all that set-up installed here
