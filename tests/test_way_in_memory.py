@@ -67,7 +67,8 @@ class World:
         handler = Handler(
             ecosystem, self.catalog, self.store, self.flights, self.desk, self.clock, Policy(stale_seconds=86_400)
         )
-        transport = httpx.ASGITransport(create_app(handler, hosts=()), raise_app_exceptions=True)
+        self.app = create_app(handler, hosts=())
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")
         self._tasks = [
             asyncio.create_task(bulletin.read(self.log, "pypi", after=0)),
@@ -291,6 +292,27 @@ async def test_a_clients_download_goes_on_when_the_fetcher_dies_under_it(world: 
 
 def item_url() -> str:
     return "http://files.example/p/demo-1.0-py3-none-any.whl"
+
+
+async def test_a_client_that_hangs_up_waits_no_more(world: World) -> None:
+    await world.kill_fetcher()
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, str]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None: ...
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/simple/demo/", "raw_path": b"/simple/demo/", "root_path": "",
+        "query_string": b"", "headers": [(b"host", b"localhost")], "http_version": "1.1",
+    }  # fmt: skip
+    waiting = asyncio.create_task(world.app(scope, receive, send))
+    await until(lambda: list(world.flights.waiting()))
+    gone.set()
+    await waiting
+    assert not list(world.flights.waiting())
 
 
 async def test_ranges_and_conditions_of_a_held_file(world: World) -> None:

@@ -11,6 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from dpm_core.ecosystem import Request
 from dpm_gateway.handler import Handler
+from dpm_gateway.hangup import HungUp, unless_gone
+
+CLIENT_GONE = 499
+"""The status of an answer that nobody gets."""
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -24,7 +28,10 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
     async def answer(http: HttpRequest) -> Response:
         if not host_allowed(http.headers.get("host", ""), hosts):
             return PlainTextResponse("this node does not go by that name: see allow_hosts\n", status_code=400)
-        return await handler.answer(_request(http))
+        try:
+            return await unless_gone(http.receive, handler.answer(_request(http)))
+        except HungUp:
+            return Response(status_code=CLIENT_GONE)
 
     app.add_route("/{path:path}", answer, methods=METHODS, include_in_schema=False)
     return app

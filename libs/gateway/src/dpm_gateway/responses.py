@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from dpm_core.ecosystem import Page
 from dpm_core.errors import DpmError
 from dpm_gateway.conditions import not_modified, range_applies
+from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
 
 PIECE = 256 * 1024
@@ -59,16 +61,10 @@ class BodyResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, until the client hangs up. Raises CutShort if the bytes stop coming."""
-        sending, gone = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_hung_up(receive))
         try:
-            # a server takes what is sent to nobody, and says nothing: ASGI tells only who listens
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
+            with suppress(HungUp):
+                await unless_gone(receive, self._send(send))
         finally:
-            sending.cancel()
-            gone.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
             self._release()
 
     async def _send(self, send: Send) -> None:
@@ -91,12 +87,6 @@ class BodyResponse(Response):
         if end is not None and offset < end:
             raise CutShort(f"{end - offset} bytes are missing")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _hung_up(receive: Receive) -> None:
-    """Wait until the client is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def body_response(
