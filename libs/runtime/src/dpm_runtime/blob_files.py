@@ -48,22 +48,23 @@ class BlobFiles:
     def keep(self, data: Path, sidecar: Sidecar, *, scratch: Path) -> None:
         """Make the file ``data``, already safe on disk, the blob that ``sidecar`` describes.
 
-        If the store has that blob already, its sidecar takes up what the new one knows, and ``data`` goes.
+        If the store has that blob already, its sidecar takes up what the new one knows, and ``data`` takes its
+        place: it was verified this moment, and what lay there may have rotted.
         ``scratch`` is a path on the same disk that may be written. Raises OSError, Conflict.
         """
-        cid, size = sidecar.blob.cid, sidecar.blob.size
+        cid = sidecar.blob.cid
         target = self._layout.blob(cid)
         with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
             self._folder(target.parent)
-            there = target.exists() and target.stat().st_size == size
-            known = self.sidecar(cid) if there else None
+            known = self.sidecar(cid) if target.exists() else None
             merged = sidecar if known is None else _merge(known, sidecar)
             replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=True)
-            if there:
-                data.unlink(missing_ok=True)  # gone already where an earlier try came this far
-            else:
+            try:
                 data.rename(target)
-            if size > CHUNK:
+            except FileNotFoundError:  # an earlier try came this far
+                if not target.exists():
+                    raise
+            if sidecar.blob.size > CHUNK:
                 self._link(sidecar.blob)
             sync_folder(target.parent)
 
