@@ -42,6 +42,15 @@ async def test_a_check_that_raises_is_a_finding_and_the_others_are_asked(machine
     assert report.answers[1].mend == "put it there"
 
 
+async def test_what_this_user_may_not_see_is_told(machine: Subject) -> None:
+    async def may_not(subject: Subject) -> Finding:
+        raise PermissionError(13, "Permission denied", "/root/keys")
+
+    report = await examine([Check("A", "a", "", may_not)], machine)
+    assert report.answers[0].finding.text == "this user may not look at /root/keys"
+    assert "as the user that the node runs as" in report.answers[0].mend
+
+
 async def test_a_check_that_hangs_in_the_kernel_holds_up_nobody(machine: Subject) -> None:
     never = threading.Event()
 

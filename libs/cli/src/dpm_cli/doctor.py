@@ -116,6 +116,10 @@ async def _ask(check: Check, about: Subject, pool: DaemonPool) -> Finding:
         return failed(f"no answer within {check.seconds:g} s", "look at what it asks for by hand")
     except DpmError as error:
         return failed(str(error), getattr(error, "advice", ""))
+    except PermissionError as error:
+        return failed(
+            f"this user may not look at {error.filename}", "ask as the user that the node runs as, or as root"
+        )
     except Exception as error:  # whatever it is, the other findings are still wanted
         return failed(
             f"could not be looked at: {type(error).__name__}: {error}", "this is a fault of the check itself"

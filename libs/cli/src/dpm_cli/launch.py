@@ -25,12 +25,18 @@ def die_with(supervisor: int) -> None:
 
 
 def run_service(name: str) -> object:
-    """Run the service that is installed under ``name`` until it ends; what it returns is the exit status."""
+    """Run the service that is installed under ``name`` until it ends; what it returns is the exit status.
+
+    It is loaded at once, and begins when stdin ends: loading takes most of a start, and may go on beside that of
+    what it needs.
+    """
     from importlib.metadata import entry_points
 
     (entry,) = entry_points(group="dpm.services", name=name)
     sys.argv = [f"dpm-{name}"]
-    return entry.load()()
+    run = entry.load()
+    sys.stdin.buffer.read()
+    return run()
 
 
 def main() -> None:

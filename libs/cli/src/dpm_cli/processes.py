@@ -42,13 +42,16 @@ def program_command(program: str, *arguments: str) -> tuple[str, ...]:
 
 
 async def spawn(
-    name: str, command: Sequence[str], *, run: Path, log: Path, environment: Mapping[str, str]
+    name: str, command: Sequence[str], *, run: Path, log: Path, environment: Mapping[str, str], held: bool = False
 ) -> asyncio.subprocess.Process:
-    """Start a child, its output appended to ``log``, and write its pid file. Raises OSError."""
+    """Start a child, its output appended to ``log``, and write its pid file. Raises OSError.
+
+    The stdin of one that is ``held`` ends when the caller closes it, else it has none.
+    """
     with open_log(log) as output:
         process = await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if held else asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**environment, MARK: str(run)},

@@ -75,7 +75,7 @@ def services(
         stage=0,
         when_ready=provision,
     )
-    return [bus, *(Service(name, service_command(name), readiness(home, name), stage=1) for name in others)]
+    return [bus, *(Service(name, service_command(name), readiness(home, name), 1, True) for name in others)]
 
 
 async def listens(host: str, port: int) -> str | None:

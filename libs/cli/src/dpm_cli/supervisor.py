@@ -22,7 +22,8 @@ POLL_SECONDS = 0.05
 class Service:
     """A service as data.
 
-    ``stage``: it starts once all services of lower stages are ready. ``waits_for`` says what the service's
+    ``stage``: it starts once all services of lower stages are ready; a process that ``loads_early`` is spawned
+    before that, and begins when its stdin ends. ``waits_for`` says what the service's
     process (a pid) still waits for, None once it is ready; it never raises. ``when_ready`` is awaited each time
     that it has become ready, before anything of a higher stage starts; if it raises DpmError, the service counts
     as not ready.
@@ -32,6 +33,7 @@ class Service:
     command: tuple[str, ...]
     waits_for: Callable[[int], Awaitable[str | None]]
     stage: int = 0
+    loads_early: bool = False
     when_ready: Callable[[], Awaitable[None]] | None = None
 
 
@@ -68,6 +70,8 @@ class Unit:
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
     keeper: asyncio.Task[None] | None = None
+    may_begin: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its stage has been reached, and for good."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     ready_since: float | None = None
     detail: str = "not started"
@@ -122,9 +126,12 @@ class Supervisor:
         Raises Unavailable, with the end of its log, if a service ends meanwhile or is not ready after
         ``patience`` seconds. What was started then still runs: call ``stop``.
         """
-        for stage in sorted({unit.service.stage for unit in self.units}):
+        for number, stage in enumerate(sorted({unit.service.stage for unit in self.units})):
             these = [unit for unit in self.units if unit.service.stage == stage]
             for unit in these:
+                unit.may_begin.set()
+            early = [unit for unit in self.units if unit.service.loads_early] if number == 0 else []
+            for unit in (*these, *early):
                 await self._begin(unit)
             for unit in these:
                 await self._first_ready(unit)
@@ -217,11 +224,12 @@ class Supervisor:
                 run=self._home.run,
                 log=self._home.logs / f"{service.name}.log",
                 environment=self._environment,
+                held=service.loads_early and not unit.may_begin.is_set(),
             )
         except OSError as error:
             return f"could not be started: {error}"
         unit.process = process
-        watch = asyncio.create_task(self._watch(unit, process.pid), name=f"watch {service.name}")
+        watch = asyncio.create_task(self._watch(unit, process), name=f"watch {service.name}")
         try:
             return processes.how_it_ended(await process.wait())
         finally:
@@ -229,9 +237,12 @@ class Supervisor:
             processes.kill_stragglers(process.pid, self._home.run)
             processes.clean_up(service.name, self._home.run)
 
-    async def _watch(self, unit: Unit, pid: int) -> None:
-        """Ask the service's process until it is ready."""
-        service = unit.service
+    async def _watch(self, unit: Unit, process: asyncio.subprocess.Process) -> None:
+        """Let the service's process begin when its turn has come, and ask it until it is ready."""
+        service, pid = unit.service, process.pid
+        await unit.may_begin.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         while True:
             waiting = await service.waits_for(pid)
             if waiting is None and service.when_ready is not None:
