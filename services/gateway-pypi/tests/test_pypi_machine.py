@@ -1,6 +1,8 @@
 """Which index this machine's pip uses."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,12 @@ def test_a_file_that_pip_could_not_read_is_named_and_not_quoted(
 def test_a_folder_in_place_of_a_file_is_no_configuration(machine: Machine) -> None:
     (machine.root / "etc" / "pip.conf").mkdir(parents=True)
     assert machine.index() == DEFAULT
+
+
+def test_a_gateway_whose_index_is_set_starts_without_the_libraries_of_the_default() -> None:
+    code = (
+        "import sys\nimport dpm_gateway_pypi.main\n"
+        "sys.exit(' '.join(sorted({'bs4', 'pypi_simple', 'requests'} & set(sys.modules))) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -11,8 +11,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypi_simple import PYPI_SIMPLE_ENDPOINT
-
 from dpm_core.artifacts import authority, normalise_upstream
 from dpm_core.errors import Invalid
 
@@ -54,6 +52,8 @@ def machine_index(
                 "Set DPM_PYPI_UPSTREAM to an index without"
             )
         return upstream
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # a quarter of a second, for whoever needs the default
+
     return normalise_upstream(PYPI_SIMPLE_ENDPOINT)
 
 
