@@ -3,13 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from uuid import uuid4
 
 from nats.aio.msg import Msg
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dpm_core.artifacts import Topic
 from dpm_core.decisions import Recorded
@@ -19,6 +18,7 @@ from dpm_core.events import Event, Unknown, lifetime
 from dpm_core.ports import Delivery
 from dpm_core.registry import ID_HEADER
 from dpm_core.subjects import ALL_EVENTS, STREAM, topic_filter
+from dpm_runtime.messaging import appending
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_reading import NANOSECOND, ordered, pulled
 
@@ -39,9 +39,11 @@ class NatsEventLog:
 
     async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
         """See EventLog. An append without an answer is looked for, once, before it counts as failed."""
+        with appending(event) as trace:
+            return await self._append(topic, event, after, trace)
+
+    async def _append(self, topic: Topic, event: Event, after: int | None, trace: Mapping[str, str]) -> int:
         event_id = uuid4().hex
-        trace: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(trace)
         subject, headers, body = seal(topic, event, event_id, trace.items())
         if after is not None:
             # Without the filter the condition would look at events of this one type only.

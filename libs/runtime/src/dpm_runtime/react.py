@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from opentelemetry import context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
 from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
 from dpm_core.ports import Delivery, EventLog
+from dpm_runtime.messaging import continued, handling
 
 IN_PROGRESS_EVERY = 2.0
 """Seconds; well below the time within which the durable wants to hear of a delivery."""
@@ -76,14 +74,9 @@ async def react(event_log: EventLog, handler: Handler, *, at_once: int) -> None:
 
 
 async def _settle(delivery: Delivery, handler: Handler) -> None:
-    # The task has a context of its own, so what is attached here need not be detached.
-    context.attach(TraceContextTextMapPropagator().extract(dict(delivery.recorded.trace)))
     alive = asyncio.create_task(_keep_alive(delivery))
     try:
-        outcome = await handler(delivery.recorded)
-    except Exception:
-        log.exception("request %d failed and is tried again", delivery.recorded.sequence)
-        outcome = Retry(AFTER_A_MISTAKE)
+        outcome = await _handled(delivery.recorded, handler)
     finally:
         alive.cancel()
     try:
@@ -97,6 +90,16 @@ async def _settle(delivery: Delivery, handler: Handler) -> None:
                 await delivery.term()
     except Unavailable as error:
         log.info("request %d will come again: %s", delivery.recorded.sequence, error)
+
+
+async def _handled(recorded: Recorded, handler: Handler) -> Outcome:
+    with continued(recorded):
+        try:
+            with handling(recorded):
+                return await handler(recorded)
+        except Exception:
+            log.exception("request %d failed and is tried again", recorded.sequence)
+            return Retry(AFTER_A_MISTAKE)
 
 
 async def _keep_alive(delivery: Delivery) -> None:

@@ -5,8 +5,8 @@ the rest. For Prometheus a counter's name gets ``_total`` and a unit its suffix 
 ``_bytes``).
 
 The environment is OpenTelemetry's own (https://opentelemetry.io/docs/specs/otel/configuration/): spans are sent if
-OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT names a receiver of OTLP over HTTP, and with
-OTEL_SDK_DISABLED=true nothing is counted or traced. Trace ids are in the logs either way.
+OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT names a receiver of OTLP over HTTP; trace ids are
+in the logs without one too. With OTEL_SDK_DISABLED=true nothing is counted or traced.
 """
 
 import json
@@ -96,7 +96,7 @@ class _WithoutQueries(SpanProcessor):
 
 
 class Telemetry:
-    """The telemetry of this process, from :func:`start_telemetry`; spans are recorded only if ``spans`` takes them."""
+    """The telemetry of this process, from :func:`start_telemetry`; spans are recorded if ``spans`` takes them."""
 
     def __init__(self, resource: Resource, spans: SpanExporter | None = None) -> None:
         # a registry of its own: the global one also carries what libraries put there
@@ -161,7 +161,7 @@ def _receiver() -> SpanExporter | None:
     """What sends spans where the environment says; None if it names nothing."""
     if not any(os.environ.get(name) for name in RECEIVERS):
         return None
-    # a quarter of a second that only those who trace pay for
+    # only those who trace pay for the import
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter()

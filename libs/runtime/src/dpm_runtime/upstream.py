@@ -4,20 +4,23 @@ import asyncio
 import email.utils
 import re
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dpm_core.artifacts import Lane, Validators, Want, authority
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
 from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, refuse_private
+from dpm_runtime.meters import histogram
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -30,6 +33,16 @@ LONGEST_RETRY_SECONDS = 86_400.0
 _SECONDS = re.compile(r"\s*[0-9]+\s*\Z")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)\Z")
 _tracer = trace.get_tracer(__name__)
+_durations = histogram(
+    "http.client.request.duration",
+    "s",
+    "requests to upstream, until the answer's headers",
+    http__request__method="`GET`",
+    server__address="the upstream's host",
+    server__port="its port",
+    http__response__status_code="absent if there was no answer",
+    error__type="what it failed with, or the status from 400 on; absent if it did not",
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +100,8 @@ class UpstreamOrigin:
         """
         headers = _request_headers(want, offset, held, self._agent)
         source = Source(OriginKind.UPSTREAM, authority(want.url))
-        with _tracer.start_as_current_span(
-            "upstream.open", attributes={"server.address": source.name, "http.request.method": "GET"}
-        ) as span:
-            async with _saying_unavailable(source.name):
-                response = await self._follow(want, headers)
-            span.set_attribute("http.response.status_code", response.status)
+        async with _saying_unavailable(source.name):
+            response = await self._follow(want, headers)
         try:
             return _opened(response, source, want, offset)
         except BaseException:
@@ -104,15 +113,72 @@ class UpstreamOrigin:
         url = want.url
         allowed = {authority(want.url), *want.hosts}
         self._named.add(urlsplit(want.ref.upstream).hostname or "")
-        for _ in range(MAX_REDIRECTS + 1):
+        for resent in range(MAX_REDIRECTS + 1):
             _refuse_literal(url, self._named)
-            async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                response = await session.get(url, headers=headers, allow_redirects=False)
+            with _asking(url, resent) as asked:
+                async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
+                    response = await session.get(url, headers={**headers, **asked.headers}, allow_redirects=False)
+                asked.answered(response.status)
             if response.status not in REDIRECTS:
                 return response
             response.close()
             url = _next_url(url, response.headers.get("Location", ""), allowed)
         raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times")
+
+
+class _Asked:
+    """One request to an upstream, as telemetry sees it."""
+
+    def __init__(self, span: Span, about: dict[str, str | int]) -> None:
+        self._span = span
+        self._about = about
+        self.headers: dict[str, str] = {}
+        # the trace's ids only, and only if somebody records it: an upstream is a stranger
+        if span.get_span_context().trace_flags.sampled:
+            TraceContextTextMapPropagator().inject(self.headers)
+            self.headers.pop("tracestate", None)
+
+    def answered(self, status: int) -> None:
+        """The answer's headers have come."""
+        self._about["http.response.status_code"] = status
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 400:
+            self.failed(str(status))
+
+    def failed(self, kind: str) -> None:
+        """There is no answer, or a bad one."""
+        self._about["error.type"] = kind
+        self._span.set_attribute("error.type", kind)
+        self._span.set_status(StatusCode.ERROR)
+
+
+@contextmanager
+def _asking(url: str, resent: int) -> Iterator[_Asked]:
+    """A span and a duration for one request, by the semantic conventions for HTTP clients."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    about: dict[str, str | int] = {
+        "http.request.method": "GET",
+        "server.address": parts.hostname or "",
+        "server.port": port,
+    }
+    more: dict[str, str | int] = {
+        "url.full": parts._replace(netloc=authority(url), query="", fragment="").geturl()
+    }
+    if resent:
+        more["http.request.resend_count"] = resent
+    begun = time.perf_counter()
+    with _tracer.start_as_current_span(
+        "GET", kind=SpanKind.CLIENT, attributes={**about, **more}, record_exception=False
+    ) as span:
+        asked = _Asked(span, about)
+        try:
+            yield asked
+        except Exception as error:
+            asked.failed(type(error).__name__)
+            raise
+        finally:
+            _durations.record(time.perf_counter() - begun, about)
 
 
 def _request_headers(want: Want, offset: int, held: Validators | None, agent: str) -> dict[str, str]:
