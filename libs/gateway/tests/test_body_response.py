@@ -1,6 +1,8 @@
 """How bodies are answered: to whom listens, to whom has gone, whole and in parts."""
 
 import asyncio
+import email
+import email.policy
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -139,6 +141,38 @@ def test_a_range_counts_for_get_alone(field: str) -> None:
     source = Source()
     head = body_response("HEAD", {"range": field}, WHOLE, source, source.release)
     assert (head.status_code, head.headers["content-length"], source.released) == (200, "10", 1)
+
+
+async def test_several_ranges_come_as_parts_that_a_mail_parser_reads() -> None:
+    source, sent = Repeated(Source()), list[Message]()
+    about = Representation(5000, "x/y", '"tag"')
+    response = body_response("GET", {"range": "bytes=1000-1004,-3,0-1"}, about, source)
+    await soon(answering(response, sent, asyncio.Event()))
+    head = f"Content-Type: {response.headers['content-type']}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + body_of(sent), policy=email.policy.HTTP)
+    parts = [(part["content-type"], part["content-range"], part.get_payload()) for part in message.iter_parts()]
+    assert parts == [
+        ("x/y", "bytes 1000-1004/5000", "01234"),
+        ("x/y", "bytes 4997-4999/5000", "789"),
+        ("x/y", "bytes 0-1/5000", "01"),
+    ]
+    assert response.status_code == 206
+    assert "content-range" not in response.headers
+    assert int(response.headers["content-length"]) == len(body_of(sent))
+
+
+@pytest.mark.parametrize("field", ["bytes=0-1", "bytes=0-1,4000-4001"])
+def test_a_range_of_another_body_is_none(field: str) -> None:
+    request = {"range": field, "if-range": '"another"'}
+    answer = body_response("GET", request, Representation(5000, "x/y", '"tag"'), Repeated(Source()))
+    assert (answer.status_code, answer.headers["content-length"]) == (200, "5000")
+
+
+def test_who_wants_another_body_or_none_gets_none() -> None:
+    source = Source()
+    answer = body_response("GET", {"if-match": '"another"'}, WHOLE, source, source.release)
+    assert (answer.status_code, source.released) == (412, 1)
+    assert body_response("GET", {"if-match": '"another", "tag"'}, WHOLE, source).status_code == 200
 
 
 def test_nobody_may_keep_that_a_range_was_out_of_bounds() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from dpm_gateway.conditions import not_modified, range_applies
+from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
 
 MONDAY = "Mon, 16 Nov 2026 10:00:00 GMT"
 TUESDAY = "Tue, 17 Nov 2026 10:00:00 GMT"
@@ -28,3 +28,19 @@ def test_a_range_counts_for_the_body_it_was_begun_with_only() -> None:
     assert not range_applies({"if-range": 'W/"a"'}, 'W/"a"', None)
     assert range_applies({"if-range": MONDAY}, '"a"', MONDAY)
     assert not range_applies({"if-range": MONDAY}, '"a"', None)
+
+
+@pytest.mark.parametrize("field", ['"b"', 'W/"a"', '"b", "c"', ""])
+def test_a_client_that_wants_another_body_is_told(field: str) -> None:
+    assert precondition_failed({"if-match": field}, '"a"', None)
+
+
+@pytest.mark.parametrize("field", ['"a"', '"b", "a"', "*"])
+def test_a_client_that_wants_this_body_gets_it(field: str) -> None:
+    assert not precondition_failed({"if-match": field, "if-unmodified-since": MONDAY}, '"a"', TUESDAY)
+
+
+def test_a_body_that_was_changed_since_is_none_that_was_asked_for() -> None:
+    assert precondition_failed({"if-unmodified-since": MONDAY}, '"a"', TUESDAY)
+    assert not precondition_failed({"if-unmodified-since": TUESDAY}, '"a"', MONDAY)
+    assert not precondition_failed({}, '"a"', MONDAY)

@@ -23,6 +23,18 @@ def not_modified(headers: Mapping[str, str], etag: str | None, last_modified: st
     return since is not None and modified is not None and modified <= since
 
 
+def precondition_failed(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
+    """Whether the client wants a certain body or none, and this is another: 412 is the answer.
+
+    If-Match compares strongly (RFC 9110, 13.1.1); If-Unmodified-Since counts only without it (13.1.4).
+    """
+    if (condition := headers.get("if-match")) is not None:
+        named = {each.strip() for each in condition.split(",")}
+        return condition.strip() != "*" and (etag is None or etag.startswith("W/") or etag not in named)
+    since, modified = _seconds(headers.get("if-unmodified-since")), _seconds(last_modified)
+    return since is not None and modified is not None and modified > since
+
+
 def range_applies(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
     """Whether a Range counts: If-Range must name the current body by strong comparison, or exact date."""
     condition = headers.get("if-range")

@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dpm_core.ecosystem import Page
 from dpm_core.errors import DpmError
-from dpm_gateway.conditions import not_modified, range_applies
+from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
 from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
 
@@ -22,6 +23,10 @@ PIECE = 256 * 1024
 log = logging.getLogger(__name__)
 
 Headers = dict[str, str]
+
+Piece: TypeAlias = Span | bytes | None
+"""What an answer's body is put together from: bytes of the source, bytes made here, or (None) all of the source
+up to its end, wherever that is."""
 
 
 class CutShort(Exception):
@@ -50,13 +55,13 @@ class BodyResponse(Response):
     """Sends bytes as they are read, and lets go of what they come from whatever happens."""
 
     def __init__(
-        self, status: int, headers: Headers, body: Readable, span: Span | None, release: Callable[[], None]
+        self, status: int, headers: Headers, body: Readable, pieces: Sequence[Piece], release: Callable[[], None]
     ) -> None:
         super().__init__(status_code=status, headers=headers)
         if "content-length" not in {name.lower() for name in headers}:
             del self.headers["content-length"]
         self._source = body
-        self._span = span
+        self._pieces = pieces
         self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,11 +74,16 @@ class BodyResponse(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await self._send_body(send)
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            else:
+                await self._send_bytes(send, piece)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_body(self, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
-        offset = self._span.start if self._span else 0
-        end = self._span.end if self._span else None
+    async def _send_bytes(self, send: Send, span: Span | None) -> None:
+        offset = span.start if span else 0
+        end = span.end if span else None
         while end is None or offset < end:
             try:
                 data = await self._source.read(offset, PIECE if end is None else min(PIECE, end - offset))
@@ -86,7 +96,6 @@ class BodyResponse(Response):
             await asyncio.sleep(0)  # neither a read from memory nor a send to nobody ever waits: others are to run
         if end is not None and offset < end:
             raise CutShort(f"{end - offset} bytes are missing")
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def body_response(
@@ -96,7 +105,7 @@ def body_response(
     body: Readable | None,
     release: Callable[[], None] = lambda: None,
 ) -> Response:
-    """The answer to GET or HEAD for a body: 200, 206, 304 or 416 (RFC 9110, 13.2.2).
+    """The answer to GET or HEAD for a body: 200, 206, 304, 412 or 416 (RFC 9110, 13.2.2).
 
     ``request`` has header names in lower case. A Range counts for GET alone (14.2). ``release`` is called once
     nothing of ``body`` is read any more; without a body only the headers are sent, as for HEAD.
@@ -106,30 +115,56 @@ def body_response(
         headers["ETag"] = about.etag
     if about.last_modified:
         headers["Last-Modified"] = about.last_modified
+    if precondition_failed(request, about.etag, about.last_modified):
+        release()
+        headers.pop("Cache-Control", None)
+        return Response(status_code=412, headers=headers)
     if not_modified(request, about.etag, about.last_modified):
         release()
         return Response(status_code=304, headers=headers)
-    headers["Content-Type"] = about.media_type
-    span: Span | None = None
+    spans: tuple[Span, ...] = ()
     if method == "GET" and about.length is not None and range_applies(request, about.etag, about.last_modified):
         try:
-            span = requested(request.get("range"), about.length)
+            spans = requested(request.get("range"), about.length)
         except Unsatisfiable:
             release()
             headers.pop("Cache-Control", None)
             return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{about.length}"})
-    if span is not None:
-        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{about.length}"
-        headers["Content-Length"] = str(span.length)
-    elif about.length is not None:
-        headers["Content-Length"] = str(about.length)
-    status = 206 if span is not None else 200
+    pieces = _pieces(about, spans, headers)
+    status = 206 if spans else 200
     if method == "HEAD" or body is None:
         release()
         return HeadResponse(status, headers)
-    if span is None and about.length is not None:
-        span = Span(0, about.length)
-    return BodyResponse(status, headers, body, span, release)
+    return BodyResponse(status, headers, body, pieces, release)
+
+
+def _pieces(about: Representation, spans: Sequence[Span], headers: Headers) -> Sequence[Piece]:
+    """What the body is put together from; ``headers`` is told what kind of body that makes."""
+    headers["Content-Type"] = about.media_type
+    if about.length is None:
+        return (None,)
+    if not spans:
+        headers["Content-Length"] = str(about.length)
+        return (Span(0, about.length),)
+    if len(spans) == 1:
+        headers["Content-Range"] = _content_range(spans[0], about.length)
+        headers["Content-Length"] = str(spans[0].length)
+        return spans
+    # RFC 9110, 14.6; the line break before a boundary belongs to it (RFC 2046, 5.1.1)
+    boundary = secrets.token_hex(16)
+    headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+    pieces: list[Span | bytes] = []
+    for span in spans:
+        head = f"Content-Type: {about.media_type}\r\nContent-Range: {_content_range(span, about.length)}"
+        pieces += [f"\r\n--{boundary}\r\n{head}\r\n\r\n".encode("latin-1"), span]
+    pieces.append(f"\r\n--{boundary}--\r\n".encode())
+    length = sum(len(piece) if isinstance(piece, bytes) else piece.length for piece in pieces)
+    headers["Content-Length"] = str(length)
+    return pieces
+
+
+def _content_range(span: Span, size: int) -> str:
+    return f"bytes {span.start}-{span.end - 1}/{size}"
 
 
 class HeadResponse(Response):
@@ -148,6 +183,8 @@ def page_response(
     headers = {"Content-Type": page.media_type, **dict(page.headers), **extra}
     if etag is not None:
         headers["ETag"] = etag
+        if precondition_failed(request, etag, None):
+            return Response(status_code=412, headers={"ETag": etag})
         if not_modified(request, etag, None):
             del headers["Content-Type"]
             return Response(status_code=304, headers=headers)
