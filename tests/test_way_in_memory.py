@@ -347,8 +347,29 @@ async def test_a_page_answers_304_to_its_own_etag_per_variant(world: World) -> N
     assert (await world.get("/simple/demo/", **{"If-None-Match": page.headers["etag"]})).status_code == 304
     html = await world.get("/simple/demo/", Accept="text/html", **{"If-None-Match": page.headers["etag"]})
     assert html.status_code == 200
-    assert html.headers["vary"] == "Accept"
+    assert html.headers["vary"] == "Accept, Accept-Encoding"
     assert html.headers["etag"] != page.headers["etag"]
+
+
+async def test_a_page_travels_compressed_and_each_coding_has_its_304(world: World) -> None:
+    files = [
+        {"filename": f"demo-{n}.tar.gz", "url": f"http://f.example/demo-{n}.tar.gz", "hashes": {}}
+        for n in range(50)
+    ]
+    page = {"meta": {"api-version": "1.0"}, "name": "demo", "files": files}
+    world.origin.has(INDEX + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
+    packed = await world.get("/simple/demo/", **{"Accept-Encoding": "gzip, deflate"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) * 4 < len(packed.content)
+    plain = await world.get("/simple/demo/", **{"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert (plain.json(), plain.headers["vary"]) == (packed.json(), packed.headers["vary"])
+    for coding, own, other in (("gzip", packed, plain), ("identity", plain, packed)):
+        asked = {"Accept-Encoding": coding}
+        same = await world.get("/simple/demo/", **asked, **{"If-None-Match": own.headers["etag"]})
+        assert (same.status_code, same.headers["etag"]) == (304, own.headers["etag"])
+        changed = await world.get("/simple/demo/", **asked, **{"If-None-Match": other.headers["etag"]})
+        assert changed.status_code == 200
 
 
 async def test_an_event_without_its_file_is_a_miss(world: World) -> None:

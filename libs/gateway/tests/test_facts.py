@@ -1,13 +1,20 @@
 """What is read from indexes, and kept."""
 
-from collections.abc import Iterable
+import asyncio
+import gzip
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from dpm_core.artifacts import ArtifactRef
 from dpm_core.ecosystem import Ecosystem, Fact, Page
-from dpm_gateway.facts import Desk, Index
+from dpm_gateway.coding import Coding
+from dpm_gateway.facts import COMPRESSED_FROM_BYTES, Desk, Index
 from dpm_testkit.memory_store import MemoryBlobStore
+from dpm_testkit.patience import until
 from dpm_testkit.store_samples import SMALL, stored
 
 
@@ -32,6 +39,71 @@ async def test_two_indexes_with_the_same_bytes_say_each_its_own(tmp_path: Path) 
             fact = await desk.fact(index, "file")
             assert fact is not None
             assert fact.url == f"{ref.upstream}file"
-            assert (await desk.page(index, "x/y")).page.body == ref.upstream.encode()
+            assert (await desk.page(index, "x/y", Coding.GZIP)).page.body == ref.upstream.encode()
         desk.close()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class Counting:
+    """An ecosystem that counts its work: the length of a page is that of its variant's name."""
+
+    def __init__(self) -> None:
+        self.work: Counter[str] = Counter()
+
+    def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
+        self.work["facts"] += 1
+        return [Fact("file", "http://files.example/file", (), 7), Fact("other", "http://files.example/other")]
+
+    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
+        self.work[variant] += 1
+        return Page("x/y", variant.encode())
+
+
+LONG = "long" * COMPRESSED_FROM_BYTES
+
+
+class Stocked:
+    """A desk, an index in its store, and what is counted."""
+
+    def __init__(self, folder: Path, index: Index, store: MemoryBlobStore) -> None:
+        self.counting = Counting()
+        self.desk = Desk(cast("Ecosystem", self.counting), store, folder)
+        self.index = index
+
+
+@pytest.fixture
+async def stocked(tmp_path: Path) -> AsyncIterator[Stocked]:
+    store = MemoryBlobStore()
+    blob = await stored(store, 1, SMALL, "index")
+    stocked = Stocked(tmp_path, Index(ArtifactRef("test", "http://one.example/", "demo/"), blob.cid, "x/y"), store)
+    yield stocked
+    stocked.desk.close()
+
+
+async def test_a_page_is_made_and_compressed_once_however_many_ask(stocked: Stocked) -> None:
+    asking = [stocked.desk.page(stocked.index, LONG, Coding.GZIP) for _ in range(20)]
+    pages = {id(each) for each in await asyncio.gather(*asking)}
+    assert len(pages) == 1
+    assert stocked.counting.work[LONG] == 1
+
+
+async def test_each_coding_has_an_etag_of_its_own_and_the_same_content(stocked: Stocked) -> None:
+    packed = await stocked.desk.page(stocked.index, LONG, Coding.GZIP)
+    plain = await stocked.desk.page(stocked.index, LONG, Coding.IDENTITY)
+    assert gzip.decompress(packed.page.body) == plain.page.body
+    assert (packed.coding, plain.coding) == (Coding.GZIP, Coding.IDENTITY)
+    assert packed.etag != plain.etag
+
+
+async def test_a_small_page_is_not_compressed(stocked: Stocked) -> None:
+    page = await stocked.desk.page(stocked.index, "small", Coding.GZIP)
+    assert (page.coding, page.page.body) == (Coding.IDENTITY, b"small")
+
+
+async def test_facts_are_ready_for_whoever_has_seen_the_page(stocked: Stocked) -> None:
+    await stocked.desk.page(stocked.index, LONG, Coding.GZIP)
+    await until(lambda: stocked.counting.work["facts"])
+    fact = await stocked.desk.fact(stocked.index, "file")
+    assert fact == Fact("file", "http://files.example/file", (), 7)
+    assert await stocked.desk.fact(stocked.index, "third") is None
+    assert stocked.counting.work["facts"] == 1

@@ -38,6 +38,21 @@ async def test_a_failure_is_told_to_all_and_not_kept() -> None:
     assert await memo.get("a", work) == 1
 
 
+async def test_what_was_prepared_is_not_computed_again() -> None:
+    memo: Memo[str, int] = Memo(10)
+    calls = 0
+
+    async def compute() -> int:
+        nonlocal calls
+        calls += 1
+        return 7
+
+    memo.prepare("a", compute)
+    assert await memo.get("a", compute) == 7
+    memo.prepare("a", compute)
+    assert calls == 1
+
+
 async def test_the_least_used_goes_when_the_weight_is_too_much() -> None:
     memo: Memo[str, str] = Memo(3, len)
     computed: list[str] = []

@@ -6,6 +6,7 @@ says something else under each address. Anyone may delete them.
 
 import asyncio
 import ctypes
+import gzip
 import hashlib
 import logging
 import multiprocessing
@@ -14,9 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
+
+import msgspec
 
 from dpm_core.artifacts import ArtifactRef
 from dpm_core.cids import Cid
@@ -24,17 +27,27 @@ from dpm_core.ecosystem import Ecosystem, Fact, Page
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import BlobStore
 from dpm_core.registry import from_json, to_json
+from dpm_gateway.coding import Coding
 from dpm_gateway.memo import Memo
 from dpm_runtime import whole_file
 
 INLINE_BYTES = 64 * 1024
 """Indexes up to this size are worked on at once: handing them over would cost more."""
 
-KEPT_INDEXES = 256
-"""Indexes whose facts stay in memory."""
+KEPT_FACT_BYTES = 64 * 1024 * 1024
+"""Facts that stay in memory, as JSON."""
 
 KEPT_PAGE_BYTES = 64 * 1024 * 1024
 """Rendered pages that stay in memory."""
+
+COMPRESSED_FROM_BYTES = 1024
+"""Smaller pages fit into one packet as they are."""
+
+LEVEL = 6
+"""Of compression: index pages become a tenth, and higher levels take longer and gain nothing."""
+
+FORMAT = 2
+"""The version of the facts on disk."""
 
 log = logging.getLogger(__name__)
 V = TypeVar("V")
@@ -52,21 +65,35 @@ class Index:
     @property
     def key(self) -> str:
         """Names what can be read from it, in a cache."""
-        about = hashlib.sha256(f"{self.ref.id}\0{self.media_type}".encode()).hexdigest()[:16]
+        about = hashlib.sha256(f"{FORMAT}\0{self.ref.id}\0{self.media_type}".encode()).hexdigest()[:16]
         return f"{self.cid}-{about}"
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A page with the strong ETag of its own bytes."""
+    """A page in a coding, with the strong ETag of its own bytes."""
 
     page: Page
+    coding: Coding
     etag: str
 
 
 @dataclass(frozen=True)
-class _Facts:
-    facts: tuple[Fact, ...]
+class Facts:
+    """The facts of an index by path, each still as JSON: of thousands a client wants one."""
+
+    by_path: dict[str, msgspec.Raw]
+    size: int
+
+    @classmethod
+    def read(cls, encoded: bytes) -> "Facts":
+        """Raises Invalid for what is no JSON object."""
+        return cls(from_json(encoded, dict[str, msgspec.Raw]), len(encoded))
+
+    def get(self, path: str) -> Fact | None:
+        """The fact of the file at ``path``. Raises Invalid if it is none."""
+        raw = self.by_path.get(path)
+        return None if raw is None else from_json(bytes(raw), Fact)
 
 
 class Desk:
@@ -76,31 +103,36 @@ class Desk:
         self._ecosystem = ecosystem
         self._store = store
         self._folder = folder
-        self._facts: Memo[str, dict[str, Fact]] = Memo(KEPT_INDEXES)
-        self._pages: Memo[tuple[str, str], Rendered] = Memo(KEPT_PAGE_BYTES, lambda kept: len(kept.page.body))
+        self._facts: Memo[str, Facts] = Memo(KEPT_FACT_BYTES, lambda kept: kept.size)
+        self._pages: Memo[tuple[str, str, Coding], Rendered] = Memo(
+            KEPT_PAGE_BYTES, lambda kept: len(kept.page.body)
+        )
         self._pool = _pool()
 
     async def fact(self, index: Index, path: str) -> Fact | None:
         """What ``index`` says of the file at ``path``, or None. Raises Unavailable, Invalid."""
         return (await self._facts.get(index.key, lambda: self._load_facts(index))).get(path)
 
-    async def page(self, index: Index, variant: str) -> Rendered:
-        """``index`` rendered as ``variant``. Raises Unavailable, Invalid."""
-        return await self._pages.get((index.key, variant), lambda: self._render(index, variant))
+    async def page(self, index: Index, variant: str, coding: Coding) -> Rendered:
+        """``index`` rendered as ``variant``, in ``coding`` unless it is too small. Raises Unavailable, Invalid."""
+        return await self._pages.get((index.key, variant, coding), lambda: self._render(index, variant, coding))
 
-    async def _load_facts(self, index: Index) -> dict[str, Fact]:
+    async def _load_facts(self, index: Index) -> Facts:
         file = self._folder / f"{index.key}.json"
         with suppress(OSError, Invalid):
-            return await asyncio.to_thread(lambda: _by_path(file.read_bytes()))
+            return await asyncio.to_thread(lambda: Facts.read(file.read_bytes()))
         body = await self._body(index)
         encoded = await self._work(len(body), _facts, self._ecosystem, index.ref, index.media_type, body)
         with suppress(OSError):  # a cache: what cannot be kept is computed again
             await asyncio.to_thread(whole_file.replace, file, encoded)
-        return await asyncio.to_thread(_by_path, encoded)
+        return await asyncio.to_thread(Facts.read, encoded)
 
-    async def _render(self, index: Index, variant: str) -> Rendered:
+    async def _render(self, index: Index, variant: str, coding: Coding) -> Rendered:
         body = await self._body(index)
-        return await self._work(len(body), _render, self._ecosystem, index.ref, index.media_type, body, variant)
+        about = (self._ecosystem, index.ref, index.media_type, body)
+        rendered = await self._work(len(body), _render, *about, variant, coding)
+        self._facts.prepare(index.key, lambda: self._load_facts(index))  # its client will want a file next
+        return rendered
 
     async def _work(self, size: int, work: Callable[[Unpack[Args]], V], *args: *Args) -> V:
         if size <= INLINE_BYTES:
@@ -131,17 +163,19 @@ class Desk:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _by_path(encoded: bytes) -> dict[str, Fact]:
-    return {fact.path: fact for fact in from_json(encoded, _Facts).facts}
-
-
 def _facts(ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes) -> bytes:
-    return to_json(_Facts(tuple(ecosystem.facts(ref, media_type, body))))
+    return to_json({fact.path: fact for fact in ecosystem.facts(ref, media_type, body)})
 
 
-def _render(ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes, variant: str) -> Rendered:
+def _render(
+    ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes, variant: str, coding: Coding
+) -> Rendered:
     page = ecosystem.render(ref, media_type, body, variant)
-    return Rendered(page, f'"{hashlib.sha256(page.body).hexdigest()[:32]}"')
+    if coding is Coding.GZIP and len(page.body) >= COMPRESSED_FROM_BYTES:
+        page = replace(page, body=gzip.compress(page.body, LEVEL, mtime=0))
+    else:
+        coding = Coding.IDENTITY
+    return Rendered(page, coding, f'"{hashlib.sha256(page.body).hexdigest()[:32]}"')
 
 
 def _pool() -> ProcessPoolExecutor:

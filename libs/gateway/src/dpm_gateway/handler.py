@@ -23,6 +23,7 @@ from dpm_core.ecosystem import (
 from dpm_core.errors import DpmError, Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import BlobStore, Catalog, Clock, Entry
+from dpm_gateway.coding import chosen
 from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding, Flights
@@ -128,9 +129,10 @@ class Handler:
     async def _index_page(self, request: Request, target: IndexPage) -> tuple[str, Response]:
         revalidate = "no-cache" in request.headers.get("cache-control", "")
         result, index, headers = await self._index(target.want, revalidate)
-        rendered = await self._desk.page(index, target.variant)
+        rendered = await self._desk.page(index, target.variant, chosen(request.headers))
         headers["Cache-Control"] = PAGE_CACHING
-        return result, page_response(request.method, request.headers, rendered.page, rendered.etag, headers)
+        page, etag, coding = rendered.page, rendered.etag, rendered.coding
+        return result, page_response(request.method, request.headers, page, etag, headers, coding=coding)
 
     async def _index(
         self, want: Want, revalidate: bool, max_age: float | None = None

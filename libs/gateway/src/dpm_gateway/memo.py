@@ -24,11 +24,19 @@ class Memo(Generic[K, V]):
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
+        return await asyncio.shield(self._begin(key, compute))
+
+    def prepare(self, key: K, compute: Callable[[], Coroutine[Any, Any, V]]) -> None:
+        """Have the value ready for whoever will ask; what ``compute`` raises is told to nobody."""
+        if key not in self._kept:
+            self._begin(key, compute)
+
+    def _begin(self, key: K, compute: Callable[[], Coroutine[Any, Any, V]]) -> "asyncio.Task[V]":
         running = self._under_way.get(key)
         if running is None:
             running = self._under_way[key] = asyncio.create_task(compute())
             running.add_done_callback(lambda done: self._finish(key, done))
-        return await asyncio.shield(running)
+        return running
 
     def _finish(self, key: K, done: asyncio.Task[V]) -> None:
         del self._under_way[key]

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from dpm_core.ecosystem import Page
 from dpm_core.errors import DpmError
+from dpm_gateway.coding import Coding
 from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
 from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
@@ -177,17 +178,30 @@ class HeadResponse(Response):
 
 
 def page_response(
-    method: str, request: Mapping[str, str], page: Page, etag: str | None, extra: Headers, status: int = 200
+    method: str,
+    request: Mapping[str, str],
+    page: Page,
+    etag: str | None,
+    extra: Headers,
+    status: int = 200,
+    coding: Coding | None = None,
 ) -> Response:
-    """The answer with a page that is whole in memory; with an ETag it may be 304."""
-    headers = {"Content-Type": page.media_type, **dict(page.headers), **extra}
+    """The answer with a page that is whole in memory; with an ETag it may be 304 or 412.
+
+    ``coding`` is what the page's bytes are in, None if no request could have had them in another.
+    """
+    headers = {**dict(page.headers), **extra}
+    if coding is not None:
+        headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
     if etag is not None:
         headers["ETag"] = etag
         if precondition_failed(request, etag, None):
             return Response(status_code=412, headers={"ETag": etag})
         if not_modified(request, etag, None):
-            del headers["Content-Type"]
             return Response(status_code=304, headers=headers)
+    headers["Content-Type"] = page.media_type
+    if coding is Coding.GZIP:
+        headers["Content-Encoding"] = coding.value
     if method == "HEAD":
         return HeadResponse(status, {**headers, "Content-Length": str(len(page.body))})
     return Response(page.body, status_code=status, headers=headers)

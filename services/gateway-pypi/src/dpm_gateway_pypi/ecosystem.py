@@ -5,6 +5,7 @@ upstream's.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -135,5 +136,7 @@ class PyPI:
         )
 
 
+@lru_cache(maxsize=1)
 def _read(index: ArtifactRef, media_type: str, body: bytes) -> ProjectPage:
+    """The page, which is rendered, compressed and read for facts one after the other, and parsed but once."""
     return ProjectPage.read(media_type, body, index.upstream + index.key, index.key.rstrip("/"))
