@@ -2,7 +2,7 @@ import pytest
 
 from dpm_core.artifacts import ArtifactRef, Topic
 from dpm_core.errors import Invalid
-from dpm_core.subjects import hint_filter, kind_filter, subject, tap_subject, topic_filter, topic_of
+from dpm_core.subjects import HINTS, kind_filter, subject, tap_subject, topic_filter, topic_of
 
 WHEEL = ArtifactRef("pypi", "http://upstream.example/", "wheel").topic
 
@@ -27,9 +27,19 @@ def test_conditions_cover_every_event_of_a_topic_and_no_other() -> None:
     assert topic_filter(WHEEL) == f"dpm.evt.pypi.{WHEEL.key}.>"
 
 
-def test_events_and_hints_are_filtered_by_kind() -> None:
+def test_events_are_filtered_by_kind_and_name() -> None:
     assert (kind_filter("pypi"), kind_filter(None)) == ("dpm.evt.pypi.>", "dpm.evt.>")
-    assert (hint_filter("pypi"), hint_filter(None)) == ("dpm.new.pypi.>", "dpm.new.>")
+    assert kind_filter("pypi", "artifact-stored") == "dpm.evt.pypi.*.artifact-stored"
+    assert kind_filter(None, "artifact-stored") == "dpm.evt.*.*.artifact-stored"
+    assert kind_filter("pypi", below=HINTS) == "dpm.new.pypi.>"
+
+
+@pytest.mark.parametrize("word", ["", "*", ">", "pypi.x", "a b"])
+def test_a_filter_is_no_wider_than_its_words(word: str) -> None:
+    with pytest.raises(Invalid):
+        kind_filter(word)
+    with pytest.raises(Invalid):
+        kind_filter(None, word)
 
 
 def test_taps_stand_apart_from_events() -> None:

@@ -141,7 +141,10 @@ async def test_the_end_of_the_log_is_the_last_event_about_anything(server: NatsS
 
 async def test_a_follower_that_reads_slowly_gets_everything(server: NatsServer) -> None:
     big = request("x" * 20_000)
-    async with server.bus("gateway-pypi") as bus, aclosing(bus.log.follow("pypi", after=0)) as events:
+    async with (
+        server.bus("gateway-pypi", timeout=PATIENCE) as bus,
+        aclosing(bus.log.follow("pypi", after=0)) as events,
+    ):
         await take_one_after(bus, events, big)
         appends = [bus.log.append(big.want.ref.topic, big) for _ in range(1_000)]
         last = max(await asyncio.gather(*appends))

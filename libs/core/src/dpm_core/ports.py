@@ -63,8 +63,10 @@ class EventLog(Protocol):
         Raises Unavailable, and ReaderTooOld if only a newer reader understands it.
         """
 
-    def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
+    def follow(self, kind: str | None, *, after: int, name: str | None = None) -> AsyncGenerator[Recorded, None]:
         """Every event of topics of ``kind`` (None: all) with a sequence above ``after``, in order, for ever.
+
+        With ``name``, only those of that type (``artifact-stored``). Raises Invalid if no subject can hold these.
 
         Survives a restart of the server; passes over what cannot be read here. Raises ReaderTooOld at an event
         that only a newer reader understands.

@@ -11,8 +11,10 @@ from dpm_core.errors import Invalid
 STREAM = "DPM"
 """The one stream of a node."""
 
-ALL_EVENTS = "dpm.evt.>"
-ALL_HINTS = "dpm.new.>"
+EVENTS = "dpm.evt"
+HINTS = "dpm.new"
+ALL_EVENTS = f"{EVENTS}.>"
+ALL_HINTS = f"{HINTS}.>"
 REQUESTS = "dpm.evt.*.*.fetch-requested"
 REQUESTS_DURABLE = "fetcher"
 """The durable consumer that hands fetch requests to fetchers; made by set-up."""
@@ -30,14 +32,18 @@ def topic_filter(topic: Topic) -> str:
     return f"dpm.evt.{_words(topic)}.>"
 
 
-def kind_filter(kind: str | None) -> str:
-    """The filter that covers every event about topics of a kind; None: of all kinds."""
-    return ALL_EVENTS if kind is None else f"dpm.evt.{kind}.>"
+def kind_filter(kind: str | None, name: str | None = None, *, below: str = EVENTS) -> str:
+    """The filter that covers every event called ``name`` about topics of a kind; None: of all names, all kinds.
 
-
-def hint_filter(kind: str | None) -> str:
-    """The filter on which the stream tells of what it has stored of a kind; None: of all kinds."""
-    return ALL_HINTS if kind is None else f"dpm.new.{kind}.>"
+    ``below`` is where to look: EVENTS, or HINTS for where the stream tells of what it has stored. Raises Invalid
+    for what is no word of a subject.
+    """
+    for word in (kind, name):
+        if word is not None and not _WORD.match(word):
+            raise Invalid(f"not a word of a subject: {word!r}")
+    if name is not None:
+        return f"{below}.{kind or '*'}.*.{name}"
+    return f"{below}.>" if kind is None else f"{below}.{kind}.>"
 
 
 def topic_of(subject: str) -> Topic:

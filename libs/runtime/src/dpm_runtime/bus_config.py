@@ -4,6 +4,9 @@ The stream's account holds set-up and the fetchers; everybody else has an accoun
 imports what its grant names. Permissions alone are not enough: they are checked for the subject of a message and
 not for its reply, so that a gateway could ask for one of its own events with ``…artifact-stored`` as the reply,
 and the server would append its answer there. Between accounts the server makes the reply its own.
+
+In an account outside the stream's, ``dpm.evt`` carries what the stream tells of on ``dpm.new``: there a plain
+subscription shows what was stored, and not what was only tried.
 """
 
 import json
@@ -11,45 +14,59 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dpm_core.subjects import STREAM
-from dpm_runtime.bus_grants import READ, TAPS, Grant
-
-_STREAM_ACCOUNT = STREAM
+from dpm_core.subjects import EVENTS, HINTS
+from dpm_runtime.bus_grants import READ, READER, STREAM_ACCOUNT, SYSTEM_ACCOUNT, TAPS, Grant, reader
 
 
 def render(
-    port: int, store: Path, keys: Mapping[str, str], table: Iterable[Grant], *, listen: str = "127.0.0.1"
+    port: int,
+    store: Path,
+    keys: Mapping[str, str],
+    table: Iterable[Grant],
+    *,
+    listen: str = "127.0.0.1",
+    readers: Mapping[str, str] | None = None,
 ) -> str:
     """The configuration as JSON, which nats-server reads as its own format.
 
-    ``keys`` are the services' public keys. It listens on the address ``listen`` and nowhere else.
+    ``keys`` are the services' public keys, ``readers`` those of whoever else may read events, both by name. It
+    listens on the address ``listen`` and nowhere else.
     """
     rights = tuple(table)
     accounts: dict[str, dict[str, Any]] = {
         account: {
-            "users": [_user(grant, keys[grant.service]) for grant in rights if account_of(grant) == account],
+            "users": [_user(grant, keys[grant.service]) for grant in rights if grant.account == account],
             "exports": [],
             "imports": [],
         }
-        for account in dict.fromkeys(account_of(grant) for grant in rights)
+        for account in dict.fromkeys(grant.account for grant in rights)
     }
     for account, settings in accounts.items():
-        settings["exports"] = _exports(account, rights)
+        settings["exports"] = _exports(account, (*rights, reader("anybody")))
         settings["imports"] = _imports(account, rights)
-    accounts[_STREAM_ACCOUNT]["jetstream"] = "enabled"
+    accounts[STREAM_ACCOUNT]["jetstream"] = "enabled"
     configuration = {
         "listen": f"{listen}:{port}",
         "server_name": "dpm",
         # Without it an acknowledged event can be lost when the power fails.
         "jetstream": {"store_dir": str(store), "sync_interval": "always"},
         "accounts": accounts,
+        "system_account": SYSTEM_ACCOUNT,
     }
-    return json.dumps(configuration, indent=2) + "\n"
+    return with_readers(configuration, readers or {})
 
 
-def account_of(grant: Grant) -> str:
-    """The account that a service is in."""
-    return _STREAM_ACCOUNT if grant.trusted else grant.service
+def with_readers(configuration: Mapping[str, Any], keys: Mapping[str, str]) -> str:
+    """A configuration of :func:`render`, with these readers (public keys by name) in place of those that it has.
+
+    Each has an account of its own, so that none can speak to another, or hear its answers.
+    """
+    services = {name: each for name, each in configuration["accounts"].items() if not name.startswith(READER)}
+    outside = {
+        grant.account: {"users": [_user(grant, key)], "imports": _imports(grant.account, (grant,))}
+        for grant, key in ((reader(name), key) for name, key in keys.items())
+    }
+    return json.dumps({**configuration, "accounts": services | outside}, indent=2) + "\n"
 
 
 def _user(grant: Grant, key: str) -> dict[str, Any]:
@@ -64,30 +81,30 @@ def _user(grant: Grant, key: str) -> dict[str, Any]:
 
 def _exports(account: str, table: tuple[Grant, ...]) -> list[dict[str, Any]]:
     """Taps of its own services; from the stream's account also what others ask it, and its hints."""
-    taps = {subject for grant in table if account_of(grant) == account for subject in _taps(grant)}
+    taps = {subject for grant in table if grant.account == account for subject in _taps(grant)}
     exports: list[dict[str, Any]] = [{"stream": subject} for subject in sorted(taps)]
-    if account == _STREAM_ACCOUNT:
-        outside = [grant for grant in table if not grant.trusted]
+    if account == STREAM_ACCOUNT:
+        outside = [grant for grant in table if grant.account not in (STREAM_ACCOUNT, SYSTEM_ACCOUNT)]
         for subject in sorted({subject for grant in outside for subject in _questions(grant)}):
             # A direct get of many events has many answers.
             exports.append({"service": subject, "response_type": "stream" if subject == READ else "singleton"})
-        for subject in sorted({subject for grant in outside for subject in _hints(grant)}):
+        for subject in sorted({_told(subject) for grant in outside for subject in _heard(grant)}):
             exports.append({"stream": subject})
     return exports
 
 
 def _imports(account: str, table: tuple[Grant, ...]) -> list[dict[str, Any]]:
     """What the account's services may ask of the stream's, its hints, and the taps that they listen to."""
-    mine = [grant for grant in table if account_of(grant) == account]
+    mine = [grant for grant in table if grant.account == account]
     imports: list[dict[str, Any]] = []
-    if account != _STREAM_ACCOUNT:
+    if account not in (STREAM_ACCOUNT, SYSTEM_ACCOUNT):
         for grant in mine:
             for subject in _questions(grant):
-                imports.append({"service": {"account": _STREAM_ACCOUNT, "subject": subject}})
-            for subject in _hints(grant):
-                imports.append({"stream": {"account": _STREAM_ACCOUNT, "subject": subject}})
-    told = {(account_of(grant), tap) for grant in table if account_of(grant) != account for tap in _taps(grant)}
-    for teller, tap in sorted(told):
+                imports.append({"service": {"account": STREAM_ACCOUNT, "subject": subject}})
+            for subject in _heard(grant):
+                imports.append({"stream": {"account": STREAM_ACCOUNT, "subject": _told(subject)}, "to": subject})
+    taps = {(grant.account, tap) for grant in table if grant.account != account for tap in _taps(grant)}
+    for teller, tap in sorted(taps):
         if any(_covers(pattern, tap) for grant in mine for pattern in grant.subscribe):
             imports.append({"stream": {"account": teller, "subject": tap}})
     return imports
@@ -101,8 +118,13 @@ def _questions(grant: Grant) -> list[str]:
     return [subject for subject in grant.publish if not subject.startswith(TAPS)]
 
 
-def _hints(grant: Grant) -> list[str]:
+def _heard(grant: Grant) -> list[str]:
     return [subject for subject in grant.subscribe if not subject.startswith(TAPS)]
+
+
+def _told(subject: str) -> str:
+    """On what the stream tells of the events that are heard on ``subject`` outside its account."""
+    return HINTS + subject.removeprefix(EVENTS) if subject.startswith(EVENTS) else subject
 
 
 def _covers(pattern: str, subject: str) -> bool:

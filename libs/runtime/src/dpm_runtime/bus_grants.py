@@ -6,7 +6,7 @@ The table in ``docs/reference/bus.md`` explains it, with what it does not stop.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dpm_core.subjects import ALL_HINTS, REQUESTS_DURABLE, STREAM, hint_filter
+from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, HINTS, REQUESTS_DURABLE, STREAM, kind_filter
 
 ECOSYSTEMS = ("pypi",)
 """The ecosystems that have a gateway."""
@@ -24,6 +24,17 @@ FETCHER_EVENTS = (
 
 TAPS = "dpm.tap."
 
+STREAM_ACCOUNT = STREAM
+SYSTEM_ACCOUNT = "SYS"
+"""Where nats-server takes orders about itself."""
+
+READER = "reader-"
+"""What the accounts of those begin with who may only read."""
+
+SERVERS = "$SYS.REQ.SERVER.PING"
+RELOAD = "$SYS.REQ.SERVER.{}.RELOAD"
+"""Of a server by its id: read the configuration again."""
+
 READ = f"$JS.API.DIRECT.GET.{STREAM}"
 """What reading events needs. Not ``$JS.API.CONSUMER.CREATE.DPM``, not even bare: a consumer's name in the body
 lets its user rewrite the fetcher's durable."""
@@ -33,18 +44,19 @@ lets its user rewrite the fetcher's durable."""
 class Grant:
     """What the key of ``service`` may do beside using its own inbox.
 
-    ``trusted`` services share the account of the stream, where a reply can be led onto any subject.
+    ``account`` is where it is, by default one of its own. In that of the stream, and nowhere else, a reply can be
+    led onto any subject. ``inbox`` are the subjects that answers come on.
     """
 
     service: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...] = ()
-    trusted: bool = False
+    account: str = ""
+    inbox: str = ""
 
-    @property
-    def inbox(self) -> str:
-        """The subjects that answers come on."""
-        return f"_INBOX.{self.service}.>"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "account", self.account or self.service)
+        object.__setattr__(self, "inbox", self.inbox or f"_INBOX.{self.service}.>")
 
 
 def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
@@ -59,13 +71,14 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
                 f"$JS.API.CONSUMER.DURABLE.CREATE.{STREAM}.{REQUESTS_DURABLE}",
                 f"$JS.API.CONSUMER.INFO.{STREAM}.{REQUESTS_DURABLE}",
             ),
-            trusted=True,
+            account=STREAM_ACCOUNT,
         ),
+        Grant("reload", publish=(SERVERS, RELOAD.format("*")), account=SYSTEM_ACCOUNT),
         *(
             Grant(
                 f"gateway-{ecosystem}",
                 publish=(f"dpm.evt.{ecosystem}.*.fetch-requested", "dpm.tap.gateway.>", READ),
-                subscribe=(hint_filter(ecosystem),),
+                subscribe=(kind_filter(ecosystem, below=HINTS),),
             )
             for ecosystem in ecosystems
         ),
@@ -80,7 +93,7 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
                 f"$JS.ACK.{STREAM}.{REQUESTS_DURABLE}.>",
             ),
             subscribe=(ALL_HINTS, "dpm.tap.gateway.>", "dpm.tap.fusefs.>"),
-            trusted=True,
+            account=STREAM_ACCOUNT,
         ),
         Grant("fusefs", publish=("dpm.tap.fusefs.>",)),
         Grant(
@@ -89,3 +102,11 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
             subscribe=(ALL_HINTS, "dpm.tap.>"),
         ),
     )
+
+
+def reader(name: str) -> Grant:
+    """What somebody outside may do who was given a key to read events, by any client of NATS.
+
+    A plain subscription to the events' subjects shows what the stream has stored, and nothing else.
+    """
+    return Grant(READER + name, publish=(READ,), subscribe=(ALL_EVENTS,), inbox="_INBOX.>")

@@ -1,10 +1,10 @@
 """A service's place on the bus: one connection, the log and the taps over it."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from dpm_core.subjects import EVENTS, HINTS
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_log import NatsEventLog
 from dpm_runtime.nats_tap import NatsTap
@@ -13,27 +13,24 @@ from dpm_runtime.nats_tap import NatsTap
 class NatsBus:
     """The log and the taps of one service. They work when the bus is there; the service starts without it."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, told: str = HINTS) -> None:
         self._link = link
-        self.log = NatsEventLog(link)
+        self.log = NatsEventLog(link, told=told)
         self.tap = NatsTap(link)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, url: str, service: str, seed_file: Path, *, timeout: float = 2.0
+        cls, url: str, service: str, seed_file: Path, *, timeout: float = 2.0, reader: bool = False
     ) -> AsyncIterator["NatsBus"]:
         """Connect in the background, for ever, as ``service`` with its nkey; ``timeout`` (seconds) a request.
 
-        Never waits for the server. Raises Invalid if the seed cannot be read.
+        A ``reader`` has a key that only reads; it is given up for good when the server refuses it, and whoever
+        waits gets KeyRefused then. Never waits for the server. Raises Invalid if the seed cannot be read.
         """
-        link = Link(url, service, seed_file, timeout=timeout)
-        keeping = asyncio.create_task(link.keep(), name="bus")
-        try:
-            yield cls(link)
-        finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
+        link = Link(url, service, seed_file, timeout=timeout, insistent=not reader)
+        async with link.kept():
+            yield cls(link, told=EVENTS if reader else HINTS)
 
     @property
     def connected(self) -> bool:
@@ -46,5 +43,5 @@ class NatsBus:
         return self._link.reason
 
     async def up(self) -> None:
-        """Wait until the bus can be used, for ever."""
+        """Wait until the bus can be used, for ever. Raises KeyRefused for a reader whose key is not accepted."""
         await self._link.up()

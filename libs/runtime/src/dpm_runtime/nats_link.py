@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,22 @@ class Connection:
 class Link:
     """A connection when there is one, Unavailable at once when there is none."""
 
-    def __init__(self, url: str, service: str, seed_file: Path, *, timeout: float = 2.0) -> None:
-        """``service`` names the inbox, ``timeout`` (seconds) ends a request. Raises Invalid for a bad seed."""
+    def __init__(
+        self, url: str, service: str, seed_file: Path, *, timeout: float = 2.0, insistent: bool = True
+    ) -> None:
+        """``service`` names the inbox, ``timeout`` (seconds) ends a request. Raises Invalid for a bad seed.
+
+        An ``insistent`` link tries on when its key is refused: set-up may still make the server know it.
+        """
         self._url = url
         self._service = service
         self._seed = read_seed(seed_file)
         self.timeout = timeout
+        self._insistent = insistent
+        self._refused = False
         self._connection: Connection | None = None
-        self._connected = asyncio.Event()
+        self._settled = asyncio.Event()
+        """Set while there is a connection, and once there will never be one."""
         self._reason = "not connected yet"
 
     @property
@@ -70,9 +78,11 @@ class Link:
         return self._connection
 
     async def up(self) -> Connection:
-        """Wait for a connection, for ever."""
+        """Wait for a connection, for ever. Raises KeyRefused once a link that does not insist is refused."""
         while True:
-            await self._connected.wait()
+            await self._settled.wait()
+            if self._refused:
+                raise KeyRefused(self._url)
             with contextlib.suppress(Unavailable):
                 return self.connection()
             await asyncio.sleep(0.01)  # the client is closing: `lost` follows
@@ -115,6 +125,16 @@ class Link:
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the bus failed on {subject}: {error!r}") from error
 
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Keep the connection in the background while the context lasts. Never waits for the server."""
+        keeping = asyncio.create_task(self.keep(), name=f"bus as {self._service}")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
+
     async def keep(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
         pause = _SHORTEST_PAUSE
@@ -124,14 +144,19 @@ class Link:
                 await self._connect(connection)
             except Exception as error:  # whatever answers there: who gives up here never connects again
                 self._explain(str(error) or type(error).__name__)
+                if _is_refusal(error) and not self._insistent:
+                    self._refused = True
+                    self._settled.set()
+                    return
             else:
                 log.info("connected to the bus at %s as %s", self._url, self._service)
                 self._connection, self._reason, pause = connection, "", _SHORTEST_PAUSE
-                self._connected.set()
+                self._settled.set()
                 await asyncio.shield(connection.lost)
                 self._explain("the connection was lost")
             finally:
-                self._connected.clear()
+                if not self._refused:
+                    self._settled.clear()
                 self._connection = None
                 with contextlib.suppress(OSError, nats.errors.Error):
                     await connection.client.close()
@@ -174,6 +199,17 @@ class Link:
         if reason != self._reason:
             log.warning("no connection to the bus at %s: %s", self._url, reason)
         self._reason = reason
+
+
+class KeyRefused(Unavailable):
+    """The server does not accept the key (any more)."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"the bus at {url} does not accept this key", advice="was it revoked?")
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, nats.errors.AuthorizationError) or "authorization violation" in str(error).lower()
 
 
 class Refused(Unavailable):

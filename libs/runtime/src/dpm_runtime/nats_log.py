@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from nats.aio.msg import Msg
@@ -17,7 +17,7 @@ from dpm_core.errors import Conflict, Unavailable
 from dpm_core.events import Event, Unknown, lifetime
 from dpm_core.ports import Delivery
 from dpm_core.registry import ID_HEADER
-from dpm_core.subjects import ALL_EVENTS, STREAM, topic_filter
+from dpm_core.subjects import ALL_EVENTS, HINTS, STREAM, kind_filter, topic_filter
 from dpm_runtime.messaging import appending
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_reading import NANOSECOND, ordered, pulled
@@ -34,8 +34,10 @@ log = logging.getLogger("dpm.bus")
 class NatsEventLog:
     """EventLog over a link that may be down: then every method raises Unavailable at once, readers wait."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, told: str = HINTS) -> None:
+        """``told`` is below which this link hears of what was stored: EVENTS for keys that only read."""
         self._link = link
+        self._told = told
 
     async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
         """See EventLog. An append without an answer is looked for, once, before it counts as failed."""
@@ -73,12 +75,24 @@ class NatsEventLog:
     async def end(self) -> int:
         """The sequence of the log's last event, whatever it is about; 0 for an empty log. Raises Unavailable."""
         message = await self._last(ALL_EVENTS)
-        return 0 if message is None else int((message.headers or {})["Nats-Sequence"])
+        return 0 if message is None else _sequence(message)
 
-    async def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
+    async def before(self, moment: float) -> int:
+        """The sequence of the last event before ``moment`` (epoch seconds), 0 for none. Raises Unavailable.
+
+        After it one follows what was stored since.
+        """
+        start = datetime.fromtimestamp(moment, UTC).isoformat()
+        first = await self._get({"start_time": start, "next_by_subj": ALL_EVENTS, "batch": 1})
+        return await self.end() if first is None else _sequence(first) - 1
+
+    async def follow(
+        self, kind: str | None, *, after: int, name: str | None = None
+    ) -> AsyncGenerator[Recorded, None]:
         """See EventLog. Reads batches, as fast as the caller takes them; waits for the stream's hints."""
         position = after
-        async with aclosing(self._again(lambda: ordered(self._link, kind, after=position))) as messages:
+        subjects, told = kind_filter(kind, name), kind_filter(kind, name, below=self._told)
+        async with aclosing(self._again(lambda: ordered(self._link, subjects, told, after=position))) as messages:
             async for message in messages:
                 recorded = _direct(message)
                 position = recorded.sequence
@@ -97,14 +111,17 @@ class NatsEventLog:
                     yield delivery
 
     async def _last(self, subjects: str) -> Msg | None:
-        question = json.dumps({"last_by_subj": subjects}).encode()
-        message = await self._link.request(f"$JS.API.DIRECT.GET.{STREAM}", question)
+        return await self._get({"last_by_subj": subjects})
+
+    async def _get(self, question: Mapping[str, object]) -> Msg | None:
+        """The first answer to a direct get (NATS ADR-31), None if there is no such event. Raises Unavailable."""
+        message = await self._link.request(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(question).encode())
         headers = message.headers or {}
         status = headers.get("Status")
         if status == "404":
             return None
         if status is not None:
-            raise Unavailable(f"the last event cannot be had: {status} {headers.get('Description', '')}")
+            raise Unavailable(f"the event cannot be had: {status} {headers.get('Description', '')}")
         return message
 
     async def _found(self, topic: Topic, event_id: str, error: Unavailable) -> int:
@@ -116,7 +133,7 @@ class NatsEventLog:
         except (Unavailable, TimeoutError):
             raise error from None
         if message is not None and (message.headers or {}).get(ID_HEADER) == event_id:
-            return int((message.headers or {})["Nats-Sequence"])
+            return _sequence(message)
         raise error
 
     async def _again(self, start: Callable[[], AsyncGenerator[Msg, None]]) -> AsyncGenerator[Msg, None]:
@@ -157,6 +174,10 @@ class NatsDelivery:
     async def term(self) -> None:
         """See Delivery."""
         await self._link.publish(self._reply, b"+TERM")
+
+
+def _sequence(message: Msg) -> int:
+    return int((message.headers or {})["Nats-Sequence"])
 
 
 def _direct(message: Msg) -> Recorded:

@@ -13,7 +13,7 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from dpm_core.errors import Unavailable
-from dpm_core.subjects import REQUESTS_DURABLE, STREAM, hint_filter, kind_filter
+from dpm_core.subjects import REQUESTS_DURABLE, STREAM
 from dpm_runtime.nats_link import Connection, Link
 
 BATCH = 256
@@ -33,21 +33,21 @@ _PULL_AGAIN = frozenset({"404", "408"})
 Queue: TypeAlias = "asyncio.Queue[Msg | None]"
 
 
-async def ordered(link: Link, kind: str | None, *, after: int) -> AsyncGenerator[Msg, None]:
-    """Each event of a kind with a sequence above ``after``, in order and none missing, for ever.
+async def ordered(link: Link, subjects: str, told: str, *, after: int) -> AsyncGenerator[Msg, None]:
+    """Each event on ``subjects`` (a filter) with a sequence above ``after``, in order and none missing, for ever.
 
     Read by direct gets: nobody needs the right to make consumers, with which one could rewrite the fetcher's
     durable; and the server keeps nothing that a restart could lose. The stream tells of what it has stored on
-    the hint subjects. Raises Unavailable when the connection is lost or the server does not answer.
+    ``told``, a filter too. Raises Unavailable when the connection is lost or the server does not answer.
     """
     connection = link.connection()
     hints = _Hints()
     position = after
-    async with hints.of(connection, kind), _inbox(connection) as (inbox, answers):
+    async with hints.of(connection, told), _inbox(connection) as (inbox, answers):
         while True:
             question = {
                 "seq": position + 1,
-                "next_by_subj": kind_filter(kind),
+                "next_by_subj": subjects,
                 "batch": BATCH,
                 "max_bytes": BATCH_BYTES,
             }
@@ -115,9 +115,9 @@ class _Hints:
         self._new = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def of(self, connection: Connection, kind: str | None) -> AsyncIterator[None]:
-        """Take hints of events of a kind while the context lasts."""
-        async with subscribed(connection, hint_filter(kind)) as queue:
+    async def of(self, connection: Connection, told: str) -> AsyncIterator[None]:
+        """Take hints while the context lasts."""
+        async with subscribed(connection, told) as queue:
             taking = asyncio.create_task(self._take(queue))
             try:
                 yield

@@ -136,6 +136,21 @@ class EventLogSuite:
         async with aclosing(kit.log.follow("blob", after=0)) as events:
             assert [each.event for each in await take(events, 1)] == [quarantined]
 
+    async def test_following_a_name_shows_no_other_event(self, kit: LogKit) -> None:
+        await kit.log.append(ref("one").topic, request("one"))
+        claimed = [await kit.log.append(ref("one").topic, started("one"))]
+        for kind in (None, "pypi"):
+            async with aclosing(kit.log.follow(kind, after=0, name="fetch-started")) as events:
+                assert [each.sequence for each in await take(events, len(claimed))] == claimed
+                await kit.log.append(ref("two").topic, request("two"))
+                claimed.append(await kit.log.append(ref("two").topic, started("two")))
+                assert [each.sequence for each in await take(events, 1)] == claimed[-1:]
+
+    async def test_following_what_no_subject_can_be_is_refused(self, kit: LogKit) -> None:
+        async with aclosing(kit.log.follow("*", after=0)) as events:
+            with pytest.raises(Invalid):
+                await take(events, 1)
+
     async def test_followers_pass_over_types_that_they_do_not_know(self, kit: LogKit) -> None:
         await put_unknown(kit)
         await kit.log.append(ref().topic, started())

@@ -14,7 +14,7 @@ from dpm_core.errors import Conflict, Unavailable
 from dpm_core.events import Event, FetchRequested, Unknown
 from dpm_core.ports import Delivery
 from dpm_core.registry import to_json
-from dpm_core.subjects import topic_of
+from dpm_core.subjects import kind_filter, topic_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ class MemoryEventLog:
         entry = self._last(topic)
         return entry.recorded() if entry else None
 
-    async def follow(self, kind: str | None, *, after: int) -> AsyncGenerator[Recorded, None]:
+    async def follow(
+        self, kind: str | None, *, after: int, name: str | None = None
+    ) -> AsyncGenerator[Recorded, None]:
+        kind_filter(kind, name)
         position = after
         while True:
             async with self._grown:
@@ -80,9 +83,8 @@ class MemoryEventLog:
                     await self._grown.wait()
             for entry in self._entries[position:]:
                 position = entry.sequence
-                if kind in (None, entry.topic.kind) and not isinstance(
-                    (recorded := entry.recorded()).event, Unknown
-                ):
+                wanted = kind in (None, entry.topic.kind) and name in (None, entry.subject.rpartition(".")[2])
+                if wanted and not isinstance((recorded := entry.recorded()).event, Unknown):
                     yield recorded
 
     async def work(self) -> AsyncGenerator[Delivery, None]:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from dpm_runtime.bus import configure, local_url, provision
-from dpm_runtime.bus_grants import Grant, grants
+from dpm_runtime.bus_grants import STREAM_ACCOUNT, Grant, grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_link import Link
 from dpm_testkit.patience import PATIENCE
 
-ANYTHING = Grant("anything", publish=(">",), subscribe=(">",), trusted=True)
+ANYTHING = Grant("anything", publish=(">",), subscribe=(">",), account=STREAM_ACCOUNT)
 """A key for tests that must do what no service may."""
 
 
@@ -76,14 +76,10 @@ class NatsServer:
     async def link(self, service: str) -> AsyncIterator[Link]:
         """A bare connection with the key of ``service``, to ask for what the ports do not offer."""
         link = Link(self.url, service, self.home.key(service))
-        keeping = asyncio.create_task(link.keep())
-        try:
+        async with link.kept():
             async with asyncio.timeout(PATIENCE):
                 await link.up()
             yield link
-        finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
 
     async def _accepts(self) -> bool:
         try:

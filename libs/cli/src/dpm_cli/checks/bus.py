@@ -1,8 +1,7 @@
 """Checks of the bus: whether it answers the operator, and whether its stream is what set-up makes of it."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dpm_cli.checks.model import Check, Finding, Subject, failed, ok, skipped, together
@@ -47,7 +46,7 @@ async def stream_as_made(subject: Subject) -> Finding:
     )
     link = Link(bus_url(subject.home), SETUP, subject.home.key(SETUP))
     found = []
-    async with _kept(link):
+    async with link.kept():
         try:
             async with asyncio.timeout(_UP_SECONDS):
                 await link.up()
@@ -70,16 +69,6 @@ def different(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         for name, value in wanted.items()
         if found.get(name, 0) != value
     )
-
-
-@contextlib.asynccontextmanager
-async def _kept(link: Any) -> AsyncIterator[None]:
-    keeping = asyncio.create_task(link.keep())
-    try:
-        yield
-    finally:
-        keeping.cancel()
-        await asyncio.wait({keeping})
 
 
 CHECKS = (
