@@ -7,4 +7,4 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,t
     rm -rf /var/log/* /var/cache/debconf/*-old
 COPY haproxy.cfg /etc/haproxy/haproxy.cfg
 USER 1000:1000
-ENTRYPOINT ["haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"]
+ENTRYPOINT ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]

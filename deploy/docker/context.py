@@ -79,7 +79,7 @@ def main(folder: Path, wanted: list[str]) -> None:
     (folder / "third-party.lock").write_text(locked(names - ours.keys()))
     (folder / "build.lock").write_text(locked(needed(["cython", "setuptools", "setuptools-scm"])))
     shutil.copy(ROOT / ".venv" / "bin" / "uv", folder)
-    shutil.copy(Path(__file__).with_name("health.py"), folder)
+    shutil.copy(Path(__file__).with_name("ready"), folder)
 
 
 if __name__ == "__main__":

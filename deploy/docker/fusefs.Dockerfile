@@ -8,7 +8,9 @@ FROM ${BASE} AS fuse
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
     apt-get update && \
     apt-get install --yes --no-install-recommends fuse3 libfuse3-3 && \
-    rm -rf /var/log/* /var/cache/debconf/*-old
+    rm -rf /var/log/* /var/cache/debconf/*-old && \
+    # fusermount3 mounts for nobody without a name
+    echo 'dpm:x:1000:1000:DPM:/:/usr/sbin/nologin' >>/etc/passwd
 
 FROM fuse AS builder
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
@@ -29,7 +31,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 FROM fuse AS service
 COPY --from=builder /opt/dpm /opt/dpm
-COPY health.py /opt/dpm/
+COPY ready /opt/dpm/
 ENV PYTHONUNBUFFERED=1 PATH=/opt/dpm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 1000:1000
@@ -44,5 +46,6 @@ USER 1000:1000
 ENV DPM_HOME=/var/lib/dpm DPM_LISTEN=0.0.0.0 DPM_INSECURE_LAN=true
 VOLUME /var/lib/dpm
 EXPOSE 3141
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["bash", "-c", "</dev/tcp/127.0.0.1/${DPM_PYPI_PORT:-3141}"]
 ENTRYPOINT ["/opt/dpm/bin/dpm"]
 CMD ["up"]

@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 
 FROM ${BASE}
 COPY --from=builder /opt/dpm /opt/dpm
-COPY health.py /opt/dpm/
+COPY ready /opt/dpm/
 # The name of the module that runs.
 ARG SERVICE
 ENV SERVICE=${SERVICE} PYTHONUNBUFFERED=1 PATH=/opt/dpm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

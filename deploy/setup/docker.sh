@@ -63,6 +63,9 @@ start_engine() {
     setsid dockerd >"$logs/dockerd.log" 2>&1 </dev/null &
     engine=$!
     trap 'kill "$engine" 2>/dev/null; wait "$engine" 2>/dev/null || true' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     waited=0
     until engine_answers; do
         kill -0 "$engine" 2>/dev/null && [ $waited -lt 300 ] || fail "dockerd does not run: $(tail -n 3 "$logs/dockerd.log")"
@@ -71,6 +74,12 @@ start_engine() {
     done
 }
 
+# Everywhere else udev has done this, and services of containers are not root.
+open_fuse() {
+    [ "$(id -u)" != 0 ] || [ ! -c /dev/fuse ] || chmod a+rw /dev/fuse
+}
+
 install_missing
 engine_answers || start_engine
+open_fuse
 "$@"

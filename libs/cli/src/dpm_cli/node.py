@@ -9,6 +9,7 @@ from typing import Any
 
 from dpm_cli import control, nats_server, ports, processes
 from dpm_cli.control import Message, Say
+from dpm_cli.fuse import require_fuse
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning
 from dpm_cli.services import installed, order, services
@@ -82,6 +83,8 @@ def _plan(settings: Settings) -> Sequence[Service]:
     """The installed services, everything before their start done: ports checked, keys made, the bus configured."""
     home = settings.folders
     program = nats_server.find()
+    if settings.fuse:
+        require_fuse()
     ports.require_free("pypi_port", settings.listen, settings.pypi_port)
     ports.require_free("nats_port", ("127.0.0.1",), settings.nats_port)
     port = settings.nats_port or ports.choose_free()

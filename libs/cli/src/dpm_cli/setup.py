@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpm_core.errors import Unavailable
+from dpm_core.errors import Invalid, Unavailable
+from dpm_runtime import whole_file
 from dpm_runtime.home import Home
 
 
@@ -22,14 +23,16 @@ class Bus:
 
 
 def set_up(home: Home, port: int, host: str = "127.0.0.1") -> Bus:
-    """Make the keys that are missing and configure nats-server to listen on ``port``. Raises Invalid.
+    """Make the keys that are missing and configure nats-server to listen on ``port``.
 
-    Services reach it by ``host``; if that is not this machine's loopback it listens on all addresses.
+    Services reach it by ``host``; if that is not this machine's loopback it listens on all addresses. Raises
+    Invalid for a bad key, and as :func:`keep_to_one_log`.
     """
     from dpm_runtime import bus
     from dpm_runtime.lost_log import forget_sequences
     from dpm_runtime.settings import is_loopback
 
+    keep_to_one_log(home)
     url = f"nats://{host}:{port}"
     config = bus.configure(home, port, listen=host if is_loopback(host) else "0.0.0.0")  # noqa: S104
 
@@ -48,3 +51,20 @@ def set_up(home: Home, port: int, host: str = "127.0.0.1") -> Bus:
         provisioned = True
 
     return Bus(url, config, provision)
+
+
+def keep_to_one_log(home: Home) -> None:
+    """Note where the log of this home is. Raises Invalid if it has another one already.
+
+    What lies in the home is numbered by its log: the attempts, the catalog.
+    """
+    note = home.root / "VAULT"
+    noted = home.root if (home.root / "nats" / "jetstream").exists() else None
+    if note.exists():
+        noted = Path(note.read_text().strip())
+    vault = home.vault or home.root
+    if noted not in (None, vault):
+        how = "without DPM_VAULT" if noted == home.root else f"with DPM_VAULT={noted}"
+        raise Invalid(f"vault: the log of {home.root} is in {noted}: run it {how}, or use another home")
+    if home.vault and noted is None:
+        whole_file.replace(note, f"{vault}\n".encode())

@@ -17,10 +17,14 @@ from pathlib import Path
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import exit_code_of
 from dpm_cli.setup import set_up
-from dpm_core.errors import DpmError, Invalid
-from dpm_runtime import bus
+from dpm_core.errors import DpmError, Invalid, Unavailable
+from dpm_runtime import bus, whole_file
 from dpm_runtime.bus_address import announce_bus, bus_url
+from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
+from dpm_runtime.lost_log import forget_sequences
+from dpm_runtime.mounts import mounted_at
+from dpm_runtime.service import OWN
 from dpm_runtime.settings import Settings, load
 
 PATIENCE_SECONDS = 60.0
@@ -40,14 +44,29 @@ def make_files(settings: Settings) -> None:
     with NodeLock(home):
         made = set_up(home, settings.nats_port, settings.nats_host)
         for key in home.keys.glob("*.nk"):
-            _hand(key, handed(home, key.stem))
+            folder = handed(home, key.stem)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            whole_file.replace(folder / key.name, key.read_bytes())
+        if settings.fuse:
+            _let_mount(home)
         announce_bus(home, made.url)
 
 
 def make_stream(settings: Settings) -> None:
-    """What the bus must hold before services use it. Raises Unavailable if nats-server does not answer."""
+    """What the bus must hold before services use it.
+
+    Raises Unavailable if nats-server does not answer, or if it has lost the log and services run.
+    """
     home = settings.folders
-    asyncio.run(bus.provision(bus_url(home), home.key("setup"), timeout=PATIENCE_SECONDS))
+
+    def anew() -> None:
+        if any(read_cards(home)):
+            raise Unavailable(
+                "the log was lost while services ran", advice="`docker compose down`, then `docker compose up`"
+            )
+        forget_sequences(home)
+
+    asyncio.run(bus.provision(bus_url(home), home.key("setup"), anew=anew, timeout=PATIENCE_SECONDS))
 
 
 def take_over(home: Home, owner: str) -> None:
@@ -57,8 +76,9 @@ def take_over(home: Home, owner: str) -> None:
         raise Invalid(f"--owner: {owner!r} is not of the form uid:gid")
     for folder in _folders(home):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chown(folder, int(user), int(group))
-        folder.chmod(0o700)
+        if folder.stat().st_uid != int(user):
+            os.chown(folder, int(user), int(group))
+            folder.chmod(0o700)
     os.setgroups([])
     os.setgid(int(group))
     os.setuid(int(user))
@@ -70,13 +90,14 @@ def main() -> int:
     parser.add_argument("step", choices=("files", "stream"))
     parser.add_argument("--owner", metavar="UID:GID", help="whom the folders are to belong to")
     arguments = parser.parse_args()
+    os.umask(OWN)
     try:
         settings = load()
         if arguments.owner and os.geteuid() == 0:
             take_over(settings.folders, arguments.owner)
         {"files": make_files, "stream": make_stream}[arguments.step](settings)
     except DpmError as error:
-        print(f"setup: {error}", file=sys.stderr)
+        print(f"setup: {error}", getattr(error, "advice", ""), file=sys.stderr)
         return exit_code_of(error)
     return 0
 
@@ -89,12 +110,11 @@ def _folders(home: Home) -> Iterator[Path]:
         yield from (home.vault / "handed").iterdir()
 
 
-def _hand(key: Path, folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = folder / key.name
-    if not (target.exists() and target.samefile(key)):
-        target.unlink(missing_ok=True)
-        target.hardlink_to(key)
+def _let_mount(home: Home) -> None:
+    """Let fusermount3 reach the mount's folder: root with no other capability than to mount, and our group."""
+    home.root.chmod(0o710)
+    if not mounted_at(home.mount):
+        home.mount.chmod(0o710)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         )
         context.announce(http=[_address(listener) for listener in listeners])
         await context.stop.wait()
+        context.readiness.waiting("end", "it takes no more requests, and ends when those under way are answered")
 
 
 def _listeners(addresses: Sequence[str], port: int) -> list[socket.socket]:
@@ -114,7 +115,9 @@ def _listeners(addresses: Sequence[str], port: int) -> list[socket.socket]:
 
 
 def _address(listener: socket.socket) -> str:
+    """The URL for clients of this machine; another one has a name of its own for it."""
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 

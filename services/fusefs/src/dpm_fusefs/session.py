@@ -40,7 +40,8 @@ async def mounted(files: FileSystem, where: Path) -> AsyncIterator["asyncio.Task
         pyfuse3.init(files, str(where), set(OPTIONS))
     except RuntimeError as error:
         raise Unavailable(
-            f"cannot mount at {where}: {error}", advice="FUSE needs /dev/fuse, and fusermount3 where not root"
+            f"cannot mount at {where}: {error}",
+            advice="FUSE needs /dev/fuse, and fusermount3 where not root; AppArmor may forbid it in a container",
         ) from error
     serving = asyncio.create_task(_serve(), name="fuse")
     try:
