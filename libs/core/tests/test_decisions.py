@@ -104,6 +104,19 @@ def test_a_failure_that_is_no_answer_is_tried_again(reason: FailReason) -> None:
     assert decide_request(last(replace(NOT_FOUND, reason=reason)), NOW, fresh_since=0) == Ask(42)
 
 
+def test_who_said_when_to_come_back_is_not_asked_before() -> None:
+    busy = replace(NOT_FOUND, reason=FailReason.UNAVAILABLE, status=429, retry_after=20.0)
+    assert decide_request(last(busy), NOW, fresh_since=NOW) == Refuse(replace(busy, retry_after=19.0))
+    assert decide_request(last(busy, at=NOW - 20), NOW, fresh_since=0) == Ask(42)
+    for_a_day = replace(busy, retry_after=86_400.0)
+    assert decide_request(last(for_a_day, at=NOW - NEGATIVE_FOR), NOW, fresh_since=0) == Ask(42)
+
+
+def test_what_failed_here_is_asked_for_again_at_once() -> None:
+    full = replace(NOT_FOUND, reason=FailReason.UNAVAILABLE, status=None, retry_after=30.0)
+    assert decide_request(last(full), NOW, fresh_since=0) == Ask(42)
+
+
 def test_what_was_evicted_is_asked_for_again() -> None:
     assert decide_request(last(EVICTED), NOW, fresh_since=0) == Ask(42)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from dpm_runtime.guard import ForbiddenAddress, is_private, refuse_private
+from dpm_runtime.guard import MOST_UPSTREAMS, ForbiddenAddress, Named, is_private, refuse_private
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,11 @@ def test_a_host_that_nobody_named_keeps_its_public_addresses_only() -> None:
 def test_a_host_that_was_named_may_be_private() -> None:
     assert refuse_private("mirror.lan", ["10.0.0.1"], {"mirror.lan"}) == ["10.0.0.1"]
     assert refuse_private("mirror.lan", ["10.0.0.1"], {"10.0.0.1"}) == ["10.0.0.1"]
+
+
+def test_upstreams_may_be_private_as_long_as_they_are_in_use() -> None:
+    named = Named(["always.lan"])
+    for number in range(MOST_UPSTREAMS + 1):
+        named.configured(f"index{number}.lan")
+    assert "always.lan" in named and "index1.lan" in named and f"index{MOST_UPSTREAMS}.lan" in named
+    assert "index0.lan" not in named

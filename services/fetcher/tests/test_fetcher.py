@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from dpm_core.artifacts import Held, Lane, Want
+from dpm_core.artifacts import Held, Lane, Validators, Want
 from dpm_core.decisions import Recorded
+from dpm_core.errors import Unavailable
 from dpm_core.events import (
     ArtifactStored,
     FailReason,
@@ -15,9 +16,10 @@ from dpm_core.events import (
     FetchStarted,
     FetchUnchanged,
 )
-from dpm_core.ports import Growing
+from dpm_core.ports import Growing, NotHeld, NotModified, Opened
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.transfer import PAGE_RETRIES, RETRIES
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.react import Done, Retry
 from dpm_runtime.service import SystemClock
@@ -26,6 +28,8 @@ from dpm_testkit.memory_origin import MemoryOrigin
 from dpm_testkit.memory_store import MemoryBlobStore
 from dpm_testkit.patience import eventually, soon, until
 from dpm_testkit.store_samples import BODY, SMALL, want
+
+Answer = Opened | NotModified | NotHeld
 
 
 class Quick(SystemClock):
@@ -130,6 +134,86 @@ async def test_an_upstream_that_is_down_is_tried_again_and_then_said_to_be(bench
     assert isinstance(failed, FetchFailed)
     assert failed.reason is FailReason.UNAVAILABLE
     assert len(bench.origin.asked) > 1
+
+
+async def test_what_asking_again_would_not_mend_is_asked_once(bench: Bench) -> None:
+    bench.origin.fails = [Unavailable("it redirects in circles", lasting=True, status=302)]
+    await bench.fetcher.on_request(await bench.ask(want()))
+    assert len(bench.origin.asked) == 1
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert (failed.reason, failed.status) == (FailReason.UNAVAILABLE, 302)
+
+
+async def test_who_says_when_to_come_back_is_not_asked_before_and_clients_are_told(bench: Bench) -> None:
+    bench.origin.fails = [Unavailable("busy", status=429, retry_after=2.0)]
+    await bench.fetcher.on_request(await bench.ask(want()))
+    assert len(bench.origin.asked) == 1
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert (failed.status, failed.retry_after) == (429, 2.0)
+
+
+@pytest.mark.parametrize(("seconds", "goes_on"), [(2.0, True), (600.0, False)])
+async def test_a_transfer_that_has_begun_waits_for_who_says_when_to_come_back(
+    bench: Bench, seconds: float, goes_on: bool
+) -> None:
+    wheel = want(BODY)
+    item = bench.origin.has(wheel.url, BODY)
+    item.breaks_after, item.waits_at = 100_000, 50_000
+    running = asyncio.create_task(bench.fetcher.on_request(await bench.ask(wheel)))
+    (await followed(bench, wheel)).close()
+    bench.origin.fails = [Unavailable("busy", status=503, retry_after=seconds)]
+    item.go.set()
+    await soon(running)
+    assert isinstance(bench.log.events[-1], ArtifactStored if goes_on else FetchFailed)
+
+
+async def test_a_page_of_no_bytes_is_no_page(bench: Bench) -> None:
+    page = replace(want(b"", "page", vouched=False), lane=Lane.INDEX)
+    bench.origin.has(page.url, b"")
+    await bench.fetcher.on_request(await bench.ask(page))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.UNAVAILABLE
+    assert len(bench.origin.asked) == 1 + PAGE_RETRIES
+
+
+async def test_a_page_that_is_held_is_not_waited_for(bench: Bench) -> None:
+    page = replace(want(SMALL, "page", vouched=False), lane=Lane.INDEX)
+    bench.origin.has(page.url, SMALL)
+    await bench.fetcher.on_request(await bench.ask(page))
+    stored = bench.log.events[-1]
+    assert isinstance(stored, ArtifactStored)
+    bench.origin.down = True
+    held = Held(stored.blob.cid, stored.blob.size, stored.validators)
+    await bench.fetcher.on_request(await bench.ask(page, held=held))
+    assert len(bench.origin.asked) == 2
+
+
+async def test_an_upstream_that_drips_and_breaks_off_is_not_asked_for_ever(bench: Bench) -> None:
+    wheel = want(BODY)
+    item = bench.origin.has(wheel.url, BODY)
+    open_it = bench.origin.open
+
+    async def a_little(want: Want, offset: int = 0, held: Validators | None = None) -> Answer:
+        item.breaks_after = offset + 10
+        return await open_it(want, offset, held)
+
+    bench.origin.open = a_little  # type: ignore[method-assign]
+    await bench.fetcher.on_request(await bench.ask(wheel))
+    assert isinstance(bench.log.events[-1], FetchFailed)
+    assert [offset for _, offset in bench.origin.asked] == [10 * turn for turn in range(1 + RETRIES)]
+
+
+async def test_a_file_whose_size_nobody_knows_has_a_limit(bench: Bench) -> None:
+    wheel = replace(want(BODY), size=None)
+    bench.origin.has(wheel.url, BODY)
+    bench.fetcher._limits = Limits(index_seconds=5.0, unsized_bytes=len(BODY) - 1)
+    await bench.fetcher.on_request(await bench.ask(wheel))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.TOO_LARGE
 
 
 async def test_what_has_not_changed_is_only_confirmed(bench: Bench) -> None:

@@ -5,7 +5,7 @@ it if that is no longer the last.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dpm_core.attempts import AttemptView
@@ -25,7 +25,7 @@ STALLED_AFTER = 30.0
 """Seconds without a byte after which an attempt whose writer still lives may be superseded."""
 
 NEGATIVE_FOR = 60.0
-"""Seconds for which upstream's "there is no such thing" is believed."""
+"""Seconds for which upstream's "there is no such thing" or "come back later" is believed."""
 
 NEGATIVE = frozenset({FailReason.NOT_FOUND})
 """Failures that are answers."""
@@ -108,7 +108,8 @@ def decide_request(
     that the store turned out not to have, nor one about bytes that ``digests``, what metadata gave, does not
     vouch for: upstream replaced the file in place. ``lost`` is the highest token whose attempt is known to be
     dead. What ends an attempt behind ``asked``, the sequence of the request that is waited on, is its answer in
-    any case: else an upstream that fails faster than one can look would be asked for ever.
+    any case: else an upstream that fails faster than one can look would be asked for ever. One that said
+    when to come back is not asked before, for NEGATIVE_FOR at most.
     """
     if last is None:
         return Ask(0)
@@ -129,6 +130,9 @@ def decide_request(
         case FetchFailed(reason=reason) if reason in NEGATIVE:
             believed = last.time >= max(fresh_since, now - NEGATIVE_FOR)
             return Refuse(last.event) if believed else Ask(last.sequence)
+        case FetchFailed(status=int(), retry_after=float() as pause) as failed:
+            left = last.time + min(pause, NEGATIVE_FOR) - now  # upstream asked to be left alone: fresh or not
+            return Refuse(replace(failed, retry_after=left)) if left > 0 else Ask(last.sequence)
         case _:
             return Ask(last.sequence)
 

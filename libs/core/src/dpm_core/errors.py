@@ -22,13 +22,25 @@ class Unavailable(DpmError):
     """Something that is needed cannot be had now.
 
     ``retry_after`` is in seconds, None where nobody can say; ``advice`` is what a person can do about it.
+    ``status`` is the HTTP status of an upstream that said it by one. ``lasting``: to ask again in a moment would
+    bring the same.
     """
 
-    def __init__(self, what: str, *, retry_after: float | None = None, advice: str = "") -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        advice: str = "",
+        status: int | None = None,
+        lasting: bool = False,
+    ) -> None:
         super().__init__(what)
         self.what = what
         self.retry_after = retry_after
         self.advice = advice
+        self.status = status
+        self.lasting = lasting
 
 
 class Conflict(Unavailable):

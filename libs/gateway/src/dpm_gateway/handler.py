@@ -35,6 +35,9 @@ RECHECK_SECONDS = 10.0
 ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
 """Failures by which upstream itself says that clients do not get it, or no longer: it is not away."""
 
+TOO_MANY_REQUESTS = 429
+"""The one status of an upstream's that clients are told as it is: they know what to do about it."""
+
 FILE_CACHING = "public, max-age=31536000, immutable"
 PAGE_CACHING = "max-age=0, must-revalidate"
 
@@ -272,5 +275,7 @@ def _refusal(failure: Failure) -> Refusal:
             return Refusal(403, failure.detail)
         case FailReason.UNTRUSTED | FailReason.TOO_LARGE:
             return Refusal(502, failure.detail)
+        case _ if failure.status == TOO_MANY_REQUESTS:
+            return Refusal(TOO_MANY_REQUESTS, failure.detail, failure.retry_after or 5.0)
         case _:
             return Refusal(503, failure.detail, failure.retry_after or 5.0)

@@ -1,14 +1,16 @@
 """Which addresses an upstream may have: private ranges only where somebody named them."""
 
+import asyncio
 import ipaddress
 import socket
-from collections.abc import Collection
-from typing import TypeAlias
+from collections import OrderedDict
+from collections.abc import Collection, Container
+from typing import Any, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from dpm_core.errors import Unavailable
+from dpm_runtime.daemon_pool import DaemonPool
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -21,6 +23,12 @@ PRIVATE = tuple(
     )
 )  # fmt: skip
 """Loopback, link-local, private, shared, multicast and reserved ranges (RFC 6890)."""
+
+MOST_UPSTREAMS = 1_024
+"""So many upstreams may be in use at a time."""
+
+THREADS = 8
+"""Names that are looked up at a time."""
 
 
 def is_private(address: str) -> bool:
@@ -39,7 +47,7 @@ class ForbiddenAddress(Unavailable, OSError):
     """A host has only addresses in private ranges, and nobody named it. Also an OSError, as aiohttp expects."""
 
 
-def refuse_private(host: str, addresses: Collection[str], named: Collection[str]) -> list[str]:
+def refuse_private(host: str, addresses: Collection[str], named: Container[str]) -> list[str]:
     """The addresses of ``host`` that may be connected to. Raises ForbiddenAddress if none is left."""
     if host in named:
         return list(addresses)
@@ -48,25 +56,63 @@ def refuse_private(host: str, addresses: Collection[str], named: Collection[str]
         raise ForbiddenAddress(
             f"{host} has an address in a private range",
             advice="name the host in allow_private if it is meant to be asked",
+            lasting=True,
         )
     return allowed
 
 
-class GuardedResolver(AbstractResolver):
-    """Resolves names, and leaves out private addresses: what is checked is what is connected to."""
+class Named(Container[str]):
+    """Hosts and addresses that may be private: those that are set, and the upstreams asked for most recently."""
 
-    def __init__(self, named: Collection[str]) -> None:
-        self.named = named
-        self._inner = ThreadedResolver()
+    def __init__(self, always: Collection[str]) -> None:
+        self._always = frozenset(always)
+        self._upstreams: OrderedDict[str, None] = OrderedDict()
+
+    def configured(self, host: str) -> None:
+        """``host`` is that of an upstream."""
+        self._upstreams[host] = None
+        self._upstreams.move_to_end(host)
+        if len(self._upstreams) > MOST_UPSTREAMS:
+            self._upstreams.popitem(last=False)
+
+    def __contains__(self, host: object) -> bool:
+        return host in self._always or host in self._upstreams
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names, and leaves out private addresses: what is checked is what is connected to.
+
+    In threads of its own: while no name server answers, they wait long, and nothing else may wait with them.
+    """
+
+    def __init__(self, named: Container[str]) -> None:
+        self._named = named
+        self._pool = DaemonPool("dns", THREADS)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses that may be connected to. Raises ForbiddenAddress, OSError."""
-        found = await self._inner.resolve(host, port, family)
-        allowed = refuse_private(host, [each["host"] for each in found], self.named)
+        found = await asyncio.wrap_future(self._pool.submit(lambda: _look_up(host, port, family)))
+        allowed = refuse_private(host, [each["host"] for each in found], self._named)
         return [each for each in found if each["host"] in allowed]
 
     async def close(self) -> None:
-        """Let go of the inner resolver."""
-        await self._inner.close()
+        """Wait for no name any more."""
+        self._pool.close()
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [
+        ResolveResult(
+            hostname=host, host=_numeric(address), port=port, family=kind, proto=protocol,
+            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+        )
+        for kind, _, protocol, _, address in found
+    ]  # fmt: skip
+
+
+def _numeric(address: tuple[Any, ...]) -> str:
+    """With the zone that a link-local IPv6 address is nothing without."""
+    return f"{address[0]}%{address[3]}" if len(address) == 4 and address[3] else str(address[0])

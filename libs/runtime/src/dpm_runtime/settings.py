@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(30.0, gt=0, description="without a byte, then a transfer is given up")
     index_seconds: float = Field(30.0, gt=0, description="for a whole miss of an index page")
     index_limit_bytes: int = Field(256 * 1024 * 1024, gt=0, description="largest index page taken")
+    unsized_limit_bytes: int = Field(
+        16 * 1024**3, gt=0, description="largest file taken whose size its index does not give"
+    )
     index_fresh_seconds: float = Field(600.0, ge=0, description="an index page is served without asking again")
     stale_seconds: float = Field(30 * 86_400.0, ge=0, description="a page is served while upstream is down")
     transfers_per_host: int = Field(8, gt=0, description="at once, a fetcher")

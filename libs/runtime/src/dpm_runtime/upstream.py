@@ -1,14 +1,14 @@
 """The central repositories as an origin: HTTP, with deadlines, without surprises."""
 
 import asyncio
-import email.utils
-import re
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 from urllib.parse import urljoin, urlsplit
+from weakref import WeakSet
 
 import aiohttp
 from opentelemetry import trace
@@ -16,22 +16,21 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from dpm_core.artifacts import Lane, Validators, Want, authority
+from dpm_core.circuit import Circuits
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
-from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, refuse_private
-from dpm_runtime.meters import histogram
+from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, Named, refuse_private
+from dpm_runtime.meters import Kind, counter, histogram, observed
+from dpm_runtime.upstream_answer import read_answer, retry_after, saying_unavailable
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-NOT_HELD = frozenset({401, 402, 403, 404, 410, 451})
-"""Statuses by which an upstream says that we do not get it from there, now or in a minute."""
+DOWN = frozenset({500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530})
+"""Statuses that may mean that the host is down: its own, and those of who stands before it."""
 
-LONGEST_RETRY_SECONDS = 86_400.0
-"""A Retry-After beyond a day is taken for a day."""
+TOO_MANY = 429
 
-_SECONDS = re.compile(r"\s*[0-9]+\s*\Z")
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)\Z")
 _tracer = trace.get_tracer(__name__)
 _durations = histogram(
     "http.client.request.duration",
@@ -42,6 +41,27 @@ _durations = histogram(
     server__port="its port",
     http__response__status_code="absent if there was no answer",
     error__type="what it failed with, or the status from 400 on; absent if it did not",
+)
+_refused = counter(
+    "dpm.upstream.circuit.refused",
+    "{request}",
+    "requests that were not made, because the upstream's circuit is open",
+    server__address="the upstream's host, with its port unless that is the default",
+)
+_running: WeakSet["UpstreamOrigin"] = WeakSet()
+
+
+def _open_circuits() -> Iterable[tuple[float, Mapping[str, str]]]:
+    return [(1, {"server.address": host}) for origin in _running for host in origin.down()]
+
+
+observed(
+    "dpm.upstream.circuit.open",
+    Kind.GAUGE,
+    "{host}",
+    "upstream hosts that are not asked for now, since they did not answer: 1 for each",
+    _open_circuits,
+    server__address="the upstream's host, with its port unless that is the default",
 )
 
 
@@ -61,35 +81,44 @@ class UpstreamOrigin:
     since the operator configured it.
     """
 
-    def __init__(self, deadlines: Deadlines, *, named: Collection[str] = (), agent: str = "dpm") -> None:
+    def __init__(
+        self,
+        deadlines: Deadlines,
+        *,
+        named: Collection[str] = (),
+        agent: str = "dpm",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._deadlines = deadlines
-        self._named = set(named)
+        self._named = Named(named)
         self._agent = agent
+        self._clock = clock
+        self._circuits = Circuits()
 
     async def __aenter__(self) -> "UpstreamOrigin":
         self._resolver = GuardedResolver(self._named)
-        self._connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, ttl_dns_cache=30)
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._deadlines.connect, sock_read=self._deadlines.stall
+        self._connector = _Connector(limit=0, resolver=self._resolver, ttl_dns_cache=30)
+        deadlines = self._deadlines
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=deadlines.connect, sock_connect=deadlines.connect, sock_read=deadlines.stall
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._plain, self._unpacking = (
-            aiohttp.ClientSession(
-                connector=self._connector,
-                connector_owner=False,
-                timeout=timeout,
-                auto_decompress=unpack,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-            for unpack in (False, True)
-        )
+        _running.add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        await self._plain.close()
-        await self._unpacking.close()
-        await self._connector.close()
+        _running.discard(self)
+        await self._session.close()
+
+    def down(self) -> Iterable[str]:
+        """The hosts that are not asked for now, since they did not answer."""
+        return self._circuits.open()
 
     async def open(
         self, want: Want, offset: int = 0, held: Validators | None = None
@@ -97,33 +126,85 @@ class UpstreamOrigin:
         """Ask upstream for ``want``; see :class:`dpm_core.ports.Origin`.
 
         Redirects lead at most five times, only to the same host or to ``want.hosts``, never from https to http.
+        A host that is down is not asked: after some failures only now and then, until it answers again. Who has
+        not the part asked for is asked for the whole.
         """
-        headers = _request_headers(want, offset, held, self._agent)
         source = Source(OriginKind.UPSTREAM, authority(want.url))
-        async with _saying_unavailable(source.name):
+        answer = await self._open(source, want, offset, held)
+        if answer is None:
+            answer = await self._open(source, want, 0, None)
+        assert answer is not None
+        return answer
+
+    async def _open(
+        self, source: Source, want: Want, offset: int, held: Validators | None
+    ) -> Opened | NotModified | NotHeld | None:
+        headers = _request_headers(want, offset, held, self._agent)
+        with saying_unavailable(source.name):
             response = await self._follow(want, headers)
         try:
-            return _opened(response, source, want, offset)
+            return read_answer(response, source, want, offset=offset, held=held, stall=self._deadlines.stall)
         except BaseException:
             response.close()
             raise
 
     async def _follow(self, want: Want, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        session = self._unpacking if want.lane is Lane.INDEX else self._plain
         url = want.url
         allowed = {authority(want.url), *want.hosts}
-        self._named.add(urlsplit(want.ref.upstream).hostname or "")
+        self._named.configured(urlsplit(want.ref.upstream).hostname or "")
         for resent in range(MAX_REDIRECTS + 1):
             _refuse_literal(url, self._named)
             with _asking(url, resent) as asked:
-                async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                    response = await session.get(url, headers={**headers, **asked.headers}, allow_redirects=False)
+                response = await self._ask(url, {**headers, **asked.headers})
                 asked.answered(response.status)
             if response.status not in REDIRECTS:
                 return response
             response.close()
             url = _next_url(url, response.headers.get("Location", ""), allowed)
-        raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times")
+        raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times", lasting=True)
+
+    async def _ask(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
+        host, circuits = authority(url), self._circuits
+        if wait := circuits.ask(host, self._clock()):
+            _refused.add(1, {"server.address": host})
+            raise Unavailable(
+                f"{host} is down, and will be asked again in {wait:.0f} s", retry_after=max(1.0, wait)
+            )
+        try:
+            async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
+                response = await self._session.get(url, headers=headers, allow_redirects=False)
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
+                circuits.dropped(host)
+            elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+                circuits.failed(host, self._clock())
+            else:
+                circuits.failed(host, self._clock(), url)
+            raise
+        except BaseException:
+            circuits.dropped(host)
+            raise
+        pause = retry_after(response.headers.get("Retry-After"), time.time())
+        if response.status in DOWN or (response.status == TOO_MANY and pause is not None):
+            circuits.failed(host, self._clock(), url, pause if response.status == TOO_MANY else None)
+        else:
+            circuits.answered(host)
+        return response
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connection on which something came that nobody asked for is not used again: it would pass for an answer.
+
+    Where a server sends more than it announced, that is the rest of a body, or what somebody put there.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while connection := await super()._get(key, traces):
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 class _Asked:
@@ -196,104 +277,30 @@ def _request_headers(want: Want, offset: int, held: Validators | None, agent: st
     return headers
 
 
-def _refuse_literal(url: str, named: Collection[str]) -> None:
+def _refuse_literal(url: str, named: Container[str]) -> None:
     """A host that is an address never meets the resolver, so it is looked at here."""
     host = urlsplit(url).hostname or ""
     if ":" in host or host.replace(".", "").isdigit():
         try:
             refuse_private(host, [host], named)
         except ValueError as error:
-            raise Unavailable(f"{host} is no address") from error
+            raise Unavailable(f"{host} is no address", lasting=True) from error
 
 
 def _next_url(url: str, location: str, allowed: Collection[str]) -> str:
+    from_host = authority(url)
     try:
         target = urljoin(url, location)
         parts = urlsplit(target)
         host = authority(target)
     except (Invalid, ValueError) as error:
-        raise Unavailable(f"{authority(url)} redirected to something that is no URL") from error
+        raise Unavailable(f"{from_host} redirected to something that is no URL", lasting=True) from error
+    if not location:
+        raise Unavailable(f"{from_host} redirected without saying where to", lasting=True)
     if parts.scheme not in ("http", "https") or (url.startswith("https:") and parts.scheme != "https"):
-        raise Unavailable(f"{authority(url)} redirected from https to {parts.scheme}")
+        scheme = urlsplit(url).scheme
+        raise Unavailable(f"{from_host} redirected from {scheme} to {parts.scheme}", lasting=True)
     if host not in allowed and parts.hostname != urlsplit(url).hostname:
-        raise Unavailable(f"{authority(url)} redirected to {host}, which is not among the hosts it may lead to")
+        what = f"{from_host} redirected to {host}, which is not among the hosts it may lead to"
+        raise Unavailable(what, lasting=True)
     return target
-
-
-def _opened(
-    response: aiohttp.ClientResponse, source: Source, want: Want, offset: int
-) -> Opened | NotModified | NotHeld:
-    status = response.status
-    validators = Validators(response.headers.get("ETag"), response.headers.get("Last-Modified"))
-    if status == 304:
-        response.close()
-        return NotModified(source, validators)
-    if status in NOT_HELD:
-        response.close()
-        return NotHeld(source, f"{source.name} answered {status} {response.reason or ''}".rstrip(), status)
-    if status == 200:
-        encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
-        length = None if encoded else response.content_length
-        return Opened(source, 0, length, _media_type(response), validators, _HttpStream(response, source.name))
-    if status == 206 and offset:
-        match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-        if match and int(match[1]) == offset:
-            length = None if match[3] == "*" else int(match[3])
-            stream = _HttpStream(response, source.name)
-            return Opened(source, offset, length, _media_type(response), validators, stream)
-    raise Unavailable(
-        f"{source.name} answered {status} {response.reason or ''}".rstrip(),
-        retry_after=retry_after(response.headers.get("Retry-After"), time.time()),
-    )
-
-
-def _media_type(response: aiohttp.ClientResponse) -> str:
-    return response.headers.get("Content-Type", "application/octet-stream")
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After field (RFC 9110, 10.2.3: seconds or a date) asks to wait; None if unreadable."""
-    if value is None:
-        return None
-    if _SECONDS.match(value):
-        return min(float(value), LONGEST_RETRY_SECONDS)
-    try:
-        seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, seconds), LONGEST_RETRY_SECONDS)
-
-
-@dataclass
-class _HttpStream:
-    """The body of an answer; what aiohttp raises becomes Unavailable."""
-
-    response: aiohttp.ClientResponse
-    name: str
-    _open: bool = field(default=True)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with _saying_unavailable(self.name):
-            async for data in self.response.content.iter_any():
-                yield data
-
-    async def close(self) -> None:
-        self.response.close()
-
-
-@asynccontextmanager
-async def _saying_unavailable(name: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except (ForbiddenAddress, Unavailable):
-        raise
-    except TimeoutError as error:
-        raise Unavailable(f"{name} did not answer in time") from error
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-        raise Unavailable(f"{name} has no certificate that is trusted here", advice="check its CA") from error
-    except aiohttp.ClientConnectorError as error:
-        if isinstance(error.os_error, ForbiddenAddress):
-            raise error.os_error from error
-        raise Unavailable(f"{name} cannot be reached: {error.os_error}") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{name} broke off: {type(error).__name__}") from error

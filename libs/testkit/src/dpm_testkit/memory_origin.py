@@ -33,13 +33,17 @@ class Held:
 
 
 class MemoryOrigin:
-    """An Origin over a dict of URLs. ``asked`` lists each (URL, offset); ``down`` makes it unavailable."""
+    """An Origin over a dict of URLs. ``asked`` lists each (URL, offset).
+
+    ``down`` makes it unavailable; ``fails`` are raised by the next requests, one by each, before it answers again.
+    """
 
     def __init__(self, kind: OriginKind = OriginKind.UPSTREAM, name: str = "memory") -> None:
         self.source = Source(kind, name)
         self.held: dict[str, Held] = {}
         self.asked: list[tuple[str, int]] = []
         self.down = False
+        self.fails: list[Unavailable] = []
 
     def has(self, url: str, body: bytes) -> Held:
         """Put ``body`` under ``url``."""
@@ -53,6 +57,8 @@ class MemoryOrigin:
         self.asked.append((want.url, offset))
         if self.down:
             raise Unavailable(f"{self.source.name} is down")
+        if self.fails:
+            raise self.fails.pop(0)
         item = self.held.get(want.url)
         if item is None:
             return NotHeld(self.source, "it has no such thing", 404)

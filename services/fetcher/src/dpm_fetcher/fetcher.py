@@ -22,7 +22,7 @@ from dpm_core.events import (
 )
 from dpm_core.ports import Attempt, Clock, EventLog, Intake, Origin
 from dpm_fetcher.lanes import Lanes
-from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, within
+from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, failure, within
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.react import Done, Retry, Unprocessable
 from dpm_runtime.react import Outcome as Delivery
@@ -38,9 +38,12 @@ _bytes = _meter.create_counter("dpm_fetcher_received", unit="By", description="b
 
 @dataclass(frozen=True)
 class Limits:
-    """``index_seconds`` is what a whole fetch of an index may take."""
+    """``index_seconds`` is what a whole fetch of an index may take, ``unsized_bytes`` the largest file taken whose
+    size no index gives.
+    """
 
     index_seconds: float
+    unsized_bytes: int | None = None
 
 
 class Fetcher:
@@ -132,6 +135,7 @@ class Fetcher:
             self._clock,
             held=request.held,
             abandoned=lambda written, length: self._waiters.gone(want.ref.id, written, length),
+            unsized_limit=self._limits.unsized_bytes,
         )
         limit = self._limits.index_seconds if want.lane is Lane.INDEX else None
         try:
@@ -139,19 +143,19 @@ class Fetcher:
             async with self._lanes.slot(want):
                 outcome = await within(limit, transfer, adopted, dead.state if dead else None)
         except GivenUp as given_up:
-            failure = given_up.failure
+            failed = given_up.failure
         except Unavailable as error:
-            failure = Failure(FailReason.UNAVAILABLE, error.what, retry_after=error.retry_after)
+            failed = failure(error)
         except Exception:
             log.exception("a fetch went wrong", extra={"artifact": want.name})
-            failure = Failure(FailReason.UNAVAILABLE, "the fetcher failed, see its log")
+            failed = Failure(FailReason.UNAVAILABLE, "the fetcher failed, see its log")
         else:
             return self._succeeded(want, outcome, begun)
         with suppress(Unavailable):  # a full disk: the event says it
-            await attempt.publish(AttemptState().failed(failure))
-        _fetches.add(1, {"outcome": failure.reason.value, "ecosystem": want.ref.ecosystem})
-        log.warning("fetch failed", extra={"artifact": want.name, "reason": failure.reason, "why": failure.detail})
-        return _failed(want, failure)
+            await attempt.publish(AttemptState().failed(failed))
+        _fetches.add(1, {"outcome": failed.reason.value, "ecosystem": want.ref.ecosystem})
+        log.warning("fetch failed", extra={"artifact": want.name, "reason": failed.reason, "why": failed.detail})
+        return _failed(want, failed)
 
     def _succeeded(self, want: Want, outcome: Outcome, begun: float) -> Event:
         seconds = self._clock.now() - begun

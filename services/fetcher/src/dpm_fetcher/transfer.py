@@ -16,8 +16,17 @@ from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
 RETRIES = 4
 """How often a transfer that broke off is gone on with, before it counts as failed."""
 
+PAGE_RETRIES = 2
+"""How often a page is asked for again that nobody has: its clients wait for it, and try again themselves."""
+
+PROGRESS_BYTES = 64 * 1024
+"""A transfer that gained so much before it broke off again has not failed in a row."""
+
 BACKOFF_SECONDS = 0.25
-"""The first pause before going on; each next is twice as long, with jitter."""
+"""Half the first pause before going on; each next is twice as long, with jitter."""
+
+PATIENT_SECONDS = 10.0
+"""A transfer that has begun waits so long where upstream says when to come back; clients have bytes already."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Transfer:
         *,
         held: Held | None = None,
         abandoned: Callable[[int, int | None], bool] = lambda written, length: False,
+        unsized_limit: int | None = None,
     ) -> None:
         self._want = want
         self._attempt = attempt
@@ -67,6 +77,7 @@ class Transfer:
         self._clock = clock
         self._held = held
         self._abandoned = abandoned
+        self._limit = unsized_limit if want.limit is None and want.size is None else want.limit
         self._state = AttemptState()
         self._written = 0
         self._source: Source | None = None
@@ -87,16 +98,35 @@ class Transfer:
                 if isinstance(answer, Unchanged):
                     return answer
                 await self._take(answer)
-                if self._state.length is None or self._written >= self._state.length:
+                if self._complete():
                     return await self._store()
-                error = Unavailable(f"{answer.source.name} ended {self._written} bytes into {self._state.length}")
+                error = Unavailable(f"{answer.source.name} sent {self._written} of {self._state.length} bytes")
             except Unavailable as caught:
                 error = caught
-            failures = 1 if self._written > before else failures + 1
-            begun = max(before, self._written) > 0 or self._want.lane is Lane.BLOB
-            if failures > RETRIES or error.retry_after is not None or not begun:
-                raise GivenUp(_failure(error)) from error
-            await self._clock.sleep(BACKOFF_SECONDS * 2**failures * random.uniform(0.5, 1.0))
+            failures = 1 if self._written - before >= PROGRESS_BYTES else failures + 1
+            pause = self._pause(error, failures)
+            if pause is None:
+                raise GivenUp(failure(error)) from error
+            await self._clock.sleep(pause)
+
+    def _complete(self) -> bool:
+        """Whether all is here, as far as one can tell before it is verified. Nothing at all is no page."""
+        if self._written == 0 and self._want.size is None and not self._want.vouched:
+            return False
+        return self._state.length is None or self._written >= self._state.length
+
+    def _pause(self, error: Unavailable, failures: int) -> float | None:
+        """Seconds to wait before going on after so many failures in a row, None to give up."""
+        begun = self._written > 0
+        page = self._want.lane is Lane.INDEX and not begun
+        retries = (0 if self._held else PAGE_RETRIES) if page else RETRIES
+        if error.lasting or failures > retries:
+            return None
+        if error.retry_after is None:
+            return BACKOFF_SECONDS * 2.0**failures * random.uniform(0.5, 1.0)
+        if not begun or error.retry_after > PATIENT_SECONDS:
+            return None
+        return error.retry_after * random.uniform(1.0, 1.2)
 
     async def _open(self) -> Opened | Unchanged:
         """The first origin that has it. An origin that cannot say is passed over if another one can."""
@@ -186,8 +216,8 @@ class Transfer:
         size = self._want.size if self._want.size is not None else self._state.length
         if size is not None and (length > size or (length != size and not more_may_come)):
             raise GivenUp(Failure(FailReason.UNTRUSTED, f"it should have {size} bytes, upstream sends {length}"))
-        if self._want.limit is not None and length > self._want.limit:
-            raise GivenUp(Failure(FailReason.TOO_LARGE, f"larger than {self._want.limit} bytes"))
+        if self._limit is not None and length > self._limit:
+            raise GivenUp(Failure(FailReason.TOO_LARGE, f"larger than {self._limit} bytes"))
 
     async def _store(self) -> Stored:
         assert self._source is not None
@@ -199,9 +229,10 @@ class Transfer:
         return Stored(blob, state, self._source)
 
 
-def _failure(error: Unavailable) -> Failure:
+def failure(error: Unavailable) -> Failure:
+    """What is recorded of it."""
     detail = f"{error.what} ({error.advice})" if error.advice else error.what
-    return Failure(FailReason.UNAVAILABLE, detail, retry_after=error.retry_after)
+    return Failure(FailReason.UNAVAILABLE, detail, error.status, error.retry_after)
 
 
 @contextmanager
@@ -210,7 +241,7 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        raise GivenUp(_failure(error)) from error
+        raise GivenUp(failure(error)) from error
 
 
 async def within(
