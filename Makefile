@@ -52,6 +52,7 @@ upgrade: venv ## lock anew, each package at its newest version
 .PHONY: bench
 bench: setup ## print and judge the times that are promised; FRESH=1 adds a fresh clone (minutes)
 	@python bench/startup.py $(if $(FRESH),--fresh)
+	@python bench/stalled.py
 
 .PHONY: images
 images: setup ## build the images of all services, and print the megabytes and seconds of each

@@ -10,28 +10,16 @@ import sys
 import pytest
 
 from dpm_runtime.mounts import mounted_at
-from dpm_testkit.node import Node, running_node
+from dpm_testkit.node import running_node
 from dpm_testkit.patience import eventually, soon, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
-async def killed_and_back(node: Node, service: str) -> None:
-    """Kill a service, and wait until another process of it is ready."""
-    before = (await node.status())["services"][service]["pid"]
-    os.kill(before, signal.SIGKILL)
-
-    async def back() -> bool:
-        now = (await node.status())["services"][service]
-        return bool(now["state"] == "running" and now["pid"] != before)
-
-    await eventually(back)
-
-
 async def test_a_service_that_dies_after_the_bus_did_finds_the_bus_again() -> None:
     async with running_node() as node:
-        await killed_and_back(node, "nats")
-        await killed_and_back(node, "gateway-pypi")
+        await node.dies("nats")
+        await node.dies("gateway-pypi")
 
 
 async def test_nobody_but_its_user_can_read_a_home() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from urllib.parse import urljoin
 
 import aiohttp
 import pytest
@@ -29,16 +28,6 @@ async def node(upstream: PackageServer) -> AsyncIterator[Node]:
         yield node
 
 
-async def file_url(node: Node, project: str) -> str:
-    """The link of the project's first file, as clients see it."""
-    headers = {"Accept": "application/vnd.pypi.simple.v1+json"}
-    page_url = f"{node.index}{project}/"
-    async with aiohttp.ClientSession() as session, session.get(page_url, headers=headers) as answer:
-        assert answer.status == 200, await answer.text()
-        page = await answer.json(content_type=None)
-    return urljoin(page_url, str(page["files"][0]["url"]))
-
-
 async def fetch(url: str) -> bytes:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 200, await answer.text()
@@ -48,7 +37,7 @@ async def fetch(url: str) -> bytes:
 async def test_the_first_byte_comes_while_upstream_withholds_the_rest(node: Node, upstream: PackageServer) -> None:
     body = os.urandom(50 * MIB)
     file = upstream.add("held", File("held-1.0-py3-none-any.whl", body, hold_after=25 * MIB))
-    url = await file_url(node, "held")
+    url = await node.file_url("held")
     async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE), session.get(url) as first:
         assert first.status == 200
         assert first.headers["Content-Length"] == str(len(body))
@@ -71,7 +60,7 @@ async def test_a_wrong_body_reaches_nobody_whole_and_is_mended_by_the_next_try(
     body = os.urandom(3 * MIB)
     wrong = bytes([body[0] ^ 1]) + body[1:]
     file = upstream.add("forged", File("forged-1.0-py3-none-any.whl", body, sent=wrong, hold_after=2 * MIB))
-    url = await file_url(node, "forged")
+    url = await node.file_url("forged")
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         received = await answer.content.readexactly(MIB)
         file.release.set()
@@ -89,7 +78,7 @@ async def test_a_wrong_body_reaches_nobody_whole_and_is_mended_by_the_next_try(
 
 async def test_a_small_wrong_body_is_a_clean_error(node: Node, upstream: PackageServer) -> None:
     upstream.add("small", File("small-1.0-py3-none-any.whl", b"right", sent=b"wrong"))
-    url = await file_url(node, "small")
+    url = await node.file_url("small")
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 502
         assert "sha256" in await answer.text()
@@ -98,6 +87,6 @@ async def test_a_small_wrong_body_is_a_clean_error(node: Node, upstream: Package
 async def test_a_transfer_that_breaks_off_goes_on_from_where_it_stood(node: Node, upstream: PackageServer) -> None:
     body = os.urandom(4 * MIB)
     upstream.add("broken", File("broken-1.0-py3-none-any.whl", body, cut_after=2 * MIB))
-    assert await fetch(await file_url(node, "broken")) == body
+    assert await fetch(await node.file_url("broken")) == body
     ranges = [headers["range"] for path, headers in upstream.headers if "range" in headers and "broken" in path]
     assert len(ranges) == 1

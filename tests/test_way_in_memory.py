@@ -80,7 +80,7 @@ class World:
     def start_fetcher(self) -> None:
         fetcher = Fetcher(
             "fetcher-0", self.log, self.store, [self.origin], Lanes({Lane.INDEX: 8, Lane.BLOB: 8}, 8),
-            Waiters(self.clock, lambda: True), self.clock, Limits(10.0),
+            Waiters(self.clock, lambda: True), self.clock, Limits(10.0, 30.0),
         )  # fmt: skip
         self._fetching = asyncio.create_task(react(self.log, fetcher.on_request, at_once=50))
 

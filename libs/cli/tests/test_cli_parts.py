@@ -19,7 +19,7 @@ from dpm_cli import ask, control, nats_server, ports, show
 from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning, ExitCode, NotRunning, WrongState, exit_code_of
-from dpm_cli.services import order
+from dpm_cli.services import order, processes_of, service_of
 from dpm_cli.status import Summary, count_samples, lines
 from dpm_core.errors import Conflict, DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import announce_bus, bus_url
@@ -149,6 +149,18 @@ def test_a_service_that_is_not_installed_is_named() -> None:
     with pytest.raises(Unavailable, match="fusefs") as raised:
         order({"gateway-pypi", "fetcher"})
     assert "dpm-fusefs" in raised.value.advice
+
+
+def test_each_process_of_a_service_has_a_name_of_its_own() -> None:
+    names = processes_of(["fetcher", "fusefs", "gateway-pypi"], {"fetcher": 2, "gateway-pypi": 3})
+    assert names == ["fetcher", "fetcher-1", "fusefs", "gateway-pypi", "gateway-pypi-1", "gateway-pypi-2"]
+    assert {service_of(name) for name in names} == {"fetcher", "fusefs", "gateway-pypi"}
+
+
+@pytest.mark.parametrize("name", ["fusefs", "fetchers"])
+def test_several_of_what_there_is_one_of_are_refused(name: str) -> None:
+    with pytest.raises(Invalid, match=f"replicas: {name}: there can be several of fetcher, gateway-pypi"):
+        processes_of(["fetcher", "fusefs", "gateway-pypi"], {name: 2})
 
 
 async def test_a_command_gets_words_on_the_way_and_an_answer(home: Home) -> None:

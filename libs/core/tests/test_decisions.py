@@ -9,7 +9,6 @@ from dpm_core.attempts import AttemptState, AttemptView, Phase
 from dpm_core.cids import cid_of
 from dpm_core.decisions import (
     NEGATIVE_FOR,
-    STALLED_AFTER,
     Ask,
     Behind,
     Claim,
@@ -136,7 +135,9 @@ def view(*, locked: bool, quiet: float = 1.0) -> AttemptView:
 
 
 def claim(event: Event | None, sequence: int, attempt: AttemptView | None = None, now: float = NOW) -> object:
-    return decide_claim(None if event is None else last(event), sequence, REQUESTED, attempt, now)
+    return decide_claim(
+        None if event is None else last(event), sequence, REQUESTED, attempt, now, stalled_after=30
+    )
 
 
 def test_a_request_that_is_the_last_word_is_claimed() -> None:
@@ -166,11 +167,11 @@ def test_the_bytes_of_a_dead_writer_are_adopted() -> None:
 
 
 def test_a_writer_that_writes_is_left_alone() -> None:
-    assert isinstance(claim(STARTED, 40, view(locked=True, quiet=STALLED_AFTER - 1)), Later)
+    assert isinstance(claim(STARTED, 40, view(locked=True, quiet=29)), Later)
 
 
 def test_a_stalled_writer_is_superseded_and_its_bytes_are_not_adopted() -> None:
-    assert claim(STARTED, 40, view(locked=True, quiet=STALLED_AFTER)) == Claim(42)
+    assert claim(STARTED, 40, view(locked=True, quiet=30)) == Claim(42)
 
 
 def test_an_attempt_without_a_folder_is_begun_anew() -> None:

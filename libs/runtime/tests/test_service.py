@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dpm_runtime.cards import Card, read_card, read_cards
+from dpm_runtime.cards import Card, clean_up, read_card, read_cards
 from dpm_runtime.home import Home
 
 Start = Callable[..., "Process"]
@@ -114,6 +114,16 @@ def test_the_card_of_a_dead_process_is_not_believed(start: Start, home: Home) ->
     service.end(signal.SIGKILL)
     assert home.card("probe").exists()
     assert list(read_cards(home)) == []
+
+
+def test_what_dead_processes_left_goes_and_what_living_ones_have_stays(start: Start, home: Home) -> None:
+    dead, living = start(), start()
+    assert (dead.said(), living.said()) == ("up 0", "up 1")
+    dead.end(signal.SIGKILL)
+    clean_up(home)
+    assert not home.card("probe").exists() and not home.socket("probe").exists()
+    assert [card.number for card in read_cards(home)] == [1]
+    assert home.socket("probe", 1).exists()
 
 
 def test_processes_of_one_service_take_numbers_and_give_them_back(start: Start) -> None:

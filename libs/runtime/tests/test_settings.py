@@ -45,6 +45,18 @@ def test_a_list_in_the_environment_is_separated_by_commas(home: Path, monkeypatc
     assert load().allow_hosts == ("build.example", "ci.example")
 
 
+def test_a_table_in_the_environment_is_pairs_separated_by_commas(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home, "[replicas]\nfetcher = 2")
+    assert load().replicas == {"fetcher": 2}
+    monkeypatch.setenv("DPM_REPLICAS", "fetcher=3, gateway-pypi=2")
+    assert load().replicas == {"fetcher": 3, "gateway-pypi": 2}
+    monkeypatch.setenv("DPM_REPLICAS", "fetcher")
+    with pytest.raises(Invalid, match=r"replicas\.fetcher"):
+        load()
+
+
 def test_a_home_is_absolute_whatever_named_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     monkeypatch.setenv("DPM_HOME", "below")
@@ -77,6 +89,8 @@ def test_an_unknown_key_of_the_environment_is_named_with_those_known(
         ("listen = []", "listen: at least one address"),
         ("listen = ['192.0.2.1']", "insecure_lan"),
         ("pypi_upstream = 'ftp://mirror.example/'", "pypi_upstream: .*http or https"),
+        ("replicas = {fetcher = 0}", "replicas.fetcher: .*greater than or equal to 1"),
+        ("replicas = 2", "replicas: .*dictionary"),
         ("home = '/elsewhere'", "home: .*DPM_HOME"),
         ("pypi_port = ", "dpm.toml cannot be read"),
     ],

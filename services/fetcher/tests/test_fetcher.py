@@ -55,7 +55,7 @@ class Bench:
             Lanes({Lane.INDEX: 2, Lane.BLOB: 2}, 2, patience=1.0),
             Waiters(self.clock, lambda: True),
             self.clock,
-            Limits(index_seconds=5.0),
+            Limits(index_seconds=5.0, stall_seconds=30.0),
         )
 
     async def ask(self, want: Want, *, held: Held | None = None, deadline: float | None = None) -> Recorded:
@@ -209,7 +209,7 @@ async def test_an_upstream_that_drips_and_breaks_off_is_not_asked_for_ever(bench
 async def test_a_file_whose_size_nobody_knows_has_a_limit(bench: Bench) -> None:
     wheel = replace(want(BODY), size=None)
     bench.origin.has(wheel.url, BODY)
-    bench.fetcher._limits = Limits(index_seconds=5.0, unsized_bytes=len(BODY) - 1)
+    bench.fetcher._limits = Limits(index_seconds=5.0, stall_seconds=30.0, unsized_bytes=len(BODY) - 1)
     await bench.fetcher.on_request(await bench.ask(wheel))
     failed = bench.log.events[-1]
     assert isinstance(failed, FetchFailed)

@@ -88,7 +88,7 @@ class Bench:
         clock = Quick()
         self.waiters = Waiters(clock, lambda: True)
         self.fetcher = Fetcher(
-            "fetcher-0", self.log, self.store, [self.origin], self.lanes, self.waiters, clock, Limits(5.0)
+            "fetcher-0", self.log, self.store, [self.origin], self.lanes, self.waiters, clock, Limits(5.0, 30.0)
         )
 
     async def fetch(self, it: Want) -> object:

@@ -12,13 +12,13 @@ from dpm_cli.control import Message, Say
 from dpm_cli.fuse import require_fuse
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning
-from dpm_cli.services import installed, order, services
+from dpm_cli.services import installed, order, service_of, services
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
-from dpm_cli.supervisor import Service, State, Supervisor, Unit
+from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
 from dpm_core.errors import Unavailable
 from dpm_runtime.bus_address import announce_bus, withdraw_bus
-from dpm_runtime.cards import read_cards
+from dpm_runtime.cards import clean_up, read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.mounts import detach, mounted_at
 from dpm_runtime.settings import Settings
@@ -55,14 +55,17 @@ def forget(home: Home, names: Sequence[str], say: Say) -> int:
     ``require_alone`` does.
     """
     rank = {name: number for number, name in enumerate(names)}
-    left = sorted(processes.leftovers(home.run), key=lambda each: rank.get(each.name, len(rank)), reverse=True)
+    left = sorted(
+        processes.leftovers(home.run), key=lambda each: rank.get(service_of(each.name), len(rank)), reverse=True
+    )
     for each in left:
         pids = ", ".join(str(process.pid) for process in each.processes)
         say(f"{each.name} (pid {pids}) was left by an earlier run: ending it")
         processes.end(each, grace=10.0)
     require_alone(home)
-    for name in {*names, *(path.stem for path in home.run.glob("*.pid"))}:
-        processes.clean_up(name, home.run)
+    for path in home.run.glob("*.pid"):
+        path.unlink(missing_ok=True)
+    clean_up(home)
     control.socket_of(home).unlink(missing_ok=True)
     withdraw_bus(home)
     return len(left)
@@ -91,7 +94,7 @@ def _plan(settings: Settings) -> Sequence[Service]:
     bus: Bus = set_up(home, port, settings.nats_host)
     plan = services(
         home, installed(), nats_server=program, nats_config=bus.config, nats_port=port, provision=bus.provision,
-        fuse=settings.fuse,
+        fuse=settings.fuse, replicas=settings.replicas,
     )  # fmt: skip
     announce_bus(home, bus.url)
     return plan
@@ -102,7 +105,13 @@ class _Node:
         self._settings = settings
         self._home = settings.folders
         self._listeners: list[Say] = [say]
-        self._supervisor = Supervisor(plan, self._home, environment=environment(self._home), say=self._tell)
+        self._supervisor = Supervisor(
+            plan,
+            self._home,
+            environment=environment(self._home),
+            say=self._tell,
+            backoff=Backoff(most=settings.restart_seconds),
+        )
         self._stop = asyncio.Event()
         self._stopped = asyncio.Event()
         self._remains: Unavailable | None = None

@@ -69,12 +69,6 @@ def open_log(log: Path) -> BinaryIO:
     return log.open("ab")
 
 
-def clean_up(name: str, run: Path) -> None:
-    """Remove what a service that has ended left in the run folder: pid file, sockets, cards."""
-    for path in (run / f"{name}.pid", *run.glob(f"{name}-[0-9]*.sock"), *run.glob(f"{name}-[0-9]*.json")):
-        path.unlink(missing_ok=True)
-
-
 def kill_stragglers(leader: int, run: Path) -> None:
     """SIGKILL what a child that has ended left of its session."""
     for process in _session(leader, run):

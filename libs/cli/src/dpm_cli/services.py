@@ -1,14 +1,15 @@
 """The services of a node as data: what each runs, when it starts, and how it shows that it is ready."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from dpm_cli import ask
 from dpm_cli.processes import program_command, service_command
 from dpm_cli.supervisor import Service
-from dpm_core.errors import Unavailable
+from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.cards import read_card
 from dpm_runtime.home import Home
@@ -18,6 +19,10 @@ REQUIRED = ("fetcher", "fusefs", "gateway-pypi")
 
 FUSEFS = "fusefs"
 """The file system, which is left out where gateways read the store."""
+
+FETCHER = "fetcher"
+GATEWAYS = "gateway-"
+"""How the names of gateways begin; what follows is the ecosystem."""
 
 GROUP = "dpm.services"
 """The entry point group under which services are found."""
@@ -44,9 +49,26 @@ def order(names: Iterable[str], *, fuse: bool = True) -> tuple[str, ...]:
             f"services that are not installed: {what}",
             advice=f"install {' '.join(f'dpm-{name}' for name in missing)} beside dpm-cli",
         )
-    gateways = {name for name in found if name.startswith("gateway-")}
+    gateways = {name for name in found if name.startswith(GATEWAYS)}
     first = [name for name in required if name not in gateways]
     return (NATS, *first, *sorted(found - gateways - set(first)), *sorted(gateways))
+
+
+def processes_of(names: Iterable[str], replicas: Mapping[str, int]) -> list[str]:
+    """What runs of the named services, in their order: ``fetcher``, ``fetcher-1`` and so on, one name a process.
+
+    Raises Invalid for ``replicas`` of what is not among ``names``, or of a service that there is one of.
+    """
+    names = list(names)
+    several = [name for name in names if name == FETCHER or name.startswith(GATEWAYS)]
+    if wrong := sorted(replicas.keys() - set(several)):
+        raise Invalid(f"replicas: {', '.join(wrong)}: there can be several of {', '.join(several)}")
+    return [f"{name}-{number}" if number else name for name in names for number in range(replicas.get(name, 1))]
+
+
+def service_of(process: str) -> str:
+    """The service that a process of it is named for: ``fetcher`` of ``fetcher-1``."""
+    return re.sub(r"-[0-9]+$", "", process)
 
 
 def services(
@@ -58,10 +80,12 @@ def services(
     nats_port: int,
     provision: Callable[[], Awaitable[None]],
     fuse: bool = True,
+    replicas: Mapping[str, int] = {},
 ) -> list[Service]:
-    """nats-server and the named services, in the order of their start.
+    """nats-server and the processes of the named services, in the order of their start.
 
-    ``provision`` is awaited whenever nats-server has become ready. Raises Unavailable as ``order`` does.
+    ``provision`` is awaited whenever nats-server has become ready. Raises Unavailable as ``order`` does, and
+    Invalid as ``processes_of`` does.
     """
     first, *others = order(names, fuse=fuse)
 
@@ -75,7 +99,12 @@ def services(
         stage=0,
         when_ready=provision,
     )
-    return [bus, *(Service(name, service_command(name), readiness(home, name), 1, True) for name in others)]
+    return [bus, *(_service(home, process) for process in processes_of(others, replicas))]
+
+
+def _service(home: Home, process: str) -> Service:
+    name = service_of(process)
+    return Service(process, service_command(name), readiness(home, name), stage=1, loads_early=True)
 
 
 async def listens(host: str, port: int) -> str | None:

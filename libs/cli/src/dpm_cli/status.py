@@ -11,14 +11,12 @@ from urllib.parse import urlsplit
 
 from dpm_cli import ask, control, show
 from dpm_cli.outcome import NotRunning
+from dpm_cli.services import GATEWAYS, service_of
 from dpm_core.errors import DpmError, Unavailable
 from dpm_runtime.bus_address import bus_url
-from dpm_runtime.cards import read_card
+from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.settings import Settings
-
-GATEWAYS = "gateway-"
-"""How the names of gateways begin; what follows is the ecosystem."""
 
 INDEX = {"pypi": "simple/"}
 """What clients of an ecosystem append to a gateway's address."""
@@ -74,7 +72,7 @@ async def collect(settings: Settings) -> Summary:
         told = await control.ask(home, {"do": "status"}, seconds=10.0)
         running = True
     services = told.get("services", {})
-    counts = await _counts(home, [name for name in services if name.startswith(GATEWAYS)]) if running else {}
+    counts = await _counts(home, _gateways(services)) if running else {}
     return summarise(settings, services, running=running, pid=told.get("pid"), **_totals(home), **counts)
 
 
@@ -86,10 +84,10 @@ def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool 
     if running:
         with suppress(Unavailable, ValueError):
             ports["nats"] = int(bus_url(home).rpartition(":")[2])
-        for name in services:
+        first = {card.service: card for card in reversed([*read_cards(home)])}
+        for name in _gateways(services):
             ecosystem = name.removeprefix(GATEWAYS)
-            card = read_card(home.card(name)) if name != ecosystem else None
-            for url in card.addresses.get("http", ())[:1] if card else ():
+            for url in first[name].addresses.get("http", ())[:1] if name in first else ():
                 ports[ecosystem] = urlsplit(url).port or 0
                 addresses[ecosystem] = url + INDEX.get(ecosystem, "")
     return Summary(
@@ -153,6 +151,10 @@ def _remark(service: Mapping[str, Any]) -> str:
 
 def _number(count: int | None) -> str:
     return "-" if count is None else str(count)
+
+
+def _gateways(processes: Iterable[str]) -> list[str]:
+    return sorted({name for each in processes if (name := service_of(each)).startswith(GATEWAYS)})
 
 
 async def _counts(home: Home, gateways: Iterable[str]) -> dict[str, int]:

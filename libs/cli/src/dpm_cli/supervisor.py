@@ -12,6 +12,7 @@ from enum import StrEnum
 from dpm_cli import processes
 from dpm_cli.outcome import WrongState
 from dpm_core.errors import DpmError, Invalid, Unavailable
+from dpm_runtime.cards import clean_up
 from dpm_runtime.home import Home
 
 POLL_SECONDS = 0.05
@@ -235,7 +236,8 @@ class Supervisor:
         finally:
             watch.cancel()
             processes.kill_stragglers(process.pid, self._home.run)
-            processes.clean_up(service.name, self._home.run)
+            (self._home.run / f"{service.name}.pid").unlink(missing_ok=True)
+            clean_up(self._home)
 
     async def _watch(self, unit: Unit, process: asyncio.subprocess.Process) -> None:
         """Let the service's process begin when its turn has come, and ask it until it is ready."""

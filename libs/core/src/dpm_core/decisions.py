@@ -21,9 +21,6 @@ from dpm_core.events import (
     FetchUnchanged,
 )
 
-STALLED_AFTER = 30.0
-"""Seconds without a byte after which an attempt whose writer still lives may be superseded."""
-
 NEGATIVE_FOR = 60.0
 """Seconds for which upstream's "there is no such thing" or "come back later" is believed."""
 
@@ -168,14 +165,20 @@ FetcherDecision: TypeAlias = Claim | Expire | Later | Settled
 
 
 def decide_claim(
-    last: Recorded | None, sequence: int, request: FetchRequested, attempt: AttemptView | None, now: float
+    last: Recorded | None,
+    sequence: int,
+    request: FetchRequested,
+    attempt: AttemptView | None,
+    now: float,
+    *,
+    stalled_after: float,
 ) -> FetcherDecision:
     """What a fetcher does about the request at ``sequence``, given the artifact's last event.
 
     ``attempt`` is what the store shows of the attempt that a last FetchStarted began, None if it has no
-    folder. A living writer without bytes for STALLED_AFTER is superseded and its bytes are not adopted: it may
-    still write to them. One that has its verdict only waits for the log to take it. An attempt at a later
-    request is that request's matter: its bytes may be meant to be others.
+    folder. A living writer without bytes for ``stalled_after`` seconds is superseded and its bytes are not
+    adopted: it may still write to them. One that has its verdict only waits for the log to take it. An attempt
+    at a later request is that request's matter: its bytes may be meant to be others.
     """
     if last is None:
         return Settled()
@@ -187,6 +190,6 @@ def decide_claim(
         return Claim(last.sequence)
     if not attempt.locked:
         return Claim(last.sequence, adopt=attempt.token)
-    if attempt.state.over or now - attempt.grown_at < STALLED_AFTER:
+    if attempt.state.over or now - attempt.grown_at < stalled_after:
         return Later(2.0)
     return Claim(last.sequence)

@@ -41,7 +41,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
     """Serve ``ecosystem`` on ``port`` until the context is stopped. Raises Invalid, Unavailable at the start."""
     name, settings, home = context.name, context.settings, context.home
     async with AsyncExitStack() as resources:
-        listeners = _listeners(settings.listen, port)
+        listeners = _listeners(settings.listen, port, shared=settings.replicas.get(name, 1) > 1)
         for listener in listeners:
             resources.callback(listener.close)
         bus = await resources.enter_async_context(NatsBus.open(bus_url(home), name, home.key(name)))
@@ -89,14 +89,17 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         context.readiness.waiting("end", "it takes no more requests, and ends when those under way are answered")
 
 
-def _listeners(addresses: Sequence[str], port: int) -> list[socket.socket]:
-    """A listening socket an address, all on one port. Raises Unavailable if the port is taken."""
+def _listeners(addresses: Sequence[str], port: int, *, shared: bool) -> list[socket.socket]:
+    """A listening socket an address, all on one port, ``shared`` with the other processes of this gateway.
+
+    The kernel deals connections out to those who share. Raises Unavailable if the port is taken.
+    """
     listeners: list[socket.socket] = []
     try:
         for address in addresses:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             try:
-                listener = socket.create_server((address, port), family=family, backlog=2048)
+                listener = socket.create_server((address, port), family=family, backlog=2048, reuse_port=shared)
             except OSError as error:
                 if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and listeners:
                     log.warning("this machine has no such address", extra={"address": address})

@@ -1,10 +1,11 @@
 """What a running service says of itself, in ``<run>/<service>-<n>.json``."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dpm_core.errors import Invalid
+from dpm_core.errors import Conflict, Invalid
 from dpm_core.registry import from_json, to_json
 from dpm_runtime import whole_file
 from dpm_runtime.home import Home
@@ -47,6 +48,15 @@ def read_cards(home: Home) -> Iterator[Card]:
         card = read_card(path)
         if card is not None and OfdLock.held(number_lock(home, card.service, card.number)):
             yield card
+
+
+def clean_up(home: Home) -> None:
+    """Remove the sockets and cards that services left which have died; those of living ones stay."""
+    for path in (*home.run.glob("*-[0-9]*.sock"), *home.run.glob("*-[0-9]*.json")):
+        with suppress(Conflict), ExitStack() as number:
+            with suppress(FileNotFoundError):  # then nobody ever had the number
+                number.enter_context(OfdLock.acquire(path.with_suffix(".lock"), create=False))
+            path.unlink(missing_ok=True)
 
 
 def number_lock(home: Home, service: str, number: int) -> Path:

@@ -32,6 +32,14 @@ def _split(value: object) -> object:
     return tuple(each for part in value.split(",") if (each := part.strip()))
 
 
+def _counts(value: object) -> object:
+    """``fetcher=2,gateway-pypi=3`` as a table."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {name.strip(): count.strip() for name, _, count in pairs}
+
+
 def is_loopback(host: str) -> bool:
     """Whether ``host``, a name or an address, is this machine's loopback."""
     try:
@@ -41,6 +49,7 @@ def is_loopback(host: str) -> bool:
 
 
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Counts: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], NoDecode, BeforeValidator(_counts)]
 
 
 class Settings(BaseSettings):
@@ -77,6 +86,12 @@ class Settings(BaseSettings):
     fuse: bool = Field(
         True, description="serve through the file system; false: from the store, where nothing can be mounted"
     )
+    replicas: Counts = Field(
+        {}, description="processes of the fetcher and of each gateway, where it is more than one: `fetcher=2`"
+    )
+    restart_seconds: float = Field(
+        30.0, gt=0, description="longest pause before a service that dies again and again is started again"
+    )
     pypi_upstream: str | None = Field(
         None, description="index to fetch from; unset: what this machine's pip is configured to use"
     )
@@ -88,7 +103,11 @@ class Settings(BaseSettings):
     )
     connect_seconds: float = Field(5.0, gt=0, description="to connect to an upstream")
     first_byte_seconds: float = Field(20.0, gt=0, description="until an upstream's answer begins")
-    stall_seconds: float = Field(30.0, gt=0, description="without a byte, then a transfer is given up")
+    stall_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="without a byte, then a transfer is given up, or taken over from a fetcher that is stuck",
+    )
     index_seconds: float = Field(30.0, gt=0, description="for a whole miss of an index page")
     index_limit_bytes: int = Field(256 * 1024 * 1024, gt=0, description="largest index page taken")
     unsized_limit_bytes: int = Field(

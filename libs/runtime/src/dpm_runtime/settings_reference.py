@@ -16,7 +16,8 @@ _HEAD = f"""# Configuration
 
 Every setting can stand in the file `dpm.toml` of the node's home, under its name, or in the environment, as
 `{PREFIX}` and its name in capitals. The environment goes before the file, the file before the default. In the
-environment a list is separated by commas. Only `home` cannot stand in the file, which lies in it.
+environment a list is separated by commas, and so is a table (`fetcher=2,gateway-pypi=3`). Only `home` cannot stand
+in the file, which lies in it.
 
 An unknown name or a wrong value stops the start: the message names it and says what is allowed (exit status 2).
 Seconds and bytes are in the names.
@@ -45,6 +46,8 @@ def _default(field: FieldInfo) -> str:
     match field.default:
         case None | ():
             return "none"
+        case dict():
+            return "one of each"
         case tuple() as values:
             return ", ".join(f"`{each}`" for each in values)
         case bool() as value:
@@ -70,6 +73,8 @@ def _kind(annotation: Any) -> str:
         return ", ".join(f"`{each}`" for each in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "list of texts"
+    if get_origin(annotation) is dict:
+        return "table of whole numbers, 1 to 64"
     kinds = [annotation, *get_args(annotation)]
     return next(_KINDS[kind] for kind in kinds if kind in _KINDS)
 

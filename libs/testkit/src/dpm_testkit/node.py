@@ -4,16 +4,20 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 
+from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
+from dpm_testkit.patience import eventually
 
 COMMAND_SECONDS = 120.0
 
@@ -51,10 +55,13 @@ class Node:
         return status
 
     def address(self, service: str = "gateway-pypi") -> str:
-        """The URL of a gateway on IPv4, with a closing slash."""
-        card = json.loads(self.home.card(service).read_bytes())
-        addresses: list[str] = card["addresses"]["http"]
-        return next(address for address in addresses if "127.0.0.1" in address)
+        """The URL of a gateway on IPv4, with a closing slash; of the first one if several run."""
+        return self.addresses(service)[0]
+
+    def addresses(self, service: str = "gateway-pypi") -> list[str]:
+        """The URLs of all processes of a gateway on IPv4, with a closing slash."""
+        cards = [card for card in read_cards(self.home) if card.service == service]
+        return [url for card in cards for url in card.addresses.get("http", ()) if "127.0.0.1" in url]
 
     @property
     def index(self) -> str:
@@ -69,6 +76,26 @@ class Node:
             session.get("http://service/metrics") as answer,
         ):
             return await answer.text()
+
+    async def file_url(self, project: str, gateway: str | None = None) -> str:
+        """The link of a project's first file, as clients of a gateway see it (by default, of the first)."""
+        page_url = f"{gateway or self.address()}simple/{project}/"
+        headers = {"Accept": "application/vnd.pypi.simple.v1+json"}
+        async with aiohttp.ClientSession() as session, session.get(page_url, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            page = await answer.json(content_type=None)
+        return urljoin(page_url, str(page["files"][0]["url"]))
+
+    async def dies(self, process: str) -> None:
+        """SIGKILL to a process by its name in ``dpm status``, and wait until its successor is ready."""
+        before = (await self.status())["services"][process]["pid"]
+        os.kill(before, signal.SIGKILL)
+
+        async def back() -> bool:
+            now = (await self.status())["services"][process]
+            return bool(now["state"] == "running" and now["pid"] != before)
+
+        await eventually(back)
 
     async def metric(self, service: str, name: str) -> float:
         """The sum of a metric's samples over all of its labels; 0 if there is none."""

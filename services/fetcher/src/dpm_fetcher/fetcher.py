@@ -38,11 +38,13 @@ _bytes = _meter.create_counter("dpm_fetcher_received", unit="By", description="b
 
 @dataclass(frozen=True)
 class Limits:
-    """``index_seconds`` is what a whole fetch of an index may take, ``unsized_bytes`` the largest file taken whose
-    size no index gives.
+    """``index_seconds`` is what a whole fetch of an index may take; without a byte for ``stall_seconds`` the
+    attempt of another fetcher counts as given up; ``unsized_bytes`` is the largest file taken whose size no
+    index gives.
     """
 
     index_seconds: float
+    stall_seconds: float
     unsized_bytes: int | None = None
 
 
@@ -77,7 +79,15 @@ class Fetcher:
         topic = request.want.ref.topic
         last = await self._events.last(topic)
         view = self._view(request.want, last)
-        match decide_claim(last, recorded.sequence, request, view, self._clock.now()):
+        decision = decide_claim(
+            last,
+            recorded.sequence,
+            request,
+            view,
+            self._clock.now(),
+            stalled_after=self._limits.stall_seconds,
+        )
+        match decision:
             case Settled():
                 return Done()
             case Later(seconds=seconds):

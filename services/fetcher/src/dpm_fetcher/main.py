@@ -49,7 +49,7 @@ async def serve(context: ServiceContext) -> None:
             Lanes({Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host),
             waiters,
             context.clock,
-            Limits(settings.index_seconds, settings.unsized_limit_bytes),
+            Limits(settings.index_seconds, settings.stall_seconds, settings.unsized_limit_bytes),
         )
         async with asyncio.TaskGroup() as parts:
             tasks = [
