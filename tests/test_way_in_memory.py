@@ -23,6 +23,7 @@ from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler, Policy
 from dpm_gateway_pypi.ecosystem import PyPI
+from dpm_gateway_pypi.indexes import Index
 from dpm_runtime.react import react
 from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_catalog import MemoryCatalog
@@ -62,7 +63,7 @@ class World:
         self.flights = Flights(
             "gateway-0", self.log, self.store, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
         )
-        ecosystem = PyPI(INDEX, fresh_for=600.0, limit=1 << 20)
+        ecosystem = PyPI([Index(INDEX, lists=True)], fresh_for=600.0, limit=1 << 20)
         self.desk = Desk(ecosystem, self.store, folder)
         handler = Handler(
             ecosystem, self.catalog, self.store, self.flights, self.desk, self.clock, Policy(stale_seconds=86_400)

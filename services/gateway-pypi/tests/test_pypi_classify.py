@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.digests import Digest
 from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request, Target
-from dpm_gateway_pypi.ecosystem import METADATA_LIMIT, PyPI
+from dpm_gateway_pypi.ecosystem import BESIDE_LIMIT, PyPI
+from dpm_gateway_pypi.indexes import Index
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS
 
 UPSTREAM = "https://index.example.org/simple/"
-PYPI = PyPI(UPSTREAM, fresh_for=600.0, limit=1000)
+PYPI = PyPI([Index(UPSTREAM, lists=True)], fresh_for=600.0, limit=1000)
 NODE = "http://127.0.0.1:3141"
 SHA = Digest("sha256:" + "ab" * 32)
 
@@ -86,13 +87,18 @@ def test_a_form_that_is_not_served_is_refused_and_the_forms_are_named() -> None:
         ("/simple/a--b__c/", "/simple/a-b-c/"),
         ("/simple/%64emo/", "/simple/demo/"),
         ("/simple/files", "/simple/files/"),
+        ("/simple", "/simple/"),
     ],
 )
 def test_another_spelling_of_a_project_is_led_to_the_normalised_one(path: str, address: str) -> None:
-    redirect = ask(path, query="format=x")
+    redirect = ask(path)
     assert isinstance(redirect, Redirect)
     assert redirect.status == 301
     assert urljoin(NODE + path, redirect.location) == NODE + address
+
+
+def test_the_form_that_was_asked_for_stays_over_a_redirect() -> None:
+    assert ask("/simple/Demo", query="format=text/html&x=ä\n") == Redirect("demo/?format=text/html&x=%C3%A4%0A")
 
 
 def test_there_may_be_a_project_called_files() -> None:
@@ -128,11 +134,11 @@ def test_other_methods_are_refused_and_the_allowed_ones_named(method: str) -> No
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/simple", "/simple/", "/other/", "/simple/demo/other", "/simple/demo/other/",
+        "/", "/other/", "/other/simple/", "/other/simple/demo/", "/simple/demo/other", "/simple/demo/other/",
         "/simple/files/files.example.org", "/simple/files/files.example.org/",
-        "/simple/files/files.example.org/demo-1.0.tar.gz/", "/simple/files/files.example.org/demo-1.0.tar.gz.asc",
+        "/simple/files/files.example.org/demo-1.0.tar.gz/", "/simple/files/files.example.org/demo-1.0.tar.gz.sig",
         "/simple/files/files.example.org/index.html", "/simple/-/", "/simple/d%C3%A9mo/", "/simple/_demo/",
-        "/simple/demo%0A/", "/simple/a%20b/", "/pypi/demo/json",
+        "/simple/demo%0A/", "/simple/a%20b/", "/pypi/demo/json", "/pypi/demo/1.0/json",
     ],
 )  # fmt: skip
 def test_what_is_not_served_is_refused_with_a_sentence(path: str) -> None:
@@ -141,9 +147,20 @@ def test_what_is_not_served_is_refused_with_a_sentence(path: str) -> None:
     assert refusal.detail
 
 
-@pytest.mark.parametrize("path", ["/", "/simple/"])
-def test_a_person_at_a_root_learns_what_to_do(path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/pypi/demo/json", "/other/simple/demo/", "/simple/demo/more"])
+def test_a_person_at_a_wrong_address_learns_what_to_do(path: str) -> None:
     assert "/simple/" in refused(path).detail
+
+
+def test_the_list_of_all_projects_is_a_page_of_the_index() -> None:
+    want = page("/simple/").want
+    assert (want.ref, want.url) == (ArtifactRef("pypi", UPSTREAM, ""), UPSTREAM)
+
+
+def test_the_list_of_all_projects_is_served_only_where_that_is_set() -> None:
+    answer = PyPI([Index(UPSTREAM)], fresh_for=600.0, limit=1000).classify(Request("GET", "/simple/"))
+    assert isinstance(answer, Refusal)
+    assert (answer.status, "/simple/<project>/" in answer.detail) == (404, True)
 
 
 @pytest.mark.parametrize(
@@ -178,14 +195,14 @@ def test_every_request_has_an_answer(path: str, query: str, accept: str, method:
     answer = ask(path, query=query, accept=accept, method=method)
     match answer:
         case IndexPage(want, variant):
-            assert path == f"/simple/{want.name}/"
+            assert path == f"/simple/{want.ref.key}"
             assert variant in VARIANTS
         case IndexedFile(file, indexes):
             assert indexes
             assert not {"", ".", ".."} & set(unquote(file).split("/"))
         case Redirect(location):
             assert not location.startswith("/")
-            again = urljoin(NODE + path, location).removeprefix(NODE)
+            again = urljoin(NODE + path, location.partition("?")[0]).removeprefix(NODE)
             assert not isinstance(ask(again), Redirect)
         case Refusal(status, detail):
             assert status in (400, 404, 405, 406, 414)
@@ -223,9 +240,16 @@ def test_metadata_is_small_and_text_and_other_files_are_octets() -> None:
     index = page("/simple/demo/").want
     metadata = PYPI.locate(index, Fact("h/demo-1.0.whl.metadata", "https://h/demo-1.0.whl.metadata"))
     wheel = PYPI.locate(index, Fact("h/demo-1.0.whl", "https://h/demo-1.0.whl"))
-    assert (metadata.limit, wheel.limit) == (METADATA_LIMIT, None)
+    assert (metadata.limit, wheel.limit) == (BESIDE_LIMIT, None)
     assert PYPI.media_type(metadata.ref) == "text/plain; charset=utf-8"
     assert PYPI.media_type(wheel.ref) == "application/octet-stream"
+
+
+def test_a_signature_is_small_and_belongs_where_its_file_does() -> None:
+    found = file("h/demo-1.0.tar.gz.asc")
+    assert found.indexes == file("h/demo-1.0.tar.gz").indexes
+    signature = PYPI.locate(found.indexes[0], Fact(found.path, "https://h/demo-1.0.tar.gz.asc"))
+    assert (signature.limit, PYPI.media_type(signature.ref)) == (BESIDE_LIMIT, "application/pgp-signature")
 
 
 def test_a_refusal_is_a_line_of_text_with_its_status() -> None:

@@ -42,7 +42,7 @@ def test_a_name_that_can_be_split_at_several_places_gives_each_project() -> None
 
 @pytest.mark.parametrize(
     "filename",
-    ["", "-", "demo", "demo.tar.gz", "demo-1.0", "demo-1.0.whl", "demo-1.0.tar.gz.asc", "README.md", "-1.0.zip",
+    ["", "-", "demo", "demo.tar.gz", "demo-1.0", "demo-1.0.whl", "demo-1.0.tar.gz.sig", "README.md", "-1.0.zip",
      "demo-1.0-py3-none-any.whl.provenance", ".metadata", "_-1.0.tar.gz", "\u212a-1.0.tar.gz"],
 )  # fmt: skip
 def test_what_is_no_distribution_file_belongs_nowhere(filename: str) -> None:

@@ -15,10 +15,11 @@ from dpm_core.digests import Digest
 from dpm_core.ecosystem import Fact, IndexedFile, IndexPage, Request
 from dpm_core.errors import Invalid
 from dpm_gateway_pypi.ecosystem import PyPI
+from dpm_gateway_pypi.indexes import Index
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS
 
 UPSTREAM = "https://index.example.org/simple/"
-PYPI = PyPI(UPSTREAM, fresh_for=600.0, limit=1000)
+PYPI = PyPI([Index(UPSTREAM, lists=True)], fresh_for=600.0, limit=1000)
 INDEX = ArtifactRef("pypi", UPSTREAM, "demo/")
 PAGE = "http://127.0.0.1:3141/simple/demo/"
 A, B, C = "aa" * 32, "bb" * 32, "cc" * 32
@@ -96,7 +97,7 @@ def as_json(page: bytes, media_type: str = JSON) -> dict[str, Any]:
     return read
 
 
-def test_facts_are_the_files_and_their_metadata() -> None:
+def test_facts_are_the_files_with_their_metadata_and_signatures() -> None:
     assert list(PYPI.facts(INDEX, JSON, body(PROJECT))) == [
         Fact(
             "files.example.org/packages/ab/demo-1.0-py3-none-any.whl",
@@ -114,6 +115,10 @@ def test_facts_are_the_files_and_their_metadata() -> None:
             "https://files.example.org/packages/cd/demo-1.0.tar.gz",
             (Digest(f"sha256:{C}"),),
             99,
+        ),
+        Fact(
+            "files.example.org/packages/cd/demo-1.0.tar.gz.asc",
+            "https://files.example.org/packages/cd/demo-1.0.tar.gz.asc",
         ),
     ]
 
@@ -162,6 +167,32 @@ def test_html_to_json_says_all_that_the_page_said() -> None:
             },
         ],
     }
+
+
+@pytest.mark.parametrize("signed", [False, None, "true"])
+def test_a_file_without_a_signature_has_no_fact_of_one(signed: object) -> None:
+    (fact,) = PYPI.facts(
+        INDEX, JSON, project(file("https://h.example.org/demo-1.0.tar.gz", **{"gpg-sig": signed}))
+    )
+    assert fact.path == "h.example.org/demo-1.0.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("https://p.example.org/x.provenance", "https://p.example.org/x.provenance"),
+        ("/integrity/x.provenance", "https://index.example.org/integrity/x.provenance"),
+        ("x.provenance", UPSTREAM + "demo/x.provenance"),
+        ("http://[broken", None),
+        (None, None),
+    ],
+)
+def test_provenance_stays_at_upstream_where_its_origin_is_secure(given: str | None, shown: str | None) -> None:
+    page = project(file("https://h.example.org/demo-1.0.tar.gz", provenance=given))
+    assert as_json(page)["files"][0].get("provenance") == shown
+    html = PYPI.render(INDEX, JSON, page, HTML).body.decode()
+    assert ("data-provenance" in html) == (shown is not None)
+    assert shown is None or f'data-provenance="{shown}"' in html
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     pypi_upstream: str | None = Field(
         None, description="index to fetch from; unset: what this machine's pip is configured to use"
     )
+    pypi_project_list: bool | None = Field(
+        None, description="serve the list of all projects at `/simple/`; unset: only if `pypi_upstream` is set"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
     )

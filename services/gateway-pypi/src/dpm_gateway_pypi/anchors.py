@@ -1,4 +1,4 @@
-"""Reads a PEP 503 page into the shape of a PEP 691 one, so that there is one model behind both."""
+"""Reads PEP 503 pages into the shape of PEP 691 ones, so that there is one model behind both."""
 
 from html.parser import HTMLParser
 from typing import Any
@@ -31,18 +31,46 @@ class _Anchors(HTMLParser):
                 self.metas.setdefault(name.removeprefix("pypi:"), []).append(content)
 
 
+class _Texts(_Anchors):
+    """Collects the text of each anchor, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self._within = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        super().handle_starttag(tag, attrs)
+        if tag == "a":
+            self._within = True
+            self.texts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self._within:
+            self.texts[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within = self._within and tag != "a"
+
+
+def texts(text: str) -> tuple[dict[str, list[str]], list[str]]:
+    """The ``pypi:`` metas of a page, and the text of each of its anchors. Raises Invalid."""
+    parser = _Texts()
+    _feed(parser, text)
+    return parser.metas, parser.texts
+
+
 def read(text: str, url: str, name: str) -> tuple[dict[str, Any], str]:
     """The page at ``url`` of the project ``name``, as PEP 691 has it, and the base of its links.
 
     Raises Invalid for what the parser cannot take.
     """
     parser = _Anchors()
+    _feed(parser, text)
     try:
-        parser.feed(text)
-        parser.close()
         base = urljoin(url, parser.base or "")
-    except (AssertionError, ValueError, RecursionError) as error:
-        raise Invalid("the index page is no HTML that can be read") from error
+    except ValueError as error:
+        raise Invalid("the index page has a base that is no URL") from error
     metas = parser.metas
     page: dict[str, Any] = {
         "meta": {"api-version": metas.get("repository-version", ["1.0"])[0]},
@@ -59,6 +87,14 @@ def read(text: str, url: str, name: str) -> tuple[dict[str, Any], str]:
         if "project-status-reason" in metas:
             page["project-status"]["reason"] = metas["project-status-reason"][0]
     return page, base
+
+
+def _feed(parser: HTMLParser, text: str) -> None:
+    try:
+        parser.feed(text)
+        parser.close()
+    except (AssertionError, ValueError, RecursionError) as error:
+        raise Invalid("the index page is no HTML that can be read") from error
 
 
 def _file(attrs: dict[str, str]) -> dict[str, Any] | None:

@@ -1,26 +1,32 @@
 """PyPI's protocol, the simple repository API: PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792.
 
-Pages are at ``/simple/<project>/``, files at ``/simple/files/<host>/<path>``, where host and path are
-upstream's.
+https://packaging.python.org/en/latest/specifications/simple-repository-api/ has them in one text. Pages are at
+``/simple/<project>/``, files at ``/simple/files/<host>/<path>``, where host and path are upstream's; those of an
+index with a name are at ``/<name>/simple/…``.
 """
 
 from collections.abc import Iterable
 from functools import lru_cache
 from http import HTTPStatus
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want, authority
 from dpm_core.ecosystem import Fact, IndexedFile, IndexPage, Page, Redirect, Refusal, Request, Target
-from dpm_gateway_pypi.filenames import METADATA, candidates, normalise
+from dpm_gateway_pypi.filenames import METADATA, SIGNATURE, candidates, normalise
+from dpm_gateway_pypi.indexes import Index, Indexes
 from dpm_gateway_pypi.links import request_segments, spell
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS, negotiate
 from dpm_gateway_pypi.pages import ProjectPage
+from dpm_gateway_pypi.project_list import ProjectList
 
-METADATA_LIMIT = 16 * 1024 * 1024
-"""The most bytes of a file's metadata: a README, a few hundred lines, and much to spare."""
+BESIDE_LIMIT = 16 * 1024 * 1024
+"""The most bytes of what lies beside a file, its metadata or signature: a README, and much to spare."""
 
 LONGEST_PATH = 4096
 """The most characters of a request's path: file systems and proxies stop there, too."""
+
+LIST = ""
+"""The key of an index's list of all projects: it is the index's own address."""
 
 _ACCEPT = (("Accept", f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"),)
 _VARY = (("Vary", "Accept"),)
@@ -28,21 +34,21 @@ _PYTHON = "pip install --index-url http://<this address>/simple/ <package>"
 
 
 class PyPI:
-    """The simple repository API in front of one index."""
+    """The simple repository API in front of indexes, each at an address of its own."""
 
     name = "pypi"
 
-    def __init__(self, upstream: str, *, fresh_for: float, limit: int) -> None:
-        """``upstream`` is the index's normalised URL, with a closing slash.
+    def __init__(self, indexes: Iterable[Index], *, fresh_for: float, limit: int) -> None:
+        """A page is served for ``fresh_for`` seconds without asking again, and taken up to ``limit`` bytes.
 
-        A page is served for ``fresh_for`` seconds without asking again, and taken up to ``limit`` bytes.
+        Raises Invalid if two of ``indexes`` have the same name or upstream.
         """
-        self._upstream = upstream
+        self._indexes = Indexes(indexes)
         self._fresh_for = fresh_for
         self._limit = limit
 
     def classify(self, request: Request) -> Target:
-        """What the request is for: a project's page, a file, the right spelling of a name, or nothing here."""
+        """What the request is for: a page, a file, the right spelling of an address, or nothing here."""
         if request.method not in ("GET", "HEAD"):
             return Refusal(405, "packages are read here, with GET and HEAD", headers=(("Allow", "GET, HEAD"),))
         if len(request.path) > LONGEST_PATH:
@@ -51,19 +57,40 @@ class PyPI:
         if segments is None:
             return Refusal(400, "this is no path that a page of this index links to")
         match segments:
-            case ("",):
-                return Refusal(404, f"this node serves Python packages below /simple/: {_PYTHON}")
-            case ("simple",) | ("simple", ""):
-                return Refusal(404, "the list of all projects is not served: ask for /simple/<project>/")
-            case ("simple", project):
-                return self._renamed(project, "")
-            case ("simple", project, ""):
-                if normalise(project) == request.path.split("/")[2]:
-                    return self._page(project, request)
-                return self._renamed(project, "../")
-            case ("simple", "files", host, *path) if path and path[-1]:
-                return self._file((host, *path))
-        return Refusal(404, "nothing is served here: pages are at /simple/<project>/, files where these link to")
+            case ("simple", *rest):
+                name = ""
+            case ("pypi", project, "json") | ("pypi", project, _, "json"):
+                return Refusal(
+                    404, f"the JSON of single projects is not served: ask for {JSON} at /simple/{project}/"
+                )
+            case (name, "simple", *rest) if name:
+                pass
+            case _:
+                return Refusal(404, f"this node serves Python packages below {self._addresses()}: {_PYTHON}")
+        index = self._indexes.named(name)
+        if index is None:
+            return Refusal(404, f"this node has no such index; it serves {self._addresses()}")
+        return self._below(index, rest, request)
+
+    def _below(self, index: Index, segments: list[str], request: Request) -> Target:
+        """What a request below the index's own address is for."""
+        match segments:
+            case []:
+                return _moved("simple/", request)
+            case [""]:
+                return self._list(index, request)
+            case [project]:
+                return _renamed(project, "", request)
+            case [project, ""]:
+                if normalise(project) == request.path.split("/")[-2]:
+                    return self._page(index, project, request)
+                return _renamed(project, "../", request)
+            case ["files", host, *path] if path and path[-1]:
+                return self._file(index, (host, *path))
+        return Refusal(404, f"nothing is here: pages are at {index.path}<project>/, files where these link to")
+
+    def _addresses(self) -> str:
+        return " and ".join(self._indexes.paths)
 
     def locate(self, index: Want, fact: Fact) -> Want:
         """The file that a fact of ``index`` names, as a fetcher needs it.
@@ -78,24 +105,31 @@ class PyPI:
             digests=fact.digests,
             size=fact.size,
             hosts=(authority(fact.url),),
-            limit=METADATA_LIMIT if fact.path.endswith(METADATA) else None,
+            limit=BESIDE_LIMIT if fact.path.endswith((METADATA, SIGNATURE)) else None,
         )
 
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
         """All files that a fetched page names, each metadata file on its own. Raises Invalid if it is none."""
-        return _read(index, media_type, body).facts()
+        return () if index.key == LIST else _read(index, media_type, body).facts()
 
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
         """A fetched page with links to this node, as ``variant``, a media type. Raises Invalid."""
-        page = _read(index, media_type, body)
         served = f"{LEGACY_HTML}; charset=utf-8" if variant == LEGACY_HTML else variant
+        if index.key == LIST:
+            projects = ProjectList.read(media_type, body)
+            write = projects.json if variant == JSON else projects.html
+            of = self._indexes.of(index)
+            return Page(served, write(lambda project: self._indexes.owner_beside(of, project) is None), _VARY)
+        page = _read(index, media_type, body)
         return Page(served, page.json() if variant == JSON else page.html(), _VARY)
 
     def media_type(self, file: ArtifactRef) -> str:
         """No PEP fixes one, and clients look at the name. An archive is never to be unpacked on its way, so
-        it is octets; metadata is UTF-8 text (core metadata specification).
+        it is octets; metadata is UTF-8 text (core metadata specification), a signature that of RFC 3156.
         """
-        return "text/plain; charset=utf-8" if file.key.endswith(METADATA) else "application/octet-stream"
+        if file.key.endswith(METADATA):
+            return "text/plain; charset=utf-8"
+        return "application/pgp-signature" if file.key.endswith(SIGNATURE) else "application/octet-stream"
 
     def problem(self, refusal: Refusal) -> Page:
         """One line of text: pip and uv show no more than that, if at all."""
@@ -106,34 +140,57 @@ class PyPI:
         text = f"{title}: {refusal.detail}\n"
         return Page("text/plain; charset=utf-8", text.encode("utf-8", "replace"))
 
-    def _renamed(self, project: str, back: str) -> Target:
-        name = normalise(project)
-        if name is None:
-            return Refusal(404, "that is no name of a project: PEP 508 allows letters, digits, '-', '_' and '.'")
-        return Redirect(f"{back}{name}/")
+    def _page(self, index: Index, project: str, request: Request) -> Target:
+        owner = self._indexes.owner_beside(index, project)
+        if owner is not None:
+            return Refusal(404, f"{project} is served by one index alone, at {owner.path}")
+        return _negotiated(self._want(index, project), request)
 
-    def _page(self, project: str, request: Request) -> Target:
-        variant = negotiate(request.headers.get("accept", ""), request.query)
-        if variant is None:
-            return Refusal(406, f"a page is served as {', '.join(VARIANTS)}", headers=_VARY)
-        return IndexPage(self._want(project), variant)
+    def _list(self, index: Index, request: Request) -> Target:
+        if not index.lists:
+            return Refusal(404, f"the list of all projects is not served: ask for {index.path}<project>/")
+        return _negotiated(self._want(index, None), request)
 
-    def _file(self, segments: tuple[str, ...]) -> Target:
-        projects = candidates(segments[-1])
+    def _file(self, index: Index, segments: tuple[str, ...]) -> Target:
+        projects = [
+            project for project in candidates(segments[-1]) if self._indexes.owner_beside(index, project) is None
+        ]
         if not projects:
-            return Refusal(404, "the last part of the path is no name of a distribution file")
-        return IndexedFile(spell(segments), tuple(self._want(project) for project in projects))
+            return Refusal(404, "the last part of the path is no name of a file that this index serves")
+        return IndexedFile(spell(segments), tuple(self._want(index, project) for project in projects))
 
-    def _want(self, project: str) -> Want:
+    def _want(self, index: Index, project: str | None) -> Want:
+        """The page of ``project``, or the list of all."""
+        key = LIST if project is None else f"{project}/"
         return Want(
-            ref=ArtifactRef(self.name, self._upstream, f"{project}/"),
-            name=project,
-            url=f"{self._upstream}{project}/",
+            ref=ArtifactRef(self.name, index.upstream, key),
+            name=project or "all projects",
+            url=index.upstream + key,
             lane=Lane.INDEX,
             headers=_ACCEPT,
             limit=self._limit,
             fresh_for=self._fresh_for,
         )
+
+
+def _negotiated(want: Want, request: Request) -> Target:
+    variant = negotiate(request.headers.get("accept", ""), request.query)
+    if variant is None:
+        return Refusal(406, f"a page is served as {', '.join(VARIANTS)}", headers=_VARY)
+    return IndexPage(want, variant)
+
+
+def _renamed(project: str, back: str, request: Request) -> Target:
+    name = normalise(project)
+    if name is None:
+        return Refusal(404, "that is no name of a project: PEP 508 allows letters, digits, '-', '_' and '.'")
+    return _moved(f"{back}{name}/", request)
+
+
+def _moved(location: str, request: Request) -> Redirect:
+    """To the same with its right address; the form that the query may name stays."""
+    query = quote(request.query, safe="!$&'()*+,;=:@/?%")
+    return Redirect(f"{location}?{query}" if query else location)
 
 
 @lru_cache(maxsize=1)

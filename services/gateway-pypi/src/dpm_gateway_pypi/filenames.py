@@ -13,6 +13,9 @@ from packaging.version import InvalidVersion, Version
 METADATA = ".metadata"
 """What is appended to a file's address for its metadata alone (PEP 658)."""
 
+SIGNATURE = ".asc"
+"""What is appended to a file's address for its GPG signature (PEP 503)."""
+
 MOST = 4
 """Candidates given at most: each wrong one may cost a fetch of an index page."""
 
@@ -39,10 +42,10 @@ def is_distribution(filename: str) -> bool:
 def candidates(filename: str) -> tuple[str, ...]:
     """Normalised names of the projects that ``filename`` may belong to, the likeliest first.
 
-    The ``.metadata`` of a file belongs where the file does. Empty for what is no distribution file, such as
-    a signature. Never raises.
+    The metadata and the signature of a file belong where the file does. Empty for what is no distribution
+    file. Never raises.
     """
-    name = filename.removesuffix(METADATA)
+    name = filename.removesuffix(METADATA).removesuffix(SIGNATURE)
     if name.lower().endswith(".whl"):
         # A hyphen inside a part of a wheel's name is written as an underscore, so the first one ends it.
         guesses = [name.partition("-")[0]] if name.count("-") >= 4 else []

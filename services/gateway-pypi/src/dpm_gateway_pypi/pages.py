@@ -3,19 +3,18 @@
 The model is PEP 691's JSON object itself, a plain dict, so that keys of later versions survive.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from html import escape
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import urljoin
 
 from dpm_core.digests import HEX_LENGTHS, Digest
 from dpm_core.ecosystem import Fact
 from dpm_core.errors import Invalid
-from dpm_gateway_pypi import anchors
-from dpm_gateway_pypi.filenames import METADATA
+from dpm_gateway_pypi import anchors, forms
+from dpm_gateway_pypi.filenames import METADATA, SIGNATURE
 from dpm_gateway_pypi.links import Link, link
-from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML
 
 FILES = "../files/"
 """From ``/simple/<project>/`` to the files: relative, so that a page holds under any name of the node."""
@@ -23,7 +22,6 @@ FILES = "../files/"
 _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 """PEP 714's name, PEP 658's, and the one that was served by mistake and is still read by clients."""
 
-_VERSION = re.compile(r"1\.[0-9]{1,6}\Z")
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _PREFERRED = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
 
@@ -43,21 +41,18 @@ class ProjectPage:
         Raises Invalid for another media type than the three of PEP 691, for what is malformed, and for
         another major version than 1 (PEP 629: such a page may mean something else).
         """
-        kind, _, parameters = media_type.partition(";")
-        kind = kind.strip().lower()
-        if kind == JSON:
-            page, base = _read_json(body), url
-        elif kind in (HTML, LEGACY_HTML):
-            page, base = anchors.read(_text(body, parameters), url, name)
+        found = forms.read(media_type, body)
+        if isinstance(found, str):
+            page, base = anchors.read(found, url, name)
         else:
-            raise Invalid(f"the index answered with {kind[:80] or 'no media type'!r}, which is no index page")
-        version = page["meta"].get("api-version")
-        if not isinstance(version, str) or not _VERSION.match(version):
-            raise Invalid(f"the index page says version {str(version)[:20]!r}; known is version 1")
-        return cls(page, base, from_html=kind != JSON)
+            page, base = found, url
+            if not isinstance(page.get("files"), list):
+                raise Invalid("the index page has no list of files")
+        forms.require_version(page)
+        return cls(page, base, from_html=isinstance(found, str))
 
     def facts(self) -> list[Fact]:
-        """Every file of the page, and its metadata where the page says that it has some (PEP 658)."""
+        """Every file of the page, with its metadata (PEP 658) and signature where the page says so."""
         found: dict[str, Fact] = {}
         for file, at in self._files():
             size = file.get("size")
@@ -68,6 +63,10 @@ class ProjectPage:
                 url, mark, query = at.url.partition("?")
                 path = at.path + METADATA
                 found.setdefault(path, Fact(path, url + METADATA + mark + query, _digests(adverts[0])))
+            if file.get("gpg-sig") is True:
+                url, mark, query = at.url.partition("?")
+                path = at.path + SIGNATURE
+                found.setdefault(path, Fact(path, url + SIGNATURE + mark + query))
         return list(found.values())
 
     def json(self) -> bytes:
@@ -76,8 +75,8 @@ class ProjectPage:
         if self._from_html:
             # From 1.1 on a JSON page promises versions and sizes (PEP 700), which no HTML page has.
             page["meta"] = {**page["meta"], "api-version": "1.0"}
-        page["files"] = [{**file, "url": FILES + at.spelt} for file, at in self._files()]
-        return json.dumps(page, separators=(",", ":")).encode()
+        page["files"] = [self._led_here(file, at) for file, at in self._files()]
+        return forms.write(page)
 
     def html(self) -> bytes:
         """The page as PEP 503 has it, in ASCII. Files that this node cannot name are left out."""
@@ -85,7 +84,7 @@ class ProjectPage:
         lines = ["<!DOCTYPE html>", "<html>", "<head>", '<meta charset="utf-8">']
         lines += [f'<meta name="pypi:{escape(name)}" content="{escape(value)}">' for name, value in self._metas()]
         lines += [f"<title>{title}</title>", "</head>", "<body>", f"<h1>{title}</h1>"]
-        lines += [_anchor(file, at) for file, at in self._files()]
+        lines += [_anchor(self._led_here(file, at), at) for file, at in self._files()]
         lines += ["</body>", "</html>", ""]
         return "\n".join(lines).encode("ascii", "xmlcharrefreplace")
 
@@ -95,6 +94,20 @@ class ProjectPage:
                 at = link(self._base, file.get("url"))
                 if at is not None:
                     yield file, at
+
+    def _led_here(self, file: dict[str, Any], at: Link) -> dict[str, Any]:
+        """The file with its address on this node.
+
+        What PEP 740 calls provenance stays where it is, since that must be a secure origin: only a relative
+        address of it is made whole.
+        """
+        led = {**file, "url": FILES + at.spelt}
+        if isinstance(provenance := file.get("provenance"), str) and not provenance.startswith("https://"):
+            try:
+                led["provenance"] = urljoin(self._base, provenance)
+            except ValueError:
+                del led["provenance"]
+        return led
 
     def _metas(self) -> Iterator[tuple[str, str]]:
         meta = self._page["meta"]
@@ -108,30 +121,6 @@ class ProjectPage:
             yield "project-status", str(status["status"])
             if status.get("reason"):
                 yield "project-status-reason", str(status["reason"])
-
-
-def _text(body: bytes, parameters: str) -> str:
-    found = re.search(r"charset\s*=\s*\"?([\w.:-]{1,40})", parameters, re.IGNORECASE)
-    try:
-        return body.decode(found[1] if found else "utf-8-sig", "replace")
-    except (LookupError, ValueError):
-        return body.decode("utf-8", "replace")
-
-
-def _read_json(body: bytes) -> dict[str, Any]:
-    try:
-        page = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise Invalid("the index page is no JSON") from error
-    if not isinstance(page, dict) or not isinstance(page.get("meta"), dict):
-        raise Invalid("the index page is JSON, but has no meta: it is no page of PEP 691")
-    if not isinstance(page.get("files"), list):
-        raise Invalid("the index page has no list of files")
-    return page
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _digests(hashes: object) -> tuple[Digest, ...]:
@@ -158,7 +147,7 @@ def _hash(hashes: object) -> str | None:
 
 def _anchor(file: dict[str, Any], at: Link) -> str:
     fragment = _hash(file.get("hashes"))
-    href = FILES + at.spelt + (f"#{fragment}" if fragment else "")
+    href = file["url"] + (f"#{fragment}" if fragment else "")
     attributes = [f'href="{escape(href)}"']
     if requires := file.get("requires-python"):
         attributes.append(f'data-requires-python="{escape(str(requires))}"')
