@@ -3,11 +3,12 @@
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from dpm_cli import show
+from dpm_cli.events_source import Selection, Source, tail
 from dpm_core.decisions import Recorded
 from dpm_core.events import (
     ArtifactEvicted,
@@ -21,11 +22,6 @@ from dpm_core.events import (
     FetchUnchanged,
 )
 from dpm_core.registry import to_json, type_of
-from dpm_runtime.bus_address import bus_url
-from dpm_runtime.home import Home
-
-KEY = "operator"
-"""The key that may read everything and write nothing."""
 
 
 @dataclass(frozen=True)
@@ -84,29 +80,22 @@ def as_json(recorded: Recorded) -> str:
     return json.dumps(facts, separators=(",", ":"))
 
 
-async def tail(home: Home, before: int) -> AsyncIterator[Recorded]:
-    """The last ``before`` events at most, then every event as it comes, for ever. Raises Unavailable."""
-    from dpm_runtime.nats_bus import NatsBus
-
-    async with NatsBus.open(bus_url(home), KEY, home.key(KEY)) as bus:
-        await bus.up()
-        after = max(0, await bus.log.end() - before)
-        async with contextlib.aclosing(bus.log.follow(None, after=after)) as events:
-            async for recorded in events:
-                yield recorded
-
-
-async def watch(home: Home, *, as_lines_of_json: bool, before: int) -> None:
-    """Print the tail until cancelled."""
+async def watch(source: Source, selection: Selection, *, as_lines_of_json: bool) -> None:
+    """Print what :func:`tail` yields until cancelled; for people with a line wherever a day begins."""
     out = show.console()
-    async with contextlib.aclosing(tail(home, before)) as events:  # type: ignore[type-var]
+    day = date.today()
+    async with contextlib.aclosing(tail(source, selection)) as events:  # type: ignore[type-var]
         async for recorded in events:
             if as_lines_of_json:
                 print(as_json(recorded), flush=True)
-            else:
-                shown = line(recorded)
-                out.print(str(shown), style="red" if shown.bad else None)
-                out.file.flush()
+                continue
+            of = date.fromtimestamp(recorded.time)
+            if of != day:
+                out.print(of.isoformat(), style="dim")
+                day = of
+            shown = line(recorded)
+            out.print(str(shown), style="red" if shown.bad else None)
+            out.file.flush()
 
 
 def _size(size: int | None) -> str:

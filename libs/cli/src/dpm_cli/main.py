@@ -3,14 +3,16 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dpm_cli import show
+from dpm_cli import show, token_command
 from dpm_cli.outcome import ExitCode, exit_code_of
-from dpm_core.errors import DpmError
+from dpm_core.errors import DpmError, Invalid
 
 if TYPE_CHECKING:
     from dpm_cli.control import Message
@@ -33,6 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(token_command.app, name="token", epilog=EXIT_CODES)
 
 ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="its name, as `dpm status` shows it")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs")]
@@ -110,14 +114,39 @@ def status(as_json: AsJson = False) -> None:
 @app.command(epilog=EXIT_CODES)
 def events(
     as_json: AsJson = False,
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many past events.")] = 10,
+    last: Annotated[
+        int | None, typer.Option("--last", "-n", min=0, help="Begin with so many past events: 10.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Begin with those since 2h ago, a time (ISO 8601), or a sequence.")
+    ] = None,
+    ecosystem: Annotated[
+        list[str] | None, typer.Option(help="Only of this ecosystem. May be given again.")
+    ] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="Only these, e.g. artifact-stored. May be given again.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="A bus elsewhere, e.g. nats://node.example:4222, with --credentials.")
+    ] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="The key for it: see `dpm token events`."),
+    ] = None,
 ) -> None:
     """Show events as they happen: time, event, name, size, source. Until Ctrl-C."""
-    home = _settings().folders
-    _ask({"do": "status"})
+    from dpm_cli.events_source import Source, selection_of
     from dpm_cli.events_view import watch
 
-    _until_interrupted(watch(home, as_lines_of_json=as_json, before=last))
+    selection = selection_of(since, last, ecosystem or (), event or (), time.time())
+    if server is not None and credentials is not None:
+        source = Source.elsewhere(server, credentials)
+    elif server is None and credentials is None:
+        _ask({"do": "status"})
+        source = Source.of_home(_settings().folders)
+    else:
+        raise Invalid("--server and --credentials belong together")
+    _until_interrupted(watch(source, selection, as_lines_of_json=as_json))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -202,8 +231,6 @@ def _up(tell: int) -> None:
 
 
 def _say(text: str) -> None:
-    import time
-
     out = show.console()
     out.print(time.strftime("%H:%M:%S"), style="dim", end=" ")
     out.print(text)
