@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.context import Context
 
 from dpm_core.artifacts import NO_VALIDATORS, Lane, Want
 from dpm_core.cids import CHUNK
@@ -28,8 +30,9 @@ from dpm_gateway.frontier import Frontier
 from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_store import MemoryAttempt, MemoryBlobStore
-from dpm_testkit.patience import soon, until
+from dpm_testkit.patience import soon, until, wait_on
 from dpm_testkit.store_samples import BODY, SMALL, begun, open_state, stored, want
+from dpm_testkit.told import Told
 
 UPSTREAM = Source(OriginKind.UPSTREAM, "upstream.example")
 
@@ -86,6 +89,38 @@ async def test_clients_of_a_page_share_a_flight_whenever_they_come(sky: Sky) -> 
         boarding = await soon(each)
         assert isinstance(boarding.answer, Landed)
         boarding.leave()
+
+
+async def test_who_joins_a_flight_is_counted_and_its_span_leads_to_the_flight(sky: Sky, told: Told) -> None:
+    it = want(SMALL)
+    tracer = trace.get_tracer("test")
+    with tracer.start_as_current_span("first") as span, sky.flights.observed():
+        first = sky.board(it)
+        request = await sky.asked()
+        with tracer.start_as_current_span("second", context=Context()):
+            second = sky.board(it)
+            await until(lambda: told.metric("dpm_gateway_passengers") == 2)
+    assert (told.metric("dpm_gateway_joins_total"), told.metric("dpm_gateway_flights")) == (1, 0)
+    await sky.landed(it, SMALL, await sky.started(it, request))
+    for each in (first, second):
+        (await soon(each)).leave()
+    spans = {each.name: each for each in told.spans}
+    assert spans["flight"].parent == span.get_span_context()
+    assert [link.context for link in spans["second"].links] == [spans["flight"].context]
+    assert not spans["first"].links
+
+
+async def test_a_flight_that_joins_another_gateways_leads_to_its_trace(sky: Sky, told: Told) -> None:
+    it = want(SMALL)
+    with trace.get_tracer("test").start_as_current_span("elsewhere") as elsewhere:
+        request = await sky.log.append(it.ref.topic, FetchRequested(it, time.time() + 60, "gateway-1"))
+        token = await sky.started(it, request)
+    landing = sky.board(it)
+    await wait_on(landing)
+    await sky.landed(it, SMALL, token)
+    (await soon(landing)).leave()
+    flight = await until(lambda: next((each for each in told.spans if each.name == "flight"), None))
+    assert flight.links[0].context.trace_id == elsewhere.get_span_context().trace_id
 
 
 async def test_a_client_that_wants_it_newer_is_not_put_off_with_an_older_answer(sky: Sky) -> None:

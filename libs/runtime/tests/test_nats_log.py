@@ -6,7 +6,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
 
 from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
@@ -150,15 +149,6 @@ async def test_a_follower_that_reads_slowly_gets_everything(server: NatsServer) 
         last = max(await asyncio.gather(*appends))
         seen = await take(events, 1_000)
         assert [each.sequence for each in seen] == list(range(last - 999, last + 1))
-
-
-async def test_the_trace_of_an_append_reaches_its_readers(server: NatsServer) -> None:
-    async with server.bus("gateway-pypi") as bus:
-        with TracerProvider().get_tracer("test").start_as_current_span("ask") as span:
-            await bus.log.append(ref().topic, request())
-        last = await bus.log.last(ref().topic)
-        assert last is not None
-        assert f"{span.get_span_context().trace_id:032x}" in dict(last.trace)["traceparent"]
 
 
 async def test_process_events_carry_their_lifetime(server: NatsServer) -> None:

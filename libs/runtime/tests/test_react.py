@@ -3,6 +3,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from dpm_core.decisions import Recorded
 from dpm_core.envelope import seal
@@ -11,7 +13,8 @@ from dpm_runtime import react as react_module
 from dpm_runtime.react import Done, Handler, Outcome, Retry, Unprocessable, react
 from dpm_testkit.log_conformance import ref, request
 from dpm_testkit.memory_log import MemoryEventLog
-from dpm_testkit.patience import PATIENCE
+from dpm_testkit.patience import PATIENCE, until
+from dpm_testkit.told import Told
 
 
 @pytest.fixture
@@ -141,3 +144,19 @@ async def test_a_request_for_newer_readers_ends_the_reactor(log: MemoryEventLog)
     async with reacting(log, noting(asyncio.Queue(), lambda _: Done())) as task:
         with pytest.raises(ReaderTooOld):
             await task
+
+
+async def test_handling_a_request_is_part_of_its_askers_trace(log: MemoryEventLog, told: Told) -> None:
+    calls: asyncio.Queue[int] = asyncio.Queue()
+    async with reacting(log, noting(calls, lambda _: Done())):
+        with trace.get_tracer("test").start_as_current_span("ask") as asking:
+            await log.append(ref().topic, request())
+        await calls.get()
+        handled = await until(lambda: next((each for each in told.spans if each.kind is SpanKind.CONSUMER), None))
+    sent = next(each for each in told.spans if each.kind is SpanKind.PRODUCER)
+    assert sent.parent == asking.get_span_context()
+    assert handled.parent is not None and sent.context is not None
+    assert (handled.parent.trace_id, handled.parent.span_id) == (sent.context.trace_id, sent.context.span_id)
+    about = {"messaging_system": "nats", "messaging_destination_template": "dpm.evt.{kind}.{key}.fetch-requested"}
+    assert told.metric("messaging_process_duration_seconds_count", **about) == 1
+    assert told.metric("messaging_client_operation_duration_seconds_count", **about) == 1

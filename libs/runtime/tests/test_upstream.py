@@ -4,6 +4,15 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+    use_span,
+)
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
@@ -14,6 +23,7 @@ from dpm_runtime.upstream_answer import LONGEST_RETRY_SECONDS, retry_after
 from dpm_testkit.memory_origin import MemoryOrigin
 from dpm_testkit.origin_conformance import BODY, OriginSuite, drained
 from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.told import Told
 
 QUICK = Deadlines(connect=2, first_byte=2, stall=1)
 
@@ -174,3 +184,36 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after("\u00b2", 0) is None
     assert retry_after("9" * 400, 0) == LONGEST_RETRY_SECONDS
     assert retry_after(None, 0) is None
+
+
+async def test_a_request_is_told_with_its_host_and_how_it_was_answered(misbehaving: str, told: Told) -> None:
+    url = f"{misbehaving}busy".replace("http://", "http://me:password@") + "?signature=password"
+    async with UpstreamOrigin(QUICK) as origin:
+        with pytest.raises(Unavailable):
+            await origin.open(want_at(url, upstream=misbehaving))
+    about = {"server_address": "127.0.0.1", "http_response_status_code": "429", "error_type": "429"}
+    assert told.metric("http_client_request_duration_seconds_count", **about) == 1
+    (span,) = told.spans
+    assert (span.name, span.kind, span.status.status_code) == ("GET", SpanKind.CLIENT, StatusCode.ERROR)
+    assert "password" not in span.to_json()
+
+
+async def test_upstream_learns_the_trace_and_nothing_else_of_it(told: Told) -> None:
+    stranger = SpanContext(0xABC, 0xDEF, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("client", "words")]))
+    async with PackageServer().running() as server, UpstreamOrigin(QUICK) as origin:
+        with use_span(NonRecordingSpan(stranger)):
+            await origin.open(want_at(f"{server.url}demo/"))
+    ((_, headers),) = server.headers
+    (span,) = told.spans
+    assert span.context is not None
+    assert headers["traceparent"] == f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
+    assert span.context.trace_id == stranger.trace_id
+    assert not {"tracestate", "baggage"} & set(headers)
+
+
+async def test_upstream_learns_of_no_trace_that_nobody_records(told: Told) -> None:
+    unsampled = SpanContext(0xABC, 0xDEF, True, TraceFlags(TraceFlags.DEFAULT))
+    async with PackageServer().running() as server, UpstreamOrigin(QUICK) as origin:
+        with use_span(NonRecordingSpan(unsampled)):
+            await origin.open(want_at(f"{server.url}demo/"))
+    assert "traceparent" not in server.headers[0][1]

@@ -9,8 +9,8 @@ from dpm_core.events import Event, Unknown, about
 from dpm_core.registry import ID_HEADER, TYPE_HEADER, ReaderTooOld, decode, encode
 from dpm_core.subjects import subject, topic_of
 
-TRACE_HEADERS = ("traceparent", "tracestate")
-"""What W3C Trace Context puts into headers (https://www.w3.org/TR/trace-context/)."""
+TRACE_HEADER = "traceparent"
+"""Where W3C Trace Context puts its ids (https://www.w3.org/TR/trace-context/); events carry no tracestate."""
 
 
 def seal(
@@ -29,7 +29,7 @@ def unseal(subject: str, headers: Mapping[str, str], body: bytes, *, sequence: i
     The event is Unknown if its type is, if it is malformed, or if type or topic differ from its subject: the
     bus grants rights by subject, so nothing else may say what an event is. Raises ReaderTooOld.
     """
-    trace = tuple((name, headers[name]) for name in TRACE_HEADERS if name in headers)
+    trace = ((TRACE_HEADER, headers[TRACE_HEADER]),) if TRACE_HEADER in headers else ()
     return Recorded(sequence, time, _event(subject, headers, body), headers.get(ID_HEADER, ""), trace)
 
 

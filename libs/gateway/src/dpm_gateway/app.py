@@ -10,6 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
 from dpm_core.ecosystem import Request
+from dpm_gateway.counted import Counted
 from dpm_gateway.handler import Handler
 from dpm_gateway.hangup import HungUp, unless_gone
 
@@ -23,15 +24,23 @@ log = logging.getLogger(__name__)
 
 def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
     """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``."""
-    app = FastAPI(title="DPM gateway", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="DPM gateway",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # the process has its own exporters, and its own log
+        telemetry={"auto_configure": False, "operation_spans": False, "logs": False},
+    )
 
     async def answer(http: HttpRequest) -> Response:
         if not host_allowed(http.headers.get("host", ""), hosts):
             return PlainTextResponse("this node does not go by that name: see allow_hosts\n", status_code=400)
         try:
-            return await unless_gone(http.receive, handler.answer(_request(http)))
+            answer = await unless_gone(http.receive, handler.answer(_request(http)))
         except HungUp:
             return Response(status_code=CLIENT_GONE)
+        return Counted(answer.response, {"ecosystem": handler.ecosystem, "result": answer.result})
 
     app.add_route("/{path:path}", answer, methods=METHODS, include_in_schema=False)
     return app

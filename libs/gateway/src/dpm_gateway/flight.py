@@ -5,16 +5,20 @@ import logging
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from opentelemetry import trace
+from opentelemetry.trace import SpanContext
+
 from dpm_core.artifacts import Held, Want
 from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.cids import Cid
-from dpm_core.decisions import Ask, Behind, Follow, Join, Refuse, Serve, decide_request
+from dpm_core.decisions import Ask, Behind, Follow, Join, Recorded, Refuse, Serve, decide_request
 from dpm_core.digests import answers
 from dpm_core.errors import AttemptLost, Conflict, Unavailable
 from dpm_core.events import FailReason, FetchFailed, FetchRequested
 from dpm_core.ports import BlobStore, Clock, EventLog, Growing
 from dpm_gateway.bulletin import Bulletin, Watch
 from dpm_gateway.frontier import Frontier
+from dpm_runtime.messaging import link_to
 
 TRIES = 5
 """How often a refused append, a lost attempt or a vanished blob is decided anew."""
@@ -35,6 +39,7 @@ SUCCESSOR_LOOK_SECONDS = 0.02
 """Between two looks for the folder of an attempt that goes on from a lost one."""
 
 log = logging.getLogger(__name__)
+_tracer = trace.get_tracer(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,12 @@ class Flight:
         self._missing = missing
         self._frontier: Frontier | None = None
         self._over = False
+        self._span = _tracer.start_span("flight", attributes={"dpm.artifact.name": want.name})
+
+    @property
+    def span(self) -> SpanContext:
+        """Its span, below that of the client for which it began."""
+        return self._span.get_span_context()
 
     def enter(self) -> None:
         """A client waits for this."""
@@ -120,6 +131,10 @@ class Flight:
 
     async def fly(self) -> None:
         """See it through; whatever happens, the passengers get an answer."""
+        with trace.use_span(self._span, end_on_exit=True, record_exception=False):
+            await self._fly()
+
+    async def _fly(self) -> None:
         try:
             with self._means.bulletin.watch(self.want.ref.id) as watch:
                 self._land(await self._until_answered(watch))
@@ -171,18 +186,25 @@ class Flight:
                         continue
                     answer = await self._next(watch, self._asked)
                 case Join(sequence=sequence):
+                    self._link(last)
                     self._asked = sequence if self._asked is None else self._asked
                     answer = await self._next(watch, sequence)
                 case Behind(sequence=sequence):
                     answer = await self._behind(watch, sequence)
                     tries += 1
                 case Follow(token=token):
+                    self._link(last)
                     self._asked = token if self._asked is None else self._asked
                     answer = await self._follow(watch, token)
                     tries += 1
             if answer is not None:
                 return answer
         return unavailable(f"{self.want.name} could not be had in {TRIES} tries", 1.0)
+
+    def _link(self, last: Recorded | None) -> None:
+        """Somebody else, perhaps in another process, has had it fetched: their trace tells the rest."""
+        if self._asked is None and last is not None:
+            link_to(last)
 
     async def _is_here(self, cid: Cid) -> bool:
         body = await self._means.store.open(cid)

@@ -1,14 +1,27 @@
 """Misses: what a gateway process does once for all of its clients that want the same artifact."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from opentelemetry import trace
 
 from dpm_core.artifacts import Held, Want
 from dpm_core.cids import Cid
 from dpm_core.ports import BlobStore, Clock, EventLog
 from dpm_gateway.bulletin import Bulletin
 from dpm_gateway.flight import Answer, Flight, Landed, Means
+from dpm_runtime.meters import Kind, counter, observed
+
+_under_way = observed("dpm.gateway.flights", Kind.GAUGE, "{flight}", "misses under way")
+_passengers = observed(
+    "dpm.gateway.passengers",
+    Kind.GAUGE,
+    "{request}",
+    "requests that wait for a flight, or are sent bytes as they come: open streams",
+)
+_joins = counter("dpm.gateway.joins", "{request}", "requests that joined the flight of another one")
 
 
 class Flights:
@@ -41,6 +54,8 @@ class Flights:
         """
         flight = self._flights.get(want.ref.id)
         if flight is not None and flight.carries(want):
+            _joins.add(1)
+            trace.get_current_span().add_link(flight.span)
             boarding = await self._enter(flight)
             if not isinstance(boarding.answer, Landed) or boarding.answer.time >= fresh_since:
                 return boarding
@@ -69,6 +84,17 @@ class Flights:
     def waiting(self) -> Iterable[str]:
         """The ids of the artifacts that clients wait for now."""
         return [each for each, flight in self._flights.items() if flight.passengers]
+
+    @contextmanager
+    def observed(self) -> Iterator[None]:
+        """Show how many there are, for as long as the context lasts."""
+        flights = self._flights
+
+        def passengers() -> int:
+            return sum(flight.passengers for flight in tuple(flights.values()))
+
+        with _under_way.by(lambda: [(len(flights), {})]), _passengers.by(lambda: [(passengers(), {})]):
+            yield
 
     async def close(self) -> None:
         """End all flights; their clients get Lost."""

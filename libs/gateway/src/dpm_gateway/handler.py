@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from starlette.responses import Response
 
 from dpm_core.artifacts import Held, Want
@@ -28,6 +28,7 @@ from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.responses import Headers, Representation, body_response, page_response
+from dpm_runtime.meters import counter
 
 RECHECK_SECONDS = 10.0
 """A file that no index names makes an index be asked for again, unless that was done so recently."""
@@ -42,9 +43,14 @@ FILE_CACHING = "public, max-age=31536000, immutable"
 PAGE_CACHING = "max-age=0, must-revalidate"
 
 log = logging.getLogger(__name__)
-_meter = metrics.get_meter(__name__)
-_requests = _meter.create_counter("dpm_gateway_requests", description="requests, by how they were answered")
-_tracer = trace.get_tracer(__name__)
+_requests = counter(
+    "dpm.gateway.requests",
+    "{request}",
+    "requests, by how they were answered",
+    ecosystem="`pypi`, …",
+    result="`hit`, `stale` (held, and upstream is away), `revalidated` (held, and upstream has confirmed it), "
+    "`miss`, `redirect`, `refused` (also by upstream), `failed`",
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,14 @@ class Refused(DpmError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.detail)
         self.refusal = refusal
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response, and in one word how it came about: the ``result`` of metrics."""
+
+    result: str
+    response: Response
 
 
 class Handler:
@@ -83,30 +97,33 @@ class Handler:
         self._clock = clock
         self._policy = policy
 
-    async def answer(self, request: Request) -> Response:
+    @property
+    def ecosystem(self) -> str:
+        """The name of the ecosystem."""
+        return self._ecosystem.name
+
+    async def answer(self, request: Request) -> Answer:
         """The answer to a request; every failure is one in the protocol's own form."""
         begun = time.perf_counter()
-        with _tracer.start_as_current_span("gateway.request", attributes={"url.path": request.path}) as span:
-            try:
-                result, response = await self._answer(request)
-            except Refused as error:
-                result, response = "refused", self._problem(request, error.refusal)
-            except Untrusted as error:
-                log.error("untrusted bytes", extra={"path": request.path, "why": str(error)})
-                result, response = "failed", self._problem(request, Refusal(502, str(error)))
-            except Invalid as error:
-                log.warning("upstream's index makes no sense", extra={"path": request.path, "why": str(error)})
-                result, response = "failed", self._problem(request, Refusal(502, f"upstream's index: {error}"))
-            except Unavailable as error:
-                refusal = Refusal(503, error.what, error.retry_after or 5.0)
-                result, response = "failed", self._problem(request, refusal)
-            span.set_attribute("http.response.status_code", response.status_code)
-            span.set_attribute("dpm.result", result)
-            _requests.add(1, {"ecosystem": self._ecosystem.name, "result": result})
-            seconds = round(time.perf_counter() - begun, 4)
-            about = {"method": request.method, "path": request.path, "status": response.status_code}
-            log.info("request", extra={**about, "result": result, "seconds": seconds})
-        return response
+        try:
+            result, response = await self._answer(request)
+        except Refused as error:
+            result, response = "refused", self._problem(request, error.refusal)
+        except Untrusted as error:
+            log.error("untrusted bytes", extra={"path": request.path, "why": str(error)})
+            result, response = "failed", self._problem(request, Refusal(502, str(error)))
+        except Invalid as error:
+            log.warning("upstream's index makes no sense", extra={"path": request.path, "why": str(error)})
+            result, response = "failed", self._problem(request, Refusal(502, f"upstream's index: {error}"))
+        except Unavailable as error:
+            refusal = Refusal(503, error.what, error.retry_after or 5.0)
+            result, response = "failed", self._problem(request, refusal)
+        trace.get_current_span().set_attribute("dpm.result", result)
+        _requests.add(1, {"ecosystem": self.ecosystem, "result": result})
+        seconds = round(time.perf_counter() - begun, 4)
+        about = {"method": request.method, "path": request.path, "status": response.status_code}
+        log.info("request", extra={**about, "result": result, "seconds": seconds})
+        return Answer(result, response)
 
     async def _answer(self, request: Request) -> tuple[str, Response]:
         target = self._ecosystem.classify(request)

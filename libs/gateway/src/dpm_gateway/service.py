@@ -64,6 +64,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
             request_seconds=settings.request_seconds,
         )
         resources.push_async_callback(flights.close)
+        resources.enter_context(flights.observed())
         desk = Desk(ecosystem, store, home.facts)
         resources.callback(desk.close)
         handler = Handler(ecosystem, catalog, store, flights, desk, context.clock, Policy(settings.stale_seconds))

@@ -49,6 +49,8 @@ def appending(event: object) -> Iterator[Mapping[str, str]]:
     with _operation("publish", "send", event, SpanKind.PRODUCER, _operations):
         headers: dict[str, str] = {}
         _propagator.inject(headers)
+        # what else a client said of its trace: events are no place for a stranger's words
+        headers.pop("tracestate", None)
         yield headers
 
 
@@ -60,6 +62,13 @@ def continued(recorded: Recorded) -> Iterator[None]:
         yield
     finally:
         context.detach(token)
+
+
+def link_to(recorded: Recorded) -> None:
+    """What is done here waits for what the event's trace tells of."""
+    of = trace.get_current_span(_propagator.extract(dict(recorded.trace))).get_span_context()
+    if of.is_valid:
+        trace.get_current_span().add_link(of)
 
 
 @contextmanager

@@ -2,18 +2,21 @@
 
 Names follow the OpenTelemetry semantic conventions where one exists (https://opentelemetry.io/docs/specs/semconv/),
 else begin with ``dpm.``. Units are UCUM: ``s``, ``By``, or a thing counted in braces. A declaration is made at
-import; it counts nothing until the process has started its telemetry.
+import, as a module's constant; it counts nothing until the process has started its telemetry. Attributes never
+hold what there is without limit, such as names of artifacts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-Observe = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
-"""What is read when somebody asks: values with their attributes."""
+Observe: TypeAlias = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
+"""What is asked when somebody reads the metrics: values with their attributes. It must be quick, and not raise."""
 
 
 class Kind(StrEnum):
@@ -38,6 +41,26 @@ class Metric:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+class Observed:
+    """A metric that is looked up whenever the metrics are read; it shows nothing while nobody knows it."""
+
+    def __init__(self) -> None:
+        self._observers: list[Observe] = []
+
+    @contextmanager
+    def by(self, observe: Observe) -> Iterator[None]:
+        """Ask ``observe`` for as long as the context lasts."""
+        self._observers.append(observe)
+        try:
+            yield
+        finally:
+            self._observers.remove(observe)
+
+    def look(self, _: CallbackOptions) -> Iterable[Observation]:
+        """What all observers see now; called by the SDK, in any thread."""
+        return [Observation(value, about) for observe in tuple(self._observers) for value, about in observe()]
+
+
 _declared: dict[str, Metric] = {}
 _meter = metrics.get_meter("dpm")
 
@@ -47,43 +70,38 @@ def declared() -> Sequence[Metric]:
     return [_declared[name] for name in sorted(_declared)]
 
 
-def declare(name: str, kind: Kind, unit: str, description: str, **attributes: str) -> Metric:
-    """Name a metric that somebody else counts for us; in attributes' names ``__`` stands for a dot."""
-    metric = Metric(
-        name, kind, unit, description, {key.replace("__", "."): what for key, what in attributes.items()}
-    )
-    known = _declared.setdefault(name, metric)
-    if known != metric:
-        raise ValueError(f"metric {name} is declared twice, as different things")
-    return metric
-
-
-def counter(name: str, unit: str, description: str, **attributes: str) -> metrics.Counter:
+def counter(name: str, unit: str, description: str, /, **attributes: str) -> metrics.Counter:
     """Declare a counter; in attributes' names ``__`` stands for a dot."""
     declare(name, Kind.COUNTER, unit, description, **attributes)
     return _meter.create_counter(name, unit, description)
 
 
-def gauge(name: str, unit: str, description: str, **attributes: str) -> metrics.UpDownCounter:
+def gauge(name: str, unit: str, description: str, /, **attributes: str) -> metrics.UpDownCounter:
     """Declare what is added to and taken from."""
     declare(name, Kind.GAUGE, unit, description, **attributes)
     return _meter.create_up_down_counter(name, unit, description)
 
 
-def histogram(name: str, unit: str, description: str, **attributes: str) -> metrics.Histogram:
+def histogram(name: str, unit: str, description: str, /, **attributes: str) -> metrics.Histogram:
     """Declare a histogram."""
     declare(name, Kind.HISTOGRAM, unit, description, **attributes)
     return _meter.create_histogram(name, unit, description)
 
 
-def observed(name: str, kind: Kind, unit: str, description: str, observe: Observe, **attributes: str) -> None:
-    """Declare a counter or a gauge that is looked up whenever the metrics are read."""
+def observed(name: str, kind: Kind, unit: str, description: str, /, **attributes: str) -> Observed:
+    """Declare a counter or a gauge whose value is known elsewhere; :meth:`Observed.by` says by whom."""
     declare(name, kind, unit, description, **attributes)
-
-    def look(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, about) for value, about in observe()]
-
+    seen = Observed()
     if kind is Kind.COUNTER:
-        _meter.create_observable_counter(name, [look], unit, description)
+        _meter.create_observable_counter(name, [seen.look], unit, description)
     else:
-        _meter.create_observable_up_down_counter(name, [look], unit, description)
+        _meter.create_observable_up_down_counter(name, [seen.look], unit, description)
+    return seen
+
+
+def declare(name: str, kind: Kind, unit: str, description: str, /, **attributes: str) -> None:
+    """Name a metric, also one that a library counts; in attributes' names ``__`` stands for a dot."""
+    if name in _declared:
+        raise ValueError(f"metric {name} is declared already")
+    meaning = {key.replace("__", "."): what for key, what in attributes.items()}
+    _declared[name] = Metric(name, kind, unit, description, meaning)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from opentelemetry import metrics
-
 from dpm_core.errors import Unavailable
 from dpm_runtime.daemon_pool import DaemonPool
 from dpm_runtime.disk import Descriptor
+from dpm_runtime.meters import Kind, counter, observed
 from dpm_runtime.mount_health import PATIENCE, MountHealth
 
 READERS = 32
@@ -21,6 +20,13 @@ READERS = 32
 
 WAITERS = 256
 """Threads for reads at the frontier of growing files: one an attempt."""
+
+_bypasses = counter(
+    "dpm.fuse.bypass", "{read}", "opens and reads answered from the store because the mount was away"
+)
+_suspect = observed(
+    "dpm.fuse.suspect", Kind.GAUGE, "{mount}", "mounts that do not answer, so that reads go past them: 0 or 1"
+)
 
 T = TypeVar("T")
 
@@ -48,10 +54,9 @@ class MountReads:
         self.path = mount
         self.health = MountHealth(mount)
         self.bypasses = 0
-        self._counter = metrics.get_meter("dpm_runtime.mounted").create_counter(
-            "dpm_fuse_bypass", description="opens and reads answered from the store because the mount was away"
-        )
-        self._counter.add(0)
+        _bypasses.add(0)  # shown as 0, and not missing
+        self._observing = contextlib.ExitStack()
+        self._observing.enter_context(_suspect.by(lambda: [(int(self.health.suspect), {})]))
         self._closed = False
         self._new_pools()
 
@@ -135,7 +140,7 @@ class MountReads:
     def bypassed(self) -> None:
         """Something was read from the store instead."""
         self.bypasses += 1
-        self._counter.add(1)
+        _bypasses.add(1)
 
     def let_go(self, file: MountFile | None) -> None:
         """Close a file, in a thread: even that can hang."""
@@ -148,6 +153,7 @@ class MountReads:
     def close(self) -> None:
         """Take no more work. Waits for nothing: a read that is stuck stays so."""
         self._closed = True
+        self._observing.close()
         self.health.close()
         self._readers.close()
         self._waiters.close()

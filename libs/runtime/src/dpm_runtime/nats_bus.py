@@ -5,9 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from dpm_core.subjects import EVENTS, HINTS
+from dpm_runtime.meters import Kind, observed
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_log import NatsEventLog
 from dpm_runtime.nats_tap import NatsTap
+
+_connections = observed(
+    "dpm.bus.connections", Kind.GAUGE, "{connection}", "connections to the bus: 1, or 0 without"
+)
 
 
 class NatsBus:
@@ -30,7 +35,8 @@ class NatsBus:
         """
         link = Link(url, service, seed_file, timeout=timeout, insistent=not reader)
         async with link.kept():
-            yield cls(link, told=EVENTS if reader else HINTS)
+            with _connections.by(lambda: [(int(link.connected), {})]):
+                yield cls(link, told=EVENTS if reader else HINTS)
 
     @property
     def connected(self) -> bool:

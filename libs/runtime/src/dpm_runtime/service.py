@@ -30,6 +30,7 @@ from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
 from dpm_runtime.ops import Readiness, serve_ops, serve_ops_on_port
+from dpm_runtime.process_meters import observing_process
 from dpm_runtime.settings import Settings, load
 from dpm_runtime.telemetry import Telemetry, start_telemetry
 
@@ -122,6 +123,7 @@ async def host_service(name: str, main: Main, settings: Settings, *, routes: Seq
             return EXIT_FAILED
         telemetry = start_telemetry(name, number, level=settings.log_level)
         process.callback(telemetry.close)
+        process.enter_context(observing_process())
         context = ServiceContext(name, number, settings, home, telemetry)
         try:
             with _Signals(context.stop) as signals:

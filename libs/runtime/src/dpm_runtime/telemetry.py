@@ -31,8 +31,6 @@ from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from dpm_runtime import process_meters
-
 METRICS_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 """The media type of :meth:`Telemetry.metrics`."""
 
@@ -151,7 +149,6 @@ def start_telemetry(service: str, number: int, *, level: str = "info", stream: T
         }
         _started = Telemetry(Resource.create(about), _receiver())
         if os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true":  # libraries look whether there is one
-            process_meters.declare_all()
             metrics.set_meter_provider(_started.meters)
             trace.set_tracer_provider(_started.tracers)
     return _started

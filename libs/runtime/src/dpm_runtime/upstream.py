@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from weakref import WeakSet
 
 import aiohttp
 from opentelemetry import trace
@@ -48,19 +47,11 @@ _refused = counter(
     "requests that were not made, because the upstream's circuit is open",
     server__address="the upstream's host, with its port unless that is the default",
 )
-_running: WeakSet["UpstreamOrigin"] = WeakSet()
-
-
-def _open_circuits() -> Iterable[tuple[float, Mapping[str, str]]]:
-    return [(1, {"server.address": host}) for origin in _running for host in origin.down()]
-
-
-observed(
+_open = observed(
     "dpm.upstream.circuit.open",
     Kind.GAUGE,
     "{host}",
     "upstream hosts that are not asked for now, since they did not answer: 1 for each",
-    _open_circuits,
     server__address="the upstream's host, with its port unless that is the default",
 )
 
@@ -107,13 +98,14 @@ class UpstreamOrigin:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        _running.add(self)
+        self._shown = ExitStack()
+        self._shown.enter_context(_open.by(lambda: [(1, {"server.address": host}) for host in self.down()]))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        _running.discard(self)
+        self._shown.close()
         await self._session.close()
 
     def down(self) -> Iterable[str]:
@@ -215,7 +207,7 @@ class _Asked:
         self._about = about
         self.headers: dict[str, str] = {}
         # the trace's ids only, and only if somebody records it: an upstream is a stranger
-        if span.get_span_context().trace_flags.sampled:
+        if span.is_recording():
             TraceContextTextMapPropagator().inject(self.headers)
             self.headers.pop("tracestate", None)
 

@@ -1,4 +1,4 @@
-"""For the tests of all members: a home, a store over it, a real fusefs that shows it, another's attempt."""
+"""For the tests of all members: a home, a store over it, a fusefs that shows it, another's attempt, telemetry."""
 
 import asyncio
 import sys
@@ -9,6 +9,7 @@ import pytest
 from dpm_runtime.home import Home
 from dpm_runtime.store import DiskBlobStore
 from dpm_testkit.fusefs import FuseFs
+from dpm_testkit.told import Told
 
 WRITER = """
 import asyncio, sys
@@ -66,3 +67,9 @@ async def writer(home: Home) -> AsyncIterator[asyncio.subprocess.Process]:
     if process.returncode is None:
         process.kill()
     await process.wait()
+
+
+@pytest.fixture
+def told() -> Told:
+    """What the code under test tells of itself from here on."""
+    return Told()

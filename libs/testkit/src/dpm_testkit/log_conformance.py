@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, format_trace_id, use_span
 
 from dpm_core.artifacts import ArtifactRef, Lane, Topic, Want
 from dpm_core.cids import cid_of
@@ -87,6 +88,18 @@ class EventLogSuite:
         assert (last.sequence, last.event) == (sequence, started())
         assert len(last.id) == 32
         assert abs(last.time - time.time()) < 60
+
+    async def test_the_trace_of_an_append_reaches_its_readers_and_nothing_else_of_it_does(
+        self, kit: LogKit
+    ) -> None:
+        state = TraceState([("client", "words")])
+        asking = SpanContext(0xABC, 0xDEF, True, TraceFlags(TraceFlags.SAMPLED), state)
+        with use_span(NonRecordingSpan(asking)):
+            await kit.log.append(ref().topic, request())
+        last = await kit.log.last(ref().topic)
+        assert last is not None
+        ((name, value),) = last.trace
+        assert (name, value.split("-")[1]) == ("traceparent", format_trace_id(0xABC))
 
     async def test_a_topic_without_events_has_no_last(self, kit: LogKit) -> None:
         await kit.log.append(ref("other").topic, request("other"))

@@ -15,6 +15,7 @@ from dpm_core.events import Event, FetchRequested, Unknown
 from dpm_core.ports import Delivery
 from dpm_core.registry import to_json
 from dpm_core.subjects import kind_filter, topic_of
+from dpm_runtime.messaging import appending
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ class MemoryEventLog:
         return [entry.recorded().event for entry in self._entries]
 
     async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
-        subject, headers, body = seal(topic, event, uuid4().hex)
+        with appending(event) as trace:
+            return await self._append(topic, event, after, trace)
+
+    async def _append(self, topic: Topic, event: Event, after: int | None, trace: Mapping[str, str]) -> int:
+        subject, headers, body = seal(topic, event, uuid4().hex, trace.items())
         self.check()
         await asyncio.sleep(0)
         last = self._last(topic)

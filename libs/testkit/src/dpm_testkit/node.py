@@ -34,7 +34,7 @@ class Node:
     @property
     def environment(self) -> dict[str, str]:
         """What the node's commands run in: nothing of the caller's own node."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DPM_", "OTEL_"))}
         return {**inherited, **self.settings}
 
     async def dpm(self, *arguments: str, check: bool = True) -> str:
@@ -131,10 +131,15 @@ class Node:
 
 
 @asynccontextmanager
-async def running_node(**settings: str) -> AsyncIterator[Node]:
-    """A node with ``settings`` (environment names without the prefix, in lower case), for as long as it lasts."""
+async def running_node(*, otel: Mapping[str, str] | None = None, **settings: str) -> AsyncIterator[Node]:
+    """A node with ``settings`` (environment names without the prefix, in lower case), for as long as it lasts.
+
+    ``otel`` are settings of OpenTelemetry, likewise without their prefix.
+    """
     root = Path(tempfile.mkdtemp(prefix="dpm-"))
-    node = Node(root, {f"DPM_{name.upper()}": value for name, value in settings.items()})
+    environment = {f"DPM_{name.upper()}": value for name, value in settings.items()}
+    environment |= {f"OTEL_{name.upper()}": value for name, value in (otel or {}).items()}
+    node = Node(root, environment)
     try:
         await node.dpm("up", "--detach")
         yield node

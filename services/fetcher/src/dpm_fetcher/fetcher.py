@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from opentelemetry import metrics
+from opentelemetry import trace
 
 from dpm_core.artifacts import Lane, Topic, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure
@@ -24,6 +24,7 @@ from dpm_core.ports import Attempt, Clock, EventLog, Intake, Origin
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, failure, within
 from dpm_fetcher.waiters import Waiters
+from dpm_runtime.meters import counter, histogram
 from dpm_runtime.react import Done, Retry, Unprocessable
 from dpm_runtime.react import Outcome as Delivery
 
@@ -31,9 +32,19 @@ APPEND_PAUSE_SECONDS = 1.0
 """Between two tries to record what an attempt came to while the bus is away."""
 
 log = logging.getLogger(__name__)
-_meter = metrics.get_meter(__name__)
-_fetches = _meter.create_counter("dpm_fetcher_attempts", description="attempts, by how they ended")
-_bytes = _meter.create_counter("dpm_fetcher_received", unit="By", description="bytes stored, by kind of origin")
+_tracer = trace.get_tracer(__name__)
+_attempts = counter(
+    "dpm.fetcher.attempts",
+    "{attempt}",
+    "attempts to fetch an artifact, by how they ended",
+    ecosystem="`pypi`, …",
+    outcome="`stored`, `unchanged` (upstream confirmed what is held), else the reason of the `fetch-failed` event",
+)
+_delays = histogram(
+    "dpm.fetcher.claim.delay",
+    "s",
+    "from the append of a fetch request until a fetcher claims it: the lag of the bus",
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ class Fetcher:
                 await self._expire(topic, request, after)
                 return Done()
             case Claim(after=after, adopt=adopt):
+                _delays.record(max(0.0, self._clock.now() - recorded.time))
                 return await self._attempt(recorded, request, after, view if adopt else None)
 
     def _view(self, want: Want, last: Recorded | None) -> AttemptView | None:
@@ -150,8 +162,9 @@ class Fetcher:
         limit = self._limits.index_seconds if want.lane is Lane.INDEX else None
         try:
             adopted = await attempt.start(token, dead.token if dead else None)
-            async with self._lanes.slot(want):
-                outcome = await within(limit, transfer, adopted, dead.state if dead else None)
+            with _tracer.start_as_current_span("transfer", attributes=_about(want), record_exception=False):
+                async with self._lanes.slot(want):
+                    outcome = await within(limit, transfer, adopted, dead.state if dead else None)
         except GivenUp as given_up:
             failed = given_up.failure
         except Unavailable as error:
@@ -163,22 +176,16 @@ class Fetcher:
             return self._succeeded(want, outcome, begun)
         with suppress(Unavailable):  # a full disk: the event says it
             await attempt.publish(AttemptState().failed(failed))
-        _fetches.add(1, {"outcome": failed.reason.value, "ecosystem": want.ref.ecosystem})
+        _attempts.add(1, {"outcome": failed.reason.value, "ecosystem": want.ref.ecosystem})
         log.warning("fetch failed", extra={"artifact": want.name, "reason": failed.reason, "why": failed.detail})
         return _failed(want, failed)
 
     def _succeeded(self, want: Want, outcome: Outcome, begun: float) -> Event:
         seconds = self._clock.now() - begun
-        _fetches.add(
-            1,
-            {
-                "outcome": "stored" if isinstance(outcome, Stored) else "unchanged",
-                "ecosystem": want.ref.ecosystem,
-            },
-        )
+        how = "stored" if isinstance(outcome, Stored) else "unchanged"
+        _attempts.add(1, {"outcome": how, "ecosystem": want.ref.ecosystem})
         if not isinstance(outcome, Stored):
             return FetchUnchanged(want.ref, outcome.held.cid, outcome.validators, want.mutable)
-        _bytes.add(outcome.blob.size, {"origin": outcome.source.kind.value})
         return ArtifactStored(
             ref=want.ref,
             name=want.name,
@@ -205,6 +212,10 @@ class Fetcher:
                     "the bus is away, will record it later", extra={"artifact": want.name, "why": error.what}
                 )
                 await self._clock.sleep(APPEND_PAUSE_SECONDS)
+
+
+def _about(want: Want) -> dict[str, str]:
+    return {"dpm.lane": want.lane.value, "dpm.artifact.name": want.name}
 
 
 def _failed(want: Want, failure: Failure) -> FetchFailed:

@@ -2,15 +2,24 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from dpm_core.decisions import Recorded
 from dpm_core.ports import Catalog, EventLog
+from dpm_core.registry import type_of
+from dpm_runtime.meters import counter
 
 BATCH = 500
 """Events a transaction takes at most; while fewer come they are folded at once."""
 
 log = logging.getLogger(__name__)
+_folded = counter(
+    "dpm.catalog.folded",
+    "{event}",
+    "events folded into the catalog; a new catalog folds all of the log again",
+    event="their type: `artifact-stored`, `blob-quarantined`, …",
+)
 
 
 async def keep(catalog: Catalog, events: EventLog) -> None:
@@ -20,6 +29,8 @@ async def keep(catalog: Catalog, events: EventLog) -> None:
     """
     async for batch in _batches(events.follow(None, after=catalog.position())):
         await asyncio.to_thread(catalog.apply, batch)
+        for kind, count in Counter(type_of(recorded.event).name for recorded in batch).items():
+            _folded.add(count, {"event": kind})
 
 
 async def _batches(events: AsyncIterator[Recorded]) -> AsyncIterator[list[Recorded]]:

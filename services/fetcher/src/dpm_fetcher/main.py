@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack
 
 from dpm_core.artifacts import Lane
 from dpm_core.errors import Conflict
-from dpm_core.ports import Catalog, EventLog
-from dpm_fetcher import librarian
+from dpm_fetcher import librarian, stock
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
@@ -41,12 +40,16 @@ async def serve(context: ServiceContext) -> None:
             UpstreamOrigin(_deadlines(settings), named=settings.allow_private)
         )
         waiters = Waiters(context.clock, lambda: bus.connected)
+        lanes = Lanes(
+            {Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host
+        )
+        resources.enter_context(lanes.observed())
         fetcher = Fetcher(
             f"{SERVICE}-{context.number}",
             bus.log,
             store,
             [upstream],
-            Lanes({Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host),
+            lanes,
             waiters,
             context.clock,
             Limits(settings.index_seconds, settings.stall_seconds, settings.unsized_limit_bytes),
@@ -56,7 +59,7 @@ async def serve(context: ServiceContext) -> None:
                 parts.create_task(part)
                 for part in (
                     react(bus.log, fetcher.on_request, at_once=AT_ONCE),
-                    _keep_catalog(context, bus.log),
+                    _keep_catalog(context, bus),
                     waiters.listen(bus.tap),
                     _sweep(context, store),
                     _watch_readiness(context, bus),
@@ -71,7 +74,7 @@ def _deadlines(settings: Settings) -> Deadlines:
     return Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds)
 
 
-async def _keep_catalog(context: ServiceContext, events: EventLog) -> None:
+async def _keep_catalog(context: ServiceContext, bus: NatsBus) -> None:
     """Be the librarian, or stand by for the one who is."""
     while True:
         try:
@@ -80,13 +83,11 @@ async def _keep_catalog(context: ServiceContext, events: EventLog) -> None:
             await context.clock.sleep(1.0)
             continue
         try:
-            await _fold(catalog, events)
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(librarian.keep(catalog, bus.log))
+                parts.create_task(stock.tell(catalog, bus.log.end, context.home.blobs, context.clock))
         finally:
             catalog.close()
-
-
-async def _fold(catalog: Catalog, events: EventLog) -> None:
-    await librarian.keep(catalog, events)
 
 
 async def _sweep(context: ServiceContext, store: DiskBlobStore) -> None:

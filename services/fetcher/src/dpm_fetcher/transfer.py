@@ -12,6 +12,7 @@ from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.errors import Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
 from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
+from dpm_runtime.meters import counter
 
 RETRIES = 4
 """How often a transfer that broke off is gone on with, before it counts as failed."""
@@ -27,6 +28,13 @@ BACKOFF_SECONDS = 0.25
 
 PATIENT_SECONDS = 10.0
 """A transfer that has begun waits so long where upstream says when to come back; clients have bytes already."""
+
+_received = counter(
+    "dpm.fetcher.received",
+    "By",
+    "bytes of bodies that came from origins, also those that were not kept",
+    origin="`upstream` or `peer`",
+)
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,7 @@ class Transfer:
         try:
             skip = await self._align(opened)
             async for data in opened.body:
+                _received.add(len(data), {"origin": opened.source.kind.value})
                 fresh = data[skip:]
                 skip = max(0, skip - len(data))
                 if fresh:
