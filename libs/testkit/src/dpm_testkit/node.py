@@ -8,15 +8,19 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
 
+from dpm_core.decisions import Recorded
+from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
+from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.nats_log import NatsEventLog
 from dpm_testkit.patience import eventually
 
 COMMAND_SECONDS = 120.0
@@ -117,6 +121,24 @@ class Node:
         finally:
             process.terminate()
             await process.wait()
+        return seen
+
+    @asynccontextmanager
+    async def log(self) -> AsyncIterator[NatsEventLog]:
+        """The node's log, by the operator's key, which may only read."""
+        async with NatsBus.open(bus_url(self.home), "operator", self.home.key("operator")) as bus:
+            await bus.up()
+            yield bus.log
+
+    async def history(self, *, after: int = 0) -> list[Recorded]:
+        """Every event with a sequence above ``after`` that the log has now."""
+        async with self.log() as log:
+            end = await log.end()
+            seen: list[Recorded] = []
+            async with asyncio.timeout(COMMAND_SECONDS), aclosing(log.follow(None, after=after)) as events:
+                while after < end:
+                    seen.append(await anext(events))
+                    after = seen[-1].sequence
         return seen
 
     def logs(self) -> str:

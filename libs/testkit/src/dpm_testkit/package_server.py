@@ -35,11 +35,15 @@ class File:
 
 
 class PackageServer:
-    """Projects with files, served as PEP 691 JSON at ``url``; ``asked`` counts requests by path."""
+    """Projects with files, served as PEP 691 JSON at ``url``.
+
+    ``asked`` counts requests by path, ``sent`` the bytes of files by path.
+    """
 
     def __init__(self) -> None:
         self.projects: dict[str, list[File]] = {}
         self.asked: Counter[str] = Counter()
+        self.sent: Counter[str] = Counter()
         self.headers: list[tuple[str, dict[str, str]]] = []
         self.index_status = 200
         self.etags = True
@@ -128,14 +132,18 @@ class PackageServer:
             response.headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         await response.prepare(request)
         if file.cut_after is not None and not start:
-            await response.write(body[: file.cut_after])
+            await self._write(response, request.path, body[: file.cut_after])
             assert request.transport is not None
             request.transport.abort()
             return response
         if file.hold_after is not None and start < file.hold_after:
-            await response.write(body[start : file.hold_after])
+            await self._write(response, request.path, body[start : file.hold_after])
             file.withheld.set()
             await file.release.wait()
             start = file.hold_after
-        await response.write(body[start:])
+        await self._write(response, request.path, body[start:])
         return response
+
+    async def _write(self, response: web.StreamResponse, path: str, data: bytes) -> None:
+        await response.write(data)
+        self.sent[path] += len(data)
