@@ -26,7 +26,7 @@ check: packages ## format, lint, types, import rules and unit tests
 	mypy $(SOURCES)
 	@for tests in $(HYPHENATED); do echo mypy $$tests; mypy $$tests || exit; done
 	lint-imports --no-logo
-	pytest -m "not real" -n 2
+	pytest -m "not real and not containers" -n 2
 
 # A folder with a hyphen cannot be part of a module's name, so mypy takes test files of two such
 # members for one module when it sees them together.

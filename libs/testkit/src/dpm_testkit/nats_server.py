@@ -37,7 +37,7 @@ class NatsServer:
     def __init__(self, home: Home, table: Iterable[Grant] = ()) -> None:
         home.prepare()
         self.home = home
-        self.port = _free_port()
+        self.port = free_port()
         self.url = local_url(self.port)
         self._config = configure(home, self.port, (*grants(), *(table or (ANYTHING,))))
         self._process: asyncio.subprocess.Process | None = None
@@ -102,7 +102,8 @@ async def running_nats(root: Path) -> AsyncIterator[NatsServer]:
         await server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -21,6 +21,7 @@ from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import NatsEventLog
+from dpm_testkit import scrape
 from dpm_testkit.patience import eventually
 
 COMMAND_SECONDS = 120.0
@@ -74,12 +75,7 @@ class Node:
 
     async def metrics(self, service: str) -> str:
         """A service's metrics as Prometheus would read them."""
-        connector = aiohttp.UnixConnector(path=str(self.home.socket(service)))
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.get("http://service/metrics") as answer,
-        ):
-            return await answer.text()
+        return await scrape.get(self.home.socket(service), "/metrics")
 
     async def file_url(self, project: str, gateway: str | None = None) -> str:
         """The link of a project's first file, as clients of a gateway see it (by default, of the first)."""
@@ -103,8 +99,7 @@ class Node:
 
     async def metric(self, service: str, name: str) -> float:
         """The sum of a metric's samples over all of its labels; 0 if there is none."""
-        samples = (line.rsplit(" ", 1) for line in (await self.metrics(service)).splitlines())
-        return sum(float(value) for sample, value in samples if sample.partition("{")[0] == name)
+        return scrape.total(await self.metrics(service), name)
 
     async def events(self, *, until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         """What ``dpm events --json`` shows, from the node's first event up to one that ``until`` accepts."""

@@ -55,17 +55,17 @@ class PackageServer:
         return file
 
     @asynccontextmanager
-    async def running(self, port: int = 0) -> AsyncIterator["PackageServer"]:
-        """Serve on a loopback port for as long as the context lasts."""
+    async def running(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator["PackageServer"]:
+        """Serve on a port of ``host`` for as long as the context lasts."""
         app = web.Application()
         app.router.add_get("/simple/{project}/", self._index)
         app.router.add_get("/packages/{project}/{name}", self._file)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         self.port = runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self.port}/simple/"
+        self.url = f"http://{host}:{self.port}/simple/"
         try:
             yield self
         finally:

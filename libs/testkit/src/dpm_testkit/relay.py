@@ -35,17 +35,17 @@ class Relay:
         return Counter({path: count for path, count in self.asked.items() if path.startswith("/files/")})
 
     @asynccontextmanager
-    async def running(self, port: int = 0) -> AsyncIterator["Relay"]:
-        """Relay on a loopback port for as long as the context lasts."""
+    async def running(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator["Relay"]:
+        """Relay on a port of ``host`` for as long as the context lasts."""
         app = web.Application()
         app.router.add_get("/simple/{project}/", self._project)
         app.router.add_get("/files/{host}/{path:.+}", self._file)
         async with aiohttp.ClientSession(auto_decompress=True) as self._session:
             runner = web.AppRunner(app, shutdown_timeout=0.1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", port).start()
+            await web.TCPSite(runner, host, port).start()
             self.port = runner.addresses[0][1]
-            self.url = f"http://127.0.0.1:{self.port}/simple/"
+            self.url = f"http://{host}:{self.port}/simple/"
             self._runner = runner
             try:
                 yield self

@@ -1,0 +1,127 @@
+"""A whole node in one container, the same as ``dpm up``."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.patience import eventually
+from dpm_testkit.stack import bridge_address, docker
+
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
+from testcontainers.core.container import DockerContainer
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
+
+IMAGE = "dpm/node"
+BODY = bytes(range(256)) * 1024
+FUSE: dict[str, Any] = {
+    "devices": ["/dev/fuse"],
+    "cap_add": ["SYS_ADMIN"],
+    "security_opt": ["apparmor=unconfined"],
+}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[PackageServer]:
+    async with PackageServer().running(host=await bridge_address()) as server:
+        server.add("pip", File("pip-1.tar.gz", b"what every index has"))
+        server.add("sampleproject", File("sampleproject-1.tar.gz", BODY))
+        yield server
+
+
+@pytest.fixture
+async def volume() -> AsyncIterator[str]:
+    name = f"dpm-test-{uuid.uuid4().hex[:8]}"
+    await docker("volume", "create", name)
+    yield name
+    await docker("volume", "rm", name)
+
+
+@contextmanager
+def node(
+    upstream: PackageServer, volume: str, settings: Mapping[str, str] | None = None, **given: Any
+) -> Iterator[DockerContainer]:
+    """The image with one volume and its port on the loopback, and whatever else is ``given`` to the container."""
+    container = (
+        DockerContainer(IMAGE)
+        .with_volume_mapping(volume, "/var/lib/dpm", "rw")
+        .with_envs(DPM_PYPI_UPSTREAM=upstream.url, **(settings or {}))
+        .with_kwargs(**given)
+    )
+    container.ports[3141] = ("127.0.0.1", None)  # type: ignore[index, assignment]  # as docker's own client takes it
+    try:
+        yield container.start()
+    finally:
+        container.stop()
+
+
+async def address(container: DockerContainer) -> str:
+    """Where the container's port is on this machine, once the node is healthy."""
+
+    async def healthy() -> bool:
+        return await docker("inspect", "--format", "{{.State.Health.Status}}", name(container)) == "healthy\n"
+
+    await eventually(healthy)
+    return f"http://127.0.0.1:{container.get_exposed_port(3141)}/simple/"
+
+
+def name(container: DockerContainer) -> str:
+    """The id of the container."""
+    return str(container.get_wrapped_container().id)
+
+
+async def get(index: str, upstream: PackageServer) -> bytes:
+    """The one file, after its page."""
+    file = f"files/{upstream.url.split('/')[2]}/packages/sampleproject/sampleproject-1.tar.gz"
+    async with aiohttp.ClientSession(raise_for_status=True) as client:
+        async with client.get(index + "sampleproject/"):
+            pass
+        async with client.get(index + file) as answer:
+            return await answer.read()
+
+
+async def test_one_image_and_one_volume_are_a_node(upstream: PackageServer, volume: str) -> None:
+    with node(upstream, volume, **FUSE) as container:
+        assert await get(await address(container), upstream) == BODY
+        told = await docker("exec", name(container), "dpm", "doctor")
+        assert "form fuse: clients are served through the mount" in told
+        assert "Nothing is wrong" in told, told
+        status = await docker("exec", name(container), "dpm", "status")
+        assert "running" in status and "bypasses   0" in status
+        await docker("stop", "--time", "30", name(container))
+        assert await docker("inspect", "--format", "{{.State.ExitCode}}", name(container)) == "0\n"
+
+    asked = upstream.asked.copy()
+    with node(upstream, volume, **FUSE) as container:
+        assert await get(await address(container), upstream) == BODY
+    assert upstream.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [({}, "/dev/fuse cannot be opened"), ({"devices": ["/dev/fuse"]}, "without the capability SYS_ADMIN")],
+)
+async def test_without_what_fuse_needs_it_says_what_to_pass(
+    upstream: PackageServer, volume: str, given: dict[str, Any], missing: str
+) -> None:
+    with node(upstream, volume, **given) as container:
+        assert await docker("wait", name(container)) == "1\n"
+        _, told = await asyncio.to_thread(container.get_logs)
+    assert missing in told.decode()
+    assert "--device /dev/fuse --cap-add SYS_ADMIN" in told.decode()
+    assert "DPM_FUSE=false" in told.decode()
+
+
+async def test_it_serves_from_the_store_if_it_is_told_to(upstream: PackageServer, volume: str) -> None:
+    with node(upstream, volume, {"DPM_FUSE": "false"}) as container:
+        assert await get(await address(container), upstream) == BODY
+        told = await docker("exec", name(container), "dpm", "doctor")
+    assert "form nofuse" in told
+    assert "Nothing is wrong" in told, told
