@@ -20,6 +20,9 @@ from dpm_core.registry import (
     event_types,
     to_json,
 )
+from dpm_core.subjects import ALL_EVENTS, EVENTS, STREAM, kind_filter
+
+_BLOB = "blob"
 
 _SCHEMAS: dict[type[Any], dict[str, Any]] = {
     Cid: {"type": "string", "description": "a CIDv1 of sha256 in base32", "pattern": "^b[a-z2-7]{58}$"},
@@ -27,6 +30,32 @@ _SCHEMAS: dict[type[Any], dict[str, Any]] = {
 }
 
 _TRACE = {"traceparent": {"type": "string", "description": "W3C trace context, where there is one"}}
+
+_FROM_THE_LOG = {
+    "Nats-Sequence": {"type": "string", "description": "the event's number in the log, rising, with gaps"},
+    "Nats-Time-Stamp": {"type": "string", "format": "date-time", "description": "when the log stored it"},
+    "Nats-Subject": {"type": "string", "description": "its subject"},
+}
+
+_KEY = "nkey"
+
+_SERVER = {
+    "host": "127.0.0.1:4222",
+    "protocol": "nats",
+    "description": (
+        "The bus of a node. With such a key a plain subscription shows each event once the log has stored it; a "
+        f"direct get from the stream {STREAM} ($JS.API.DIRECT.GET.{STREAM}) reads past ones."
+    ),
+    "security": [{"$ref": f"#/components/securitySchemes/{_KEY}"}],
+}
+
+_SECURITY = {
+    "type": "asymmetricEncryption",
+    "description": (
+        "An nkey that may only read: `dpm token events <name>` makes its seed, `dpm token revoke <name>` ends it. "
+        f"It may subscribe to {ALL_EVENTS} and read past events, not publish, and not make consumers."
+    ),
+}
 
 
 def document() -> dict[str, Any]:
@@ -43,18 +72,34 @@ def document() -> dict[str, Any]:
             "description": inspect.getdoc(events),
         },
         "defaultContentType": "application/json",
+        "servers": {"node": _SERVER},
         "channels": {each.name: _channel(each) for each in types},
-        "operations": {
-            f"on-{each.name}": {"action": "receive", "channel": {"$ref": f"#/channels/{each.name}"}}
-            for each in types
+        "operations": {f"on-{each.name}": _operation(each) for each in types},
+        "components": {
+            "messages": {each.name: _message(each) for each in types},
+            "schemas": schemas,
+            "securitySchemes": {_KEY: _SECURITY},
         },
-        "components": {"messages": {each.name: _message(each) for each in types}, "schemas": schemas},
     }
 
 
+def _operation(event: EventType) -> dict[str, Any]:
+    every = kind_filter(_BLOB if _of_blob(event) else None, event.name)
+    one = "" if _of_blob(event) else f"; of one ecosystem: {kind_filter('pypi', event.name)}"
+    return {
+        "action": "receive",
+        "channel": {"$ref": f"#/channels/{event.name}"},
+        "description": f"Subscribe to {every}{one}; to {ALL_EVENTS} for all events.",
+    }
+
+
+def _of_blob(event: EventType) -> bool:
+    return event.name.startswith(f"{_BLOB}-")
+
+
 def _channel(event: EventType) -> dict[str, Any]:
-    kind = "blob" if event.name.startswith("blob-") else "{ecosystem}"
-    key = "{cid}" if event.name.startswith("blob-") else "{artifact}"
+    kind = _BLOB if _of_blob(event) else "{ecosystem}"
+    key = "{cid}" if _of_blob(event) else "{artifact}"
     names = [name.strip("{}") for name in (kind, key) if name.startswith("{")]
     descriptions = {
         "ecosystem": "the ecosystem: pypi, oci, apt",
@@ -62,7 +107,7 @@ def _channel(event: EventType) -> dict[str, Any]:
         "cid": "the blob's CID",
     }
     return {
-        "address": f"dpm.evt.{kind}.{key}.{event.name}",
+        "address": f"{EVENTS}.{kind}.{key}.{event.name}",
         "parameters": {name: {"description": descriptions[name]} for name in names},
         "messages": {event.name: {"$ref": f"#/components/messages/{event.name}"}},
     }
@@ -75,8 +120,9 @@ def _message(event: EventType) -> dict[str, Any]:
         ID_HEADER: {"type": "string", "description": "random, one an event"},
         READER_HEADER: {"type": "string", "description": "readers of a lower version must not go on"},
         **_TRACE,
+        **_FROM_THE_LOG,
     }
-    required = [TYPE_HEADER, VERSION_HEADER, ID_HEADER]
+    required = [TYPE_HEADER, VERSION_HEADER, ID_HEADER, *_FROM_THE_LOG]
     return {
         "name": event.name,
         "title": (inspect.getdoc(event.cls) or "").partition("\n")[0],
