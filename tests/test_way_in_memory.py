@@ -22,6 +22,7 @@ from dpm_gateway.bulletin import Bulletin
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler, Policy
+from dpm_gateway.marks import Marks
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.indexes import Index
 from dpm_runtime.react import react
@@ -65,9 +66,11 @@ class World:
         )
         ecosystem = PyPI([Index(INDEX, lists=True)], fresh_for=600.0, limit=1 << 20)
         self.desk = Desk(ecosystem, self.store, folder)
+        self.marks = Marks("gateway-0", self.clock)
         handler = Handler(
-            ecosystem, self.catalog, self.store, self.flights, self.desk, self.clock, Policy(stale_seconds=86_400)
-        )
+            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, self.clock,
+            Policy(stale_seconds=86_400),
+        )  # fmt: skip
         self.app = create_app(handler, hosts=())
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")

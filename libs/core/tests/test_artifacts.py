@@ -6,19 +6,15 @@ from hypothesis import strategies as st
 
 from dpm_core.artifacts import (
     ArtifactRef,
-    Blob,
     Lane,
-    Sidecar,
     Topic,
     Validators,
     Want,
     authority,
     normalise_upstream,
 )
-from dpm_core.cids import cid_of
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
-from dpm_core.registry import from_json, to_json
 
 SHA256 = Digest(f"sha256:{hashlib.sha256(b'bytes').hexdigest()}")
 MD5 = Digest(f"md5:{hashlib.md5(b'bytes').hexdigest()}")
@@ -117,10 +113,3 @@ def test_only_a_strong_digest_vouches_and_only_what_grows_old_is_mutable() -> No
     assert not want().vouched
     assert want(fresh_for=0.0).mutable
     assert not want().mutable
-
-
-def test_a_sidecar_survives_being_written_down() -> None:
-    blob = Blob(cid_of([b"bytes"]), 5, (MD5, SHA256))
-    sidecar = Sidecar(blob, "application/zip", ("00" * 32,), {REF.id: 7})
-    assert from_json(to_json(sidecar), Sidecar) == sidecar
-    assert blob.sha256 == SHA256

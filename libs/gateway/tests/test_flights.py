@@ -19,8 +19,6 @@ from dpm_core.events import (
     FetchFailed,
     FetchRequested,
     FetchStarted,
-    OriginKind,
-    Source,
 )
 from dpm_gateway import flight
 from dpm_gateway.bulletin import Bulletin
@@ -31,10 +29,8 @@ from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_store import MemoryAttempt, MemoryBlobStore
 from dpm_testkit.patience import soon, until, wait_on
-from dpm_testkit.store_samples import BODY, SMALL, begun, open_state, stored, want
+from dpm_testkit.store_samples import BODY, SMALL, UPSTREAM, begun, open_state, stored, want
 from dpm_testkit.told import Told
-
-UPSTREAM = Source(OriginKind.UPSTREAM, "upstream.example")
 
 
 class Sky:
@@ -167,7 +163,7 @@ async def test_a_client_goes_on_with_who_adopts_the_bytes(sky: Sky) -> None:
     assert await attempt.start(following, token) == 2 * CHUNK
     await attempt.publish(open_state())
     await attempt.write(BODY[2 * CHUNK :])
-    await attempt.store(open_state(), it.ref)
+    await attempt.store(open_state(), UPSTREAM)
     assert await soon(asyncio.create_task(frontier.read(2 * CHUNK, 10))) == BODY[2 * CHUNK : 2 * CHUNK + 10]
     assert frontier.token == following
 

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from dpm_core.decisions import Recorded
 from dpm_core.events import lifetime
+from dpm_core.ports import Holding
 from dpm_runtime.catalog import SqliteCatalog
+from dpm_runtime.catalog_care import SqliteCare
 from dpm_testkit.catalog_conformance import entries, histories
 from dpm_testkit.memory_catalog import MemoryCatalog
 
@@ -25,6 +28,10 @@ def folded(*batches: Sequence[Recorded]) -> Iterator[SqliteCatalog]:
         yield catalog
 
 
+def _plain(holding: Holding) -> Holding:
+    return replace(holding, artifacts=tuple(sorted(holding.artifacts)))
+
+
 @few
 @given(histories(), st.integers(0, 40))
 def test_sqlite_and_its_twin_say_the_same_of_any_history(history: list[Recorded], cut: int) -> None:
@@ -33,6 +40,9 @@ def test_sqlite_and_its_twin_say_the_same_of_any_history(history: list[Recorded]
     with folded(history[:cut], history[cut:]) as catalog:
         assert entries(catalog) == entries(twin)
         assert (catalog.totals(), catalog.position()) == (twin.totals(), twin.position())
+        care = SqliteCare(catalog)
+        assert {each.cid for each in care.leftovers()} == {each.cid for each in twin.leftovers()}
+        assert [_plain(each) for each in care.holdings()] == [_plain(each) for each in twin.holdings()]
 
 
 @few

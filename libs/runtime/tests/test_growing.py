@@ -16,6 +16,7 @@ from dpm_testkit.patience import soon, wait_on
 from dpm_testkit.store_samples import (
     BODY,
     GOT,
+    UPSTREAM,
     all_of,
     begun,
     following,
@@ -74,7 +75,7 @@ async def test_what_a_killed_process_had_written_is_gone_on_from(
     assert await attempt.start(12, adopt=7) == GOT
     await attempt.publish(open_state())
     await attempt.write(BODY[GOT:])
-    await attempt.store(open_state(), want().ref)
+    await attempt.store(open_state(), UPSTREAM)
     await attempt.close()
     successor = await following(store, 12)
     assert await all_of(successor) == BODY
@@ -131,7 +132,7 @@ async def test_without_inotify_growth_is_polled(home: Home, monkeypatch: pytest.
         growing = await following(store, 7)
         reading = asyncio.ensure_future(all_of(growing))
         await attempt.write(BODY[GOT:])
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert await soon(reading) == BODY
         growing.close()
         await attempt.close()
@@ -174,7 +175,7 @@ async def test_a_state_that_cannot_be_read_is_a_lost_attempt(store: DiskBlobStor
 async def test_bytes_that_were_seen_and_have_gone_are_a_lost_attempt(store: DiskBlobStore) -> None:
     attempt = await begun(store, 7, want(), open_state(), BODY)
     growing = await following(store, 7)
-    blob, _ = await attempt.store(open_state(), want().ref)
+    blob, _ = await attempt.store(open_state(), UPSTREAM)
     assert await all_of(growing) == BODY
     os.truncate(store.path(blob.cid), GOT)
     with pytest.raises(AttemptLost):
@@ -205,7 +206,7 @@ async def test_nothing_stays_open_behind_readers_and_writers(store: DiskBlobStor
     files = [await following(store, 7) for _ in range(5)]
     await up_to(files[0], GOT)
     await attempt.write(BODY[GOT:])
-    await attempt.store(open_state(), want().ref)
+    await attempt.store(open_state(), UPSTREAM)
     await attempt.close()
     for file in files:
         file.close()

@@ -18,7 +18,7 @@ from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.store import DiskBlobStore
 from dpm_testkit.fusefs import FuseFs
 from dpm_testkit.patience import PATIENCE, until
-from dpm_testkit.store_samples import BODY, SMALL, attempting, following, held, open_state, stored, want
+from dpm_testkit.store_samples import BODY, SMALL, UPSTREAM, attempting, following, held, open_state, stored, want
 
 pytestmark = pytest.mark.real
 
@@ -78,7 +78,7 @@ async def test_an_attempt_is_followed_through_the_mount_from_its_opening_to_its_
     assert await whole(second, 2 * CHUNK) == BODY[: 2 * CHUNK]
     await attempt.write(BODY[2 * CHUNK :])
     assert not reader.done()
-    await attempt.store(open_state(), want().ref)
+    await attempt.store(open_state(), UPSTREAM)
     assert await reader == BODY
     assert (await second.opened()).phase is Phase.VERIFIED
     assert await second.read(len(BODY), 1) == b""
@@ -192,7 +192,7 @@ async def test_a_growing_file_goes_on_from_the_store_when_fusefs_is_killed(
         fuse.kill()
         await attempt.write(BODY[CHUNK:])
         assert await whole(file, len(BODY) - WITHHELD_TAIL) == BODY[:-WITHHELD_TAIL]
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert await reader == BODY
         file.close()
     assert mounted.bypasses > 0
@@ -211,7 +211,7 @@ async def test_reads_go_on_from_the_store_while_fusefs_is_stopped_and_return_whe
         body = await held(mounted, blob.cid)
         assert await whole(body) == BODY
         await attempt.write(BODY[CHUNK:])
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert await reader == BODY
         assert mounted.bypasses > 0
         fuse.signal(signal.SIGCONT)
@@ -232,7 +232,7 @@ async def test_a_fusefs_that_stops_in_order_hands_its_readers_to_the_store(
         await asyncio.wait({reader}, timeout=0.1)
         assert await asyncio.to_thread(fuse.stop) == 0
         await attempt.write(BODY)
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert await reader == BODY
         file.close()
 

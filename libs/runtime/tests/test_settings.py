@@ -92,6 +92,7 @@ def test_an_unknown_key_of_the_environment_is_named_with_those_known(
         ("replicas = {fetcher = 0}", "replicas.fetcher: .*greater than or equal to 1"),
         ("replicas = 2", "replicas: .*dictionary"),
         ("home = '/elsewhere'", "home: .*DPM_HOME"),
+        ("evict_to_percent = 90", "evict_to_percent must be less"),
         ("pypi_port = ", "dpm.toml cannot be read"),
     ],
 )
@@ -122,6 +123,8 @@ def test_the_defaults_are_those_that_were_designed(home: Path) -> None:
     assert (settings.index_seconds, settings.index_limit_bytes) == (30, 256 * 1024 * 1024)
     assert (settings.index_fresh_seconds, settings.stale_seconds) == (600, 30 * 86_400)
     assert (settings.transfers_per_host, settings.index_lane, settings.blob_lane) == (8, 32, 32)
+    assert (settings.evict_from_percent, settings.evict_to_percent) == (90, 80)
+    assert (settings.store_bytes, settings.reserve_bytes) == (None, None)
     assert not settings.insecure_lan
 
 

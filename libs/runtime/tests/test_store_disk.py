@@ -21,6 +21,7 @@ from dpm_testkit.store_samples import (
     BODY,
     GOT,
     SMALL,
+    UPSTREAM,
     all_of,
     begun,
     content,
@@ -59,14 +60,15 @@ async def test_a_sidecar_gathers_what_is_known_of_its_bytes(store: DiskBlobStore
     other = want(name="another name")
     it = Want(other.ref, other.name, other.url, other.lane, (*other.digests, md5), len(BODY))
     attempt = await begun(store, 9, it, open_state(), BODY)
-    blob, _ = await attempt.store(open_state(), it.ref)
+    blob, _ = await attempt.store(open_state(), UPSTREAM)
     await attempt.close()
     await stored(store, 5)
     sidecar = store.sidecar(blob.cid)
     assert sidecar is not None
-    assert sidecar.artifacts == {want().ref.id: 5, it.ref.id: 9}
+    assert {each: kept.token for each, kept in sidecar.artifacts.items()} == {want().ref.id: 5, it.ref.id: 9}
     assert sidecar.blob.digests == (md5, *want().digests)
-    assert sidecar.media_type == "application/zip"
+    kept = sidecar.artifacts[it.ref.id]
+    assert (kept.ref, kept.name, kept.media_type) == (it.ref, it.name, "application/zip")
     assert [hashlib.sha256(BODY[at : at + CHUNK]).hexdigest() for at in range(0, len(BODY), CHUNK)] == list(
         sidecar.leaves
     )
@@ -160,7 +162,7 @@ async def test_a_disk_that_is_full_is_unavailable_and_the_bytes_so_far_still_cou
     view = store.view(want().ref.id, 7)
     assert view is not None and view.written == GOT
     await attempt.write(BODY[GOT:])
-    blob, _ = await attempt.store(open_state(), want().ref)
+    blob, _ = await attempt.store(open_state(), UPSTREAM)
     assert await content(store, blob.cid) == BODY
     await attempt.close()
 
@@ -176,12 +178,12 @@ async def test_right_bytes_that_cannot_be_made_safe_reach_readers_and_may_be_sto
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", broken)
         with pytest.raises(Unavailable):
-            await attempt.store(open_state(), want().ref)
+            await attempt.store(open_state(), UPSTREAM)
     growing = await following(store, 7)
     assert await all_of(growing) == BODY
     growing.close()
     assert list(store.cids()) == []
-    blob, _ = await attempt.store(open_state(), want().ref)
+    blob, _ = await attempt.store(open_state(), UPSTREAM)
     assert await content(store, blob.cid) == BODY
     await attempt.close()
 

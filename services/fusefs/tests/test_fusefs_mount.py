@@ -24,7 +24,7 @@ from dpm_runtime.store import DiskBlobStore
 from dpm_testkit.fusefs import FuseFs
 from dpm_testkit.nats_server import NatsServer
 from dpm_testkit.patience import PATIENCE, until
-from dpm_testkit.store_samples import BODY, SMALL, attempting, open_state, stored, want
+from dpm_testkit.store_samples import BODY, SMALL, UPSTREAM, attempting, open_state, stored, want
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -147,7 +147,7 @@ async def test_a_file_is_read_while_it_grows_and_a_second_reader_joins_midway(
         assert await threads(read_exactly, data(fuse, 1), SHOWN) == BODY[:SHOWN]
         assert not first.done()
         assert not second.done()
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert await first == BODY
         assert await second == BODY
 
@@ -162,7 +162,7 @@ async def test_the_tail_is_withheld_until_the_whole_is_verified(
         fd = await threads(os.open, data(fuse, 1), os.O_RDONLY | os.O_NONBLOCK)
         with pytest.raises(BlockingIOError):
             await threads(os.pread, fd, 1, SHOWN)
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert await threads(os.pread, fd, len(BODY), SHOWN) == BODY[SHOWN:]
         os.close(fd)
 
@@ -172,7 +172,7 @@ async def test_the_state_of_an_attempt_can_be_read_as_it_changes(fuse: FuseFs, s
     async with attempting(store, 1) as attempt:
         assert json.loads(state.read_bytes())["phase"] == "open"
         await attempt.write(BODY)
-        blob, _ = await attempt.store(open_state(), want().ref)
+        blob, _ = await attempt.store(open_state(), UPSTREAM)
     assert json.loads(state.read_bytes())["cid"] == blob.cid
 
 
@@ -194,7 +194,7 @@ async def test_stalled_files_hold_up_nobody(fuse: FuseFs, store: DiskBlobStore, 
         assert await threads(read_exactly, data(fuse, 2), CHUNK) == BODY[:CHUNK]
         assert not any(reader.done() for reader in stalled)
         await attempt.write(BODY[CHUNK + 1 :])
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         assert set(await asyncio.gather(*stalled)) == {BODY}
 
 

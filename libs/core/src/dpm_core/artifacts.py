@@ -1,8 +1,7 @@
 """What DPM moves: artifacts, and all that is known of one before its bytes are here."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
@@ -163,17 +162,3 @@ class Held:
     cid: Cid
     size: int
     validators: Validators
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """What the store keeps beside a blob, so that even a lost log can be seeded from the disk.
-
-    ``leaves`` are the sha256 of each MiB in hex, for blobs larger than one; ``artifacts`` maps the id of each
-    artifact that was stored with these bytes to the token of that attempt.
-    """
-
-    blob: Blob
-    media_type: str
-    leaves: tuple[str, ...] = ()
-    artifacts: Mapping[str, int] = field(default_factory=dict)

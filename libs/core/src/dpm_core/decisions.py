@@ -41,6 +41,12 @@ class Recorded:
     id: str
     trace: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def happened(self) -> float:
+        """When it happened (seconds since the epoch): before ``time``, if it was told again to a new log."""
+        told = self.event.stored_at if isinstance(self.event, ArtifactStored) else None
+        return self.time if told is None else told
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -118,8 +124,8 @@ def decide_request(
             return Follow(last.sequence) if answers(want.digests, digests) else Behind(last.sequence)
         case ArtifactStored(blob=blob) if not answers(blob.digests, digests):
             return Ask(last.sequence)
-        case ArtifactStored(blob=blob) if answered or (last.time >= fresh_since and blob.cid != missing):
-            return Serve(blob.cid, last.time, last.event)
+        case ArtifactStored(blob=blob) if answered or (last.happened >= fresh_since and blob.cid != missing):
+            return Serve(blob.cid, last.happened, last.event)
         case FetchUnchanged(cid=cid) if answered or (last.time >= fresh_since and cid != missing):
             return Serve(cid, last.time)
         case FetchFailed() if answered:

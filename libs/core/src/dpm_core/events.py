@@ -108,6 +108,7 @@ class ArtifactStored:
     """The bytes of an artifact were verified and are in the blob store.
 
     ``seconds`` is from the claim to the last byte verified; ``vouched`` whether metadata gave a digest.
+    ``stored_at`` (seconds since the epoch) is when that was, if it is told again to a log that had lost it.
     """
 
     ref: ArtifactRef
@@ -119,6 +120,7 @@ class ArtifactStored:
     seconds: float
     vouched: bool
     fresh_for: float | None = None
+    stored_at: float | None = None
 
 
 @event("artifact-evicted", version=1)

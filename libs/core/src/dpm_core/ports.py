@@ -3,7 +3,7 @@
 Every port has a memory twin in ``dpm_testkit`` and a conformance suite that twin and adapter both pass.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from dpm_core.attempts import AttemptState, AttemptView
 from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
 from dpm_core.events import Event, Source
+from dpm_core.sidecars import Sidecar
 
 
 class Clock(Protocol):
@@ -139,6 +140,57 @@ class Catalog(Protocol):
         """How much is held."""
 
 
+INDEX_OUTLIVES_SECONDS = 3600.0
+"""A mutable artifact counts as used so much later than it was: without its index no file can be served."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A blob as eviction sees it: its size in bytes, the ids of the artifacts that have it, whether one is pinned.
+
+    ``used_at`` (seconds since the epoch) is when the last of them was served or stored; for mutable ones
+    INDEX_OUTLIVES_SECONDS later.
+    """
+
+    cid: Cid
+    size: int
+    used_at: float
+    artifacts: tuple[str, ...]
+    pinned: bool = False
+
+
+class Uses(Protocol):
+    """When artifacts were last served: beside the fold, lost with the catalog."""
+
+    def use(self, marks: Mapping[str, float]) -> None:
+        """Artifacts by id were served at these times (seconds since the epoch). Those not held are passed over."""
+
+    def holdings(self) -> Iterable[Holding]:
+        """Every blob that is held, as of now, the least recently used first."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A blob that no artifact has any more, its size in bytes, and since when (seconds since the epoch)."""
+
+    cid: Cid
+    size: int
+    since: float
+
+
+class Leftovers(Protocol):
+    """Blobs that no artifact has any more, and whose files may still be there; beside the fold."""
+
+    def leftovers(self) -> list[Leftover]:
+        """All of them."""
+
+    def named(self, cid: Cid) -> bool:
+        """Whether an artifact has the blob."""
+
+    def forget(self, cid: Cid) -> None:
+        """The blob's file is gone."""
+
+
 class Body(Protocol):
     """Bytes of a blob in the store."""
 
@@ -204,11 +256,11 @@ class Attempt(Protocol):
     async def restart(self) -> None:
         """Forget the bytes so far: what comes next is a body of its own. Only before anything was shown."""
 
-    async def store(self, state: AttemptState, artifact: ArtifactRef) -> tuple[Blob, AttemptState]:
+    async def store(self, state: AttemptState, source: Source) -> tuple[Blob, AttemptState]:
         """Verify all digests, publish the verified state, and make the bytes a blob, safe against power loss.
 
-        Raises Untrusted if a digest or the length differs: nothing of it is kept then, and the caller may
-        ``restart`` or publish a failure. Raises Unavailable if the disk cannot take it.
+        ``source`` gave the bytes. Raises Untrusted if a digest or the length differs: nothing of it is kept
+        then, and the caller may ``restart`` or publish a failure. Raises Unavailable if the disk cannot take it.
         """
 
     async def close(self) -> None:
@@ -227,8 +279,18 @@ class Intake(Protocol):
     async def sweep(self, now: float) -> int:
         """Delete what finished, lost or abandoned attempts left over a minute ago; returns how many."""
 
-    async def remove(self, cid: Cid) -> None:
-        """Delete a blob and its sidecar; open readers finish."""
+
+class Custody(Protocol):
+    """The store as it is cared for: what is kept of a blob, and its end."""
+
+    def sidecar(self, cid: Cid) -> Sidecar | None:
+        """What is kept beside the blob, None if there is nothing that can be read. Raises Unavailable."""
+
+    async def remove(self, cid: Cid, unless: Callable[[Sidecar | None], bool] = lambda sidecar: False) -> bool:
+        """Delete a blob and its sidecar; open readers finish. Returns whether it was done.
+
+        ``unless`` is asked, with the sidecar and in a thread, while nobody else can store or remove the blob.
+        """
 
 
 class Stream(Protocol):

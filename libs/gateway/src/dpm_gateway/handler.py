@@ -27,6 +27,7 @@ from dpm_gateway.coding import chosen
 from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding, Flights
+from dpm_gateway.marks import Marks
 from dpm_gateway.responses import Headers, Representation, body_response, page_response
 from dpm_runtime.meters import counter
 
@@ -86,6 +87,7 @@ class Handler:
         store: BlobStore,
         flights: Flights,
         desk: Desk,
+        marks: Marks,
         clock: Clock,
         policy: Policy,
     ) -> None:
@@ -94,6 +96,7 @@ class Handler:
         self._store = store
         self._flights = flights
         self._desk = desk
+        self._marks = marks
         self._clock = clock
         self._policy = policy
 
@@ -164,6 +167,7 @@ class Handler:
         if entry is not None and not await self._holds(entry):
             entry = None
         if entry is not None and not revalidate and now - entry.checked_at < (max_age or 0.0):
+            self._marks.note(want.ref.id)
             return "hit", _index_of(entry), {"Cache-Status": "dpm; hit"}
         held = Held(entry.blob.cid, entry.blob.size, entry.validators) if entry else None
         boarding = await self._flights.board(want, held, now if revalidate else now - (max_age or 0.0))
@@ -173,6 +177,7 @@ class Handler:
                 if entry is None or entry.blob.cid != cid:
                     entry_type = self._media_type_of(want, cid, media_type)
                     return "miss", Index(want.ref, cid, entry_type), {"Cache-Status": "dpm; fwd=miss; stored"}
+                self._marks.note(want.ref.id)
                 return "revalidated", _index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
             case Lost(failure=failure):
                 return self._stale(entry, failure, now)
@@ -184,6 +189,7 @@ class Handler:
         age = now - entry.checked_at if entry else 0.0
         if entry is None or failure.reason in ANSWERS or age > self._policy.stale_seconds:
             raise Refused(_refusal(failure))
+        self._marks.note(entry.ref.id)
         status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="upstream is away"'
         return "stale", _index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
 
@@ -214,6 +220,7 @@ class Handler:
             and answers(entry.blob.digests, want.digests)
             and (body := await self._store.open(entry.blob.cid))
         ):
+            self._marks.note(want.ref.id)
             about = _representation(entry.blob.cid, entry.blob.size, media_type, "dpm; hit")
             return "hit", body_response(request.method, request.headers, about, body, body.close)
         if request.method == "HEAD" and want.size is not None:
@@ -256,6 +263,7 @@ class Handler:
             if entry is not None and await self._holds(entry):
                 fact = await self._desk.fact(_index_of(entry), target.path)
                 if fact is not None:
+                    self._marks.note(want.ref.id)
                     return want, fact
         missing: Refused | None = None
         for want in target.indexes:

@@ -17,6 +17,7 @@ from dpm_gateway.bulletin import Bulletin
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler, Policy
+from dpm_gateway.marks import Marks
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.mounted import MountedBlobStore
@@ -27,6 +28,9 @@ from dpm_runtime.store import DiskBlobStore
 
 TELL_SECONDS = 5.0
 """Between two words to fetchers about who still waits."""
+
+TELL_USES_SECONDS = 10.0
+"""Between two words to fetchers about what was served."""
 
 READINESS_SECONDS = 0.5
 """Between two looks at the bus and the mount."""
@@ -67,11 +71,15 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         resources.enter_context(flights.observed())
         desk = Desk(ecosystem, store, home.facts)
         resources.callback(desk.close)
-        handler = Handler(ecosystem, catalog, store, flights, desk, context.clock, Policy(settings.stale_seconds))
+        marks = Marks(flights.gateway, context.clock)
+        resources.push_async_callback(marks.tell, bus.tap)
+        policy = Policy(settings.stale_seconds)
+        handler = Handler(ecosystem, catalog, store, flights, desk, marks, context.clock, policy)
         hosts = {*settings.allow_hosts, *settings.listen}
         for task in (
             _read_log(bulletin, bus, ecosystem.name, catalog.position()),
             _tell_waiting(bus.tap, flights),
+            _tell_uses(bus, marks),
             _watch_readiness(context, bus, mounted),
         ):
             await resources.enter_async_context(_background(task, context))
@@ -153,6 +161,13 @@ async def _tell_waiting(tap: Tap, flights: Flights) -> None:
         await asyncio.sleep(TELL_SECONDS)
         if artifacts := tuple(flights.waiting()):
             await tap.tell(WAITING, Waiting(flights.gateway, artifacts))
+
+
+async def _tell_uses(bus: NatsBus, marks: Marks) -> None:
+    while True:
+        await asyncio.sleep(TELL_USES_SECONDS)
+        if bus.connected:
+            await marks.tell(bus.tap)
 
 
 async def _watch_readiness(context: ServiceContext, bus: NatsBus, mounted: MountedBlobStore | None) -> None:

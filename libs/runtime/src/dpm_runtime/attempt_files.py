@@ -5,16 +5,19 @@ import contextlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from dpm_core.artifacts import ArtifactRef, Blob, Sidecar, Want
+from dpm_core.artifacts import Blob, Want
 from dpm_core.attempts import AttemptState, AttemptView, Phase
 from dpm_core.cids import CHUNK, CidHasher
 from dpm_core.digests import Digest, Hasher
 from dpm_core.errors import Conflict, Invalid, Untrusted
+from dpm_core.events import Source
 from dpm_core.registry import from_json, to_json
+from dpm_core.sidecars import Kept, Sidecar
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.disk import DiskThreads, disk_errors, replace_file, write_all
 from dpm_runtime.layout import DATA, LOCK, STATE, Layout
@@ -52,6 +55,21 @@ def view_attempt(folder: Path, token: int) -> AttemptView | None:
     if state.phase is Phase.VERIFIED:  # its bytes may be those of a blob that upstream confirmed
         written = state.length or 0
     return AttemptView(token, state, locked, written, grown_at)
+
+
+def kept(want: Want, state: AttemptState, source: Source, token: int | None, now: float) -> Kept:
+    """What a sidecar keeps of an artifact that is stored ``now`` (seconds since the epoch)."""
+    return Kept(
+        token or 0,
+        now,
+        want.ref,
+        want.name,
+        state.media_type,
+        state.validators,
+        source,
+        want.vouched,
+        want.fresh_for,
+    )
 
 
 def begin_attempt(layout: Layout, files: BlobFiles, threads: DiskThreads, want: Want) -> "DiskAttempt":
@@ -132,14 +150,15 @@ class DiskAttempt:
         with disk_errors("empty an attempt"):
             await self._in_thread(self._empty)
 
-    async def store(self, state: AttemptState, artifact: ArtifactRef) -> tuple[Blob, AttemptState]:
+    async def store(self, state: AttemptState, source: Source) -> tuple[Blob, AttemptState]:
         """Verify all digests, publish the verified state, and make the bytes a blob, safe against power loss.
 
-        Raises Untrusted if a digest or the length differs: the data is emptied then. Raises Unavailable if the
-        disk cannot take it; readers still have the bytes then, which were right, until the attempt is swept.
+        ``source`` gave the bytes. Raises Untrusted if a digest or the length differs: the data is emptied then.
+        Raises Unavailable if the disk cannot take it; readers still have the bytes then, which were right, until
+        the attempt is swept.
         """
         with disk_errors("store what was fetched"):
-            return await self._in_thread(self._store, state, artifact)
+            return await self._in_thread(self._store, state, source)
 
     async def close(self) -> None:
         """Release the lock, after what a cancelled call left to do. May be called twice."""
@@ -211,7 +230,7 @@ class DiskAttempt:
         os.ftruncate(self._fd, 0)
         self._forget()
 
-    def _store(self, state: AttemptState, artifact: ArtifactRef) -> tuple[Blob, AttemptState]:
+    def _store(self, state: AttemptState, source: Source) -> tuple[Blob, AttemptState]:
         try:
             digests = self._verify(state)
         except Untrusted:
@@ -222,7 +241,9 @@ class DiskAttempt:
         self._publish(final)
         os.fsync(self._fd)
         leaves = tuple(leaf.hex() for leaf in self._cids.leaves()) if self._size > CHUNK else ()
-        sidecar = Sidecar(blob, state.media_type, leaves, {artifact.id: self._token or 0})
+        sidecar = Sidecar(
+            blob, leaves, {self._want.ref.id: kept(self._want, state, source, self._token, time.time())}
+        )
         self._files.keep(self._folder / DATA, sidecar, scratch=self._folder / ".sidecar")
         return blob, final
 

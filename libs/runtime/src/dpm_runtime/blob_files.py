@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from dpm_core.artifacts import Blob, Sidecar
+from dpm_core.artifacts import Blob
 from dpm_core.cids import CHUNK, Cid, raw_cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
 from dpm_core.registry import from_json, to_json
+from dpm_core.sidecars import Sidecar
 from dpm_runtime.disk import replace_file, sync_folder
 from dpm_runtime.layout import Layout
 from dpm_runtime.ofd_lock import OfdLock
@@ -57,7 +59,7 @@ class BlobFiles:
         with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
             self._folder(target.parent)
             known = self.sidecar(cid) if target.exists() else None
-            merged = sidecar if known is None else _merge(known, sidecar)
+            merged = sidecar if known is None else known.joined(sidecar)
             replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=True)
             try:
                 data.rename(target)
@@ -68,14 +70,20 @@ class BlobFiles:
                 self._link(sidecar.blob)
             sync_folder(target.parent)
 
-    def remove(self, cid: Cid) -> None:
-        """Delete the blob, its link and its sidecar. What is not there is no error. Raises OSError, Conflict."""
+    def remove(self, cid: Cid, unless: Callable[[Sidecar | None], bool]) -> bool:
+        """Delete the blob, its link and its sidecar, unless ``unless`` says of that sidecar that it must stay.
+
+        What is not there is no error. Returns whether it was done. Raises OSError, Conflict.
+        """
         with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
             known = self.sidecar(cid)
+            if unless(known):
+                return False
             if known is not None and known.blob.size > CHUNK:
                 self._layout.sha256_link(known.blob.sha256.hex).unlink(missing_ok=True)
             self._layout.blob(cid).unlink(missing_ok=True)
             self._layout.sidecar(cid).unlink(missing_ok=True)
+            return True
 
     def _link(self, blob: Blob) -> None:
         link = self._layout.sha256_link(blob.sha256.hex)
@@ -92,11 +100,3 @@ class BlobFiles:
             return
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(path.parent)
-
-
-def _merge(known: Sidecar, new: Sidecar) -> Sidecar:
-    digests = tuple(sorted({*known.blob.digests, *new.blob.digests}))
-    artifacts = dict(known.artifacts)
-    for artifact_id, token in new.artifacts.items():
-        artifacts[artifact_id] = max(token, artifacts.get(artifact_id, 0))
-    return Sidecar(Blob(new.blob.cid, new.blob.size, digests), new.media_type, new.leaves, artifacts)

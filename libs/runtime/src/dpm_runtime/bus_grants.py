@@ -95,7 +95,7 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
             subscribe=(ALL_HINTS, "dpm.tap.gateway.>", "dpm.tap.fusefs.>"),
             account=STREAM_ACCOUNT,
         ),
-        Grant("fusefs", publish=("dpm.tap.fusefs.>",)),
+        Grant("fusefs", publish=("dpm.tap.fusefs.>",), subscribe=("dpm.tap.fetcher.>",)),
         Grant(
             "operator",
             publish=(READ,),

@@ -8,7 +8,7 @@ nothing: the writer builds it again from the log.
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -72,37 +72,50 @@ class SqliteCatalog:
 
     def find(self, artifact_id: str) -> Entry | None:
         """The artifact, or None if it is not held. Microseconds: no bus, no lock."""
-        rows = self._rows(FIND, (artifact_id,))
+        rows = self.rows(FIND, (artifact_id,))
         return entry_of(rows[0]) if rows else None
 
     def position(self) -> int:
         """The sequence up to which the log is folded; 0 for an empty catalog."""
-        rows = self._rows("SELECT sequence FROM position")
+        rows = self.rows("SELECT sequence FROM position")
         return int(rows[0][0]) if rows else 0
 
     def totals(self) -> Totals:
         """How much is held."""
-        rows = self._rows("SELECT (SELECT count(*) FROM artifact), count(*), coalesce(sum(size), 0) FROM blob")
+        rows = self.rows("SELECT (SELECT count(*) FROM artifact), count(*), coalesce(sum(size), 0) FROM blob")
         return Totals(*rows[0]) if rows else Totals(0, 0, 0)
 
     def folded_tables(self) -> dict[str, list[Row]]:
         """The rows of every table that the log alone decides, in the order of their keys."""
-        return {name: self._rows(f"SELECT * FROM {name} ORDER BY 1") for name in FOLDED_TABLES}  # noqa: S608
+        return {name: self.rows(f"SELECT * FROM {name} ORDER BY 1") for name in FOLDED_TABLES}  # noqa: S608
 
     def apply(self, events: Iterable[Recorded]) -> None:
         """Fold events in order, and move the position, in one transaction. Those already folded are skipped.
 
         Raises Unavailable if the file has been deleted: a new writer builds it again, from the first event on.
         """
+        self.change(lambda connection: _fold(connection, events))
+
+    def change(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do ``work`` in one transaction. Raises Unavailable as ``apply`` does."""
         with self._write_guard:
             if self._writing is None:
                 raise Unavailable("the catalog is not open for writing")
             if _inode(self._path) != self._written:
                 raise Unavailable("the catalog's file is gone", advice="open it again, it is rebuilt from the log")
             try:
-                _apply(self._writing, events)
+                _transact(self._writing, work)
             except sqlite3.Error as error:
                 _refuse(error)
+
+    def stream(self, statement: str, values: Row = ()) -> Iterator[Row]:
+        """What a read gives, as it is now, without holding all of it; nothing while there is no file."""
+        try:
+            if _inode(self._path) is not None:
+                with closing(_open(self._path, "ro")) as connection:
+                    yield from connection.execute(statement, values)
+        except sqlite3.Error as error:
+            _refuse(error)
 
     def close(self) -> None:
         """Let go of the file and of the writer's lock; may be called twice."""
@@ -115,7 +128,7 @@ class SqliteCatalog:
             if self._lock is not None:
                 self._lock.close()
 
-    def _rows(self, statement: str, values: Row = ()) -> list[Row]:
+    def rows(self, statement: str, values: Row = ()) -> list[Row]:
         """What a read gives; nothing while there is no file."""
         with self._read_guard:
             try:
@@ -140,20 +153,24 @@ class SqliteCatalog:
         self._reading = self._inode = None
 
 
-def _apply(connection: sqlite3.Connection, events: Iterable[Recorded]) -> None:
+def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (position,) = connection.execute("SELECT sequence FROM position").fetchone()
-        shelf = SqliteShelf(connection)
-        for recorded in events:
-            if recorded.sequence > position:
-                fold(shelf, recorded)
-                position = recorded.sequence
-        connection.execute("UPDATE position SET sequence = ?", (position,))
+        work(connection)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _fold(connection: sqlite3.Connection, events: Iterable[Recorded]) -> None:
+    (position,) = connection.execute("SELECT sequence FROM position").fetchone()
+    shelf = SqliteShelf(connection)
+    for recorded in events:
+        if recorded.sequence > position:
+            fold(shelf, recorded)
+            position = recorded.sequence
+    connection.execute("UPDATE position SET sequence = ?", (position,))
 
 
 def _build(path: Path) -> None:

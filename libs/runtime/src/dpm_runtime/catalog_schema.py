@@ -58,6 +58,21 @@ CREATE TABLE freshness (
     PRIMARY KEY (artifact_id)
 ) WITHOUT ROWID
 """,
+    """\
+CREATE TABLE used (
+    artifact_id VARCHAR NOT NULL,
+    used_at FLOAT NOT NULL,
+    PRIMARY KEY (artifact_id)
+) WITHOUT ROWID
+""",
+    """\
+CREATE TABLE leftover (
+    cid VARCHAR NOT NULL,
+    size INTEGER NOT NULL,
+    since FLOAT NOT NULL,
+    PRIMARY KEY (cid)
+) WITHOUT ROWID
+""",
 )
 """The statements that make an empty catalog."""
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,8 +30,8 @@ INSERT OR REPLACE INTO artifact (id, ecosystem, upstream, "key", name, cid, medi
                                  token, stored_at, fresh_for, vouched)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_DROP_ORPHAN = (
-    "DELETE FROM blob WHERE cid = ? AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.cid = blob.cid)"
+_ORPHAN = (
+    "SELECT size FROM blob WHERE cid = ? AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.cid = blob.cid)"
 )
 
 
@@ -90,15 +91,16 @@ class SqliteShelf:
             ),
         )  # fmt: skip
         self._run("INSERT OR REPLACE INTO freshness VALUES (?, ?)", (artifact_id, entry.checked_at))
-        if before is not None and before != entry.blob.cid:
-            self._run(_DROP_ORPHAN, (before,))
+        if before != entry.blob.cid:
+            self._left(before)
 
     def drop(self, artifact_id: str) -> None:
         """Hold the artifact no longer."""
         before = self._cid_of(artifact_id)
         self._run("DELETE FROM artifact WHERE id = ?", (artifact_id,))
         self._run("DELETE FROM freshness WHERE artifact_id = ?", (artifact_id,))
-        self._run(_DROP_ORPHAN, (before,))
+        self._run("DELETE FROM used WHERE artifact_id = ?", (artifact_id,))
+        self._left(before)
 
     def pin(self, artifact_id: str, pinned: bool) -> None:
         """Whether the artifact is to be kept."""
@@ -111,7 +113,16 @@ class SqliteShelf:
         row = self._run("SELECT cid FROM artifact WHERE id = ?", (artifact_id,)).fetchone()
         return None if row is None else str(row[0])
 
+    def _left(self, cid: str | None) -> None:
+        """An artifact has this blob no longer; was it the last one, the file is of no use any more."""
+        row = self._run(_ORPHAN, (cid,)).fetchone()
+        if row is not None:
+            self._run("DELETE FROM blob WHERE cid = ?", (cid,))
+            self._run("INSERT OR REPLACE INTO leftover VALUES (?, ?, ?)", (cid, row[0], time.time()))
+
     def _put_blob(self, blob: Blob) -> None:
         row = self._run("SELECT cid, size, digests FROM blob WHERE cid = ?", (blob.cid,)).fetchone()
+        if row is None:
+            self._run("DELETE FROM leftover WHERE cid = ?", (blob.cid,))
         both = merged(None if row is None else _blob(*row), blob)
         self._run("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", (both.cid, both.size, json.dumps(both.digests)))

@@ -63,6 +63,25 @@ class FreshnessRow(SQLModel, table=True):
     checked_at: float
 
 
+class UsedRow(SQLModel, table=True):
+    """When an artifact was last served. Outside the fold: gateways tell of it on a tap."""
+
+    __tablename__ = "used"
+    __table_args__ = _BY_KEY
+    artifact_id: str = Field(primary_key=True)
+    used_at: float
+
+
+class LeftoverRow(SQLModel, table=True):
+    """A blob that no artifact has any more, until its file is gone. Outside the fold: the log knows no files."""
+
+    __tablename__ = "leftover"
+    __table_args__ = _BY_KEY
+    cid: str = Field(primary_key=True)
+    size: int
+    since: float
+
+
 FOLDED = (ArtifactRow, BlobRow, PinRow, PositionRow)
 """The tables that a replay of the log gives again, row for row."""
 
@@ -71,7 +90,7 @@ def statements() -> tuple[str, ...]:
     """The statements that make an empty catalog."""
     dialect = sqlite.dialect()
     made: list[str] = []
-    for row in (*FOLDED, FreshnessRow):
+    for row in (*FOLDED, FreshnessRow, UsedRow, LeftoverRow):
         table: Table = SQLModel.metadata.tables[str(row.__tablename__)]
         made.append(str(CreateTable(table).compile(dialect=dialect)).strip())
         indexes = sorted(table.indexes, key=lambda index: str(index.name))

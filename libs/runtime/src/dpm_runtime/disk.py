@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -16,6 +17,20 @@ T = TypeVar("T")
 
 THREADS = 16
 """Threads of a store: more than cores, since most of their time is the disk's."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """A disk: its size and what may still be written by who has no privileges, in bytes."""
+
+    total: int
+    free: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Space":
+        """The disk that ``path`` is on. Raises OSError."""
+        found = os.statvfs(path)
+        return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
 class Descriptor:

@@ -121,6 +121,18 @@ class Settings(BaseSettings):
     transfers_per_host: int = Field(8, gt=0, description="at once, a fetcher")
     index_lane: int = Field(32, gt=0, description="index fetches at once, a fetcher")
     blob_lane: int = Field(32, gt=0, description="blob fetches at once, a fetcher")
+    store_bytes: int | None = Field(
+        None, gt=0, description="size of the store; unset: the lesser of 50 GiB and 20 % of its disk"
+    )
+    evict_from_percent: int = Field(
+        90, gt=0, le=100, description="of `store_bytes`; when more is held, what was used longest ago goes"
+    )
+    evict_to_percent: int = Field(80, gt=0, le=100, description="of `store_bytes`; until so much is held")
+    reserve_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="left free on the store's disk, whoever uses it; unset: the lesser of 1 GiB and 2 % of it",
+    )
     claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
     request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")
 
@@ -148,6 +160,12 @@ class Settings(BaseSettings):
             raise ValueError(f"listen names {', '.join(beyond)}: beyond loopback only with insecure_lan = true")
         if not (is_loopback(self.nats_host) or self.insecure_lan):
             raise ValueError(f"nats_host is {self.nats_host}: beyond loopback only with insecure_lan = true")
+        return self
+
+    @model_validator(mode="after")
+    def _room_is_made_downwards(self) -> "Settings":
+        if self.evict_to_percent >= self.evict_from_percent:
+            raise ValueError("evict_to_percent must be less than evict_from_percent")
         return self
 
     @property

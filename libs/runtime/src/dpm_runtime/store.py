@@ -1,12 +1,13 @@
 """The blob store on disk: what readers and its one writer see of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dpm_core.artifacts import Sidecar, Want
+from dpm_core.artifacts import Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
 from dpm_core.errors import Unavailable
+from dpm_core.sidecars import Sidecar
 from dpm_runtime.attempt_files import DiskAttempt, begin_attempt, view_attempt
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.disk import DiskThreads, disk_errors
@@ -134,10 +135,13 @@ class DiskBlobStore:
         with disk_errors("sweep"):
             return await self._threads.run(sweep, self._layout, now)
 
-    async def remove(self, cid: Cid) -> None:
-        """Delete a blob and its sidecar; open readers finish. Raises Unavailable."""
+    async def remove(self, cid: Cid, unless: Callable[[Sidecar | None], bool] = lambda sidecar: False) -> bool:
+        """Delete a blob and its sidecar; open readers finish. Returns whether it was done. Raises Unavailable.
+
+        ``unless`` is asked in a thread, while nobody else can store or remove the blob.
+        """
         with disk_errors("remove a blob"):
-            await self._threads.run(self._files.remove, cid)
+            return await self._threads.run(self._files.remove, cid, unless)
 
     # the end
 

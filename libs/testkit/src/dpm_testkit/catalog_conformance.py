@@ -168,6 +168,12 @@ class CatalogSuite:
         assert (found.blob, found.token) == (newer, 2)
         assert catalog.totals() == Totals(1, 1, newer.size)
 
+    def test_what_is_told_again_happened_when_it_did(self, catalog: Catalog) -> None:
+        catalog.apply(recorded(replace(stored(fresh_for=60.0), stored_at=EPOCH - 1e6)))
+        found = catalog.find(ref().id)
+        assert found is not None
+        assert (found.stored_at, found.checked_at) == (EPOCH - 1e6, EPOCH - 1e6)
+
     def test_a_confirmation_makes_fresh_and_leaves_the_rest(self, catalog: Catalog) -> None:
         first, second = recorded(stored(fresh_for=60.0), unchanged())
         catalog.apply([first])

@@ -47,7 +47,12 @@ class MemoryEventLog:
     @property
     def events(self) -> list[Event]:
         """All that was appended, in order; for tests to look at."""
-        return [entry.recorded().event for entry in self._entries]
+        return [recorded.event for recorded in self.recorded]
+
+    @property
+    def recorded(self) -> list[Recorded]:
+        """The same, as the log holds it."""
+        return [entry.recorded() for entry in self._entries]
 
     async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
         with appending(event) as trace:

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from dpm_core.artifacts import ArtifactRef, Blob, Sidecar, Want
+from dpm_core.artifacts import Blob, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure, Phase, readable
 from dpm_core.cids import CHUNK, Cid, CidHasher, cid_of
 from dpm_core.digests import Hasher
 from dpm_core.errors import AttemptFailed, AttemptLost, Unavailable, Untrusted
-from dpm_core.events import FailReason
+from dpm_core.events import FailReason, Source
+from dpm_core.sidecars import Sidecar
+from dpm_runtime.attempt_files import kept
 from dpm_runtime.sweeping import ADOPTABLE_FOR, KEPT_FOR
 
 
@@ -79,9 +81,15 @@ class MemoryBlobStore:
                 del self.attempts[artifact_id]
         return swept
 
-    async def remove(self, cid: Cid) -> None:
+    def sidecar(self, cid: Cid) -> Sidecar | None:
+        return self.sidecars.get(cid)
+
+    async def remove(self, cid: Cid, unless: Callable[[Sidecar | None], bool] = lambda sidecar: False) -> bool:
+        if unless(self.sidecar(cid)):
+            return False
         self.blobs.pop(cid, None)
         self.sidecars.pop(cid, None)
+        return True
 
     def check(self) -> None:
         """Raise Unavailable while the disk is full."""
@@ -140,7 +148,7 @@ class MemoryAttempt:
         self.data = bytearray()
         self._touch()
 
-    async def store(self, state: AttemptState, artifact: ArtifactRef) -> tuple[Blob, AttemptState]:
+    async def store(self, state: AttemptState, source: Source) -> tuple[Blob, AttemptState]:
         body = bytes(self.data)
         hasher, cids = Hasher(self.want.digests), CidHasher()
         hasher.update(body)
@@ -159,9 +167,10 @@ class MemoryAttempt:
         self._store.check()
         known = self._store.sidecars.get(blob.cid)
         leaves = tuple(leaf.hex() for leaf in cids.leaves()) if len(body) > CHUNK else ()
-        artifacts = {**(known.artifacts if known else {}), artifact.id: self.token or 0}
+        about = kept(self.want, state, source, self.token, self._store.now())
+        sidecar = Sidecar(blob, leaves, {self.want.ref.id: about})
         self._store.blobs[blob.cid] = body
-        self._store.sidecars[blob.cid] = Sidecar(blob, state.media_type, leaves, artifacts)
+        self._store.sidecars[blob.cid] = known.joined(sidecar) if known else sidecar
         return blob, final
 
     async def close(self) -> None:

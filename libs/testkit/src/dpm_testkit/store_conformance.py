@@ -13,11 +13,13 @@ from dpm_core.cids import Cid, cid_of
 from dpm_core.errors import AttemptFailed, AttemptLost, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import Attempt
+from dpm_core.sidecars import Sidecar
 from dpm_testkit.patience import PATIENCE, soon, wait_on
 from dpm_testkit.store_samples import (
     BODY,
     GOT,
     SMALL,
+    UPSTREAM,
     Store,
     all_of,
     begun,
@@ -54,7 +56,7 @@ class BlobStoreSuite:
         shown = await soon(asyncio.ensure_future(up_to(growing, len(BODY) - WITHHELD_TAIL)))
         assert shown == BODY[:-WITHHELD_TAIL]
         assert not tail.done()
-        blob, final = await attempt.store(open_state(), want().ref)
+        blob, final = await attempt.store(open_state(), UPSTREAM)
         assert final == open_state().verified(cid_of([BODY]), len(BODY))
         assert await soon(tail) == BODY[-WITHHELD_TAIL:][:10]
         assert await all_of(growing) == BODY
@@ -78,7 +80,7 @@ class BlobStoreSuite:
         first = asyncio.ensure_future(growing.read(0, 10))
         opened = asyncio.ensure_future(growing.opened())
         await wait_on(first, opened)
-        await attempt.store(open_state(len(SMALL)), it.ref)
+        await attempt.store(open_state(len(SMALL)), UPSTREAM)
         assert await soon(first) == SMALL[:10]
         assert (await soon(opened)).phase is Phase.VERIFIED
         growing.close()
@@ -90,7 +92,7 @@ class BlobStoreSuite:
         growing = await following(kit.store, 7)
         first = asyncio.ensure_future(growing.read(0, 10))
         await wait_on(first)
-        _, final = await attempt.store(state, it.ref)
+        _, final = await attempt.store(state, UPSTREAM)
         assert final.length == len(BODY)
         assert await soon(first) == BODY[:10]
         assert await all_of(growing) == BODY
@@ -102,7 +104,7 @@ class BlobStoreSuite:
         attempt = await begun(kit.store, 7, it, open_state(0), b"")
         growing = await following(kit.store, 7, it)
         reading = asyncio.ensure_future(growing.read(0, 10))
-        blob, _ = await attempt.store(open_state(0), it.ref)
+        blob, _ = await attempt.store(open_state(0), UPSTREAM)
         assert await soon(reading) == b""
         assert await content(kit.store, blob.cid) == b""
         growing.close()
@@ -116,7 +118,7 @@ class BlobStoreSuite:
         assert len(shown) == len(BODY) - WITHHELD_TAIL
         tail = asyncio.ensure_future(growing.read(len(shown), 1))
         with pytest.raises(Untrusted):
-            await attempt.store(open_state(), want().ref)
+            await attempt.store(open_state(), UPSTREAM)
         failure = Failure(FailReason.UNTRUSTED, "not what was asked for")
         await attempt.publish(open_state().failed(failure))
         with pytest.raises(AttemptFailed) as failed:
@@ -144,7 +146,7 @@ class BlobStoreSuite:
 
     async def test_the_first_verdict_stands(self, kit: StoreKit) -> None:
         attempt = await begun(kit.store, 7, want(), open_state(), BODY)
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         await attempt.publish(tried(open_state()))
         growing = await following(kit.store, 7)
         assert await all_of(growing) == BODY
@@ -159,7 +161,7 @@ class BlobStoreSuite:
         late = await following(kit.store, 7)
         joined = asyncio.ensure_future(all_of(late))
         await attempt.write(BODY[GOT:])
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         await attempt.close()
         last = await following(kit.store, 7)
         for reading in [*early, joined, asyncio.ensure_future(all_of(last))]:
@@ -203,7 +205,7 @@ class BlobStoreSuite:
         await attempt.publish(open_state())
         assert await up_to(growing, GOT) == BODY[:GOT]
         await attempt.write(BODY[GOT:])
-        blob, _ = await attempt.store(open_state(), want().ref)
+        blob, _ = await attempt.store(open_state(), UPSTREAM)
         assert await all_of(growing) == BODY
         assert await content(kit.store, blob.cid) == BODY
         growing.close()
@@ -228,10 +230,10 @@ class BlobStoreSuite:
         growing = await following(kit.store, 7, it)
         reading = asyncio.ensure_future(all_of(growing))
         with pytest.raises(Untrusted):
-            await attempt.store(open_state(len(SMALL)), it.ref)
+            await attempt.store(open_state(len(SMALL)), UPSTREAM)
         await attempt.restart()
         await attempt.write(SMALL)
-        await attempt.store(open_state(len(SMALL)), it.ref)
+        await attempt.store(open_state(len(SMALL)), UPSTREAM)
         assert await soon(reading) == SMALL
         growing.close()
         await attempt.close()
@@ -315,6 +317,18 @@ class BlobStoreSuite:
         body.close()
         assert await kit.store.open(blob.cid) is None
 
+    async def test_a_blob_stays_if_its_sidecar_says_so(self, kit: StoreKit) -> None:
+        blob = await stored(kit.store, 3)
+
+        def is_wanted(sidecar: Sidecar | None) -> bool:
+            return sidecar is not None and want().ref.id in sidecar.artifacts
+
+        assert not await kit.store.remove(blob.cid, unless=is_wanted)
+        assert await content(kit.store, blob.cid) == BODY
+        assert await kit.store.remove(blob.cid, unless=lambda sidecar: not is_wanted(sidecar))
+        assert kit.store.sidecar(blob.cid) is None
+        assert not await kit.store.remove(blob.cid, unless=lambda sidecar: sidecar is None)
+
     async def test_a_sweep_takes_what_is_over_after_a_minute_and_what_died_after_ten(self, kit: StoreKit) -> None:
         await stored(kit.store, 3, name="over")
         dead = await begun(kit.store, 7, want(name="dead"), open_state(), BODY[:GOT])
@@ -332,7 +346,7 @@ class BlobStoreSuite:
     async def test_a_reader_that_is_on_its_way_survives_a_sweep(self, kit: StoreKit) -> None:
         attempt = await begun(kit.store, 7, want(), open_state(), BODY)
         growing = await following(kit.store, 7)
-        await attempt.store(open_state(), want().ref)
+        await attempt.store(open_state(), UPSTREAM)
         await attempt.close()
         assert await up_to(growing, 100) == BODY[:100]
         await kit.store.sweep(time.time() + 70)

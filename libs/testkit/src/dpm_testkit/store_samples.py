@@ -9,17 +9,18 @@ from dpm_core.artifacts import ArtifactRef, Blob, Lane, Validators, Want
 from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.cids import CHUNK, Cid
 from dpm_core.digests import Digest
-from dpm_core.events import FailReason
-from dpm_core.ports import Attempt, BlobStore, Body, Growing, Intake
+from dpm_core.events import FailReason, OriginKind, Source
+from dpm_core.ports import Attempt, BlobStore, Body, Custody, Growing, Intake
 
 BODY = hashlib.shake_256(b"a wheel").digest(3 * CHUNK + 4321)
 SMALL = BODY[:1000]
+UPSTREAM = Source(OriginKind.UPSTREAM, "upstream.example")
 GOT = len(BODY) - 100_000
 """So many bytes of BODY have come when a test looks."""
 
 
-class Store(BlobStore, Intake, Protocol):
-    """Both sides of a store."""
+class Store(BlobStore, Intake, Custody, Protocol):
+    """All sides of a store."""
 
 
 def want(body: bytes = BODY, name: str = "wheel", *, vouched: bool = True) -> Want:
@@ -80,7 +81,7 @@ async def attempting(
 async def stored(store: Intake, token: int, body: bytes = BODY, name: str = "wheel") -> Blob:
     """A body that has gone its whole way."""
     async with attempting(store, token, body, name, got=len(body)) as attempt:
-        blob, _ = await attempt.store(open_state(len(body)), want(body, name).ref)
+        blob, _ = await attempt.store(open_state(len(body)), UPSTREAM)
     return blob
 
 

@@ -5,13 +5,12 @@ import logging
 from contextlib import AsyncExitStack
 
 from dpm_core.artifacts import Lane
-from dpm_core.errors import Conflict
-from dpm_fetcher import librarian, stock
+from dpm_core.errors import Unavailable
+from dpm_fetcher import custodian
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.bus_address import bus_url
-from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.react import react
 from dpm_runtime.service import ServiceContext, run_service
@@ -59,7 +58,7 @@ async def serve(context: ServiceContext) -> None:
                 parts.create_task(part)
                 for part in (
                     react(bus.log, fetcher.on_request, at_once=AT_ONCE),
-                    _keep_catalog(context, bus),
+                    custodian.keep(context, bus, store),
                     waiters.listen(bus.tap),
                     _sweep(context, store),
                     _watch_readiness(context, bus),
@@ -74,26 +73,13 @@ def _deadlines(settings: Settings) -> Deadlines:
     return Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds)
 
 
-async def _keep_catalog(context: ServiceContext, bus: NatsBus) -> None:
-    """Be the librarian, or stand by for the one who is."""
-    while True:
-        try:
-            catalog = SqliteCatalog.writer(context.home.catalog)
-        except Conflict:
-            await context.clock.sleep(1.0)
-            continue
-        try:
-            async with asyncio.TaskGroup() as parts:
-                parts.create_task(librarian.keep(catalog, bus.log))
-                parts.create_task(stock.tell(catalog, bus.log.end, context.home.blobs, context.clock))
-        finally:
-            catalog.close()
-
-
 async def _sweep(context: ServiceContext, store: DiskBlobStore) -> None:
     while True:
-        if swept := await store.sweep(context.clock.now()):
-            log.info("swept attempts that are over", extra={"folders": swept})
+        try:
+            if swept := await store.sweep(context.clock.now()):
+                log.info("swept attempts that are over", extra={"folders": swept})
+        except Unavailable as error:
+            log.warning("attempts that are over stay for now", extra={"why": error.what})
         await context.clock.sleep(SWEEP_SECONDS)
 
 

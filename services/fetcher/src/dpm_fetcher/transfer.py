@@ -232,7 +232,7 @@ class Transfer:
         assert self._source is not None
         try:
             with _disk():
-                blob, state = await self._attempt.store(self._state, self._want.ref)
+                blob, state = await self._attempt.store(self._state, self._source)
         except Untrusted as error:
             raise GivenUp(Failure(FailReason.UNTRUSTED, str(error))) from error
         return Stored(blob, state, self._source)

@@ -9,7 +9,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -18,6 +18,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
 
 from dpm_core.cids import Cid, cid_of
+from dpm_core.digests import Digest
 from dpm_core.errors import DpmError, Untrusted
 from dpm_core.ports import Tap
 from dpm_core.taps import MISMATCH, Mismatch
@@ -25,7 +26,7 @@ from dpm_fusefs.handles import BlobFile, Fixed, GrowingData, Handle, Kind
 from dpm_fusefs.inodes import InodeTable
 from dpm_fusefs.meters import Meters
 from dpm_fusefs.shown import Looks, Shown
-from dpm_fusefs.tree import Alive, ByCid, BySha256, Data, Node, State, child, is_folder
+from dpm_fusefs.tree import Alive, ByCid, BySha256, Data, Folder, Node, State, child, is_folder
 from dpm_runtime.store import DiskBlobStore
 
 EMPTY = cid_of(())
@@ -86,6 +87,20 @@ class FileSystem(pyfuse3.Operations):
         """Fail the reads that wait, and those to come: before the mount goes, or they would outlive it."""
         self._stopping = True
         self._store.fail_all()
+
+    def removed(self, cids: Iterable[Cid]) -> None:
+        """Blobs have left the store: the kernel is to forget their names, which it was told are lasting."""
+        for cid in cids:
+            nodes: list[tuple[Folder, str, Node]] = [(Folder.CID, cid, ByCid(cid))]
+            if cid.is_raw:
+                digest = Digest(f"sha256:{cid.hash.hex()}")
+                nodes.append((Folder.SHA256, digest.hex, BySha256(digest)))
+            for folder, name, node in nodes:
+                parent, number = self._inodes.known(folder), self._inodes.known(node)
+                if parent is not None and number is not None and self._shown.looks(node) is None:
+                    pyfuse3.invalidate_entry_async(
+                        InodeT(parent), cast(Any, name.encode()), deleted=InodeT(number), ignore_enoent=True
+                    )
 
     # names
 

@@ -26,6 +26,10 @@ class InodeTable:
             self._nodes[number], self._numbers[node], self._lookups[number] = node, number, 0
         return number
 
+    def known(self, node: Node) -> int | None:
+        """The node's number, None if the kernel does not know it."""
+        return self._numbers.get(node)
+
     def looked_up(self, number: int) -> None:
         """The kernel was told of this number once more."""
         self._lookups[number] += 1

@@ -6,8 +6,10 @@ import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
-from dpm_core.errors import Conflict, Unavailable
+from dpm_core.errors import Conflict, Invalid, Unavailable
 from dpm_core.ports import Tap
+from dpm_core.registry import from_json
+from dpm_core.taps import REMOVED, Removed
 from dpm_fusefs.filesystem import FileSystem
 from dpm_fusefs.meters import Meters
 from dpm_fusefs.session import mounted
@@ -41,6 +43,8 @@ async def serve(context: ServiceContext) -> None:
         serving = await resources.enter_async_context(mounted(files, home.mount))
         context.readiness.ready("mount")
         log.info("mounted", extra={"mount": str(home.mount)})
+        hearing = asyncio.create_task(_hear_of_removed(tap, files))
+        resources.callback(hearing.cancel)
         stopping = asyncio.create_task(context.stop.wait())
         resources.callback(stopping.cancel)
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -48,6 +52,12 @@ async def serve(context: ServiceContext) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 serving.result()
             raise Unavailable(f"somebody unmounted {home.mount}")
+
+
+async def _hear_of_removed(tap: Tap, files: FileSystem) -> None:
+    async for message in tap.listen(REMOVED):
+        with contextlib.suppress(Invalid):
+            files.removed(from_json(message, Removed).cids)
 
 
 async def _tap(context: ServiceContext, resources: AsyncExitStack) -> Tap:

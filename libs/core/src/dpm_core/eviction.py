@@ -1,0 +1,122 @@
+"""What leaves the store to make room: which blobs, in what order, and when none may."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from dpm_core.attempts import AttemptView
+from dpm_core.cids import Cid
+from dpm_core.decisions import Recorded
+from dpm_core.events import FetchRequested, FetchStarted
+from dpm_core.ports import Entry, Holding
+
+GIB = 1024**3
+
+BEGINNING_SECONDS = 10.0
+"""A fetch that was claimed has its folder within so long, or its fetcher died in between."""
+
+MOST_BYTES = 50 * GIB
+"""A store takes no more than this unless somebody says so."""
+
+MOST_OF_DISK = 0.2
+"""Nor more than this part of its disk."""
+
+MOST_RESERVE = GIB
+"""So much of the disk is left to the log, the catalog and others, unless somebody says otherwise."""
+
+RESERVE_OF_DISK = 0.02
+"""Nor more than this part of the disk."""
+
+
+def default_limit(disk: int) -> int:
+    """Bytes that a store on a disk of ``disk`` bytes may hold."""
+    return min(MOST_BYTES, int(disk * MOST_OF_DISK))
+
+
+def default_reserve(disk: int) -> int:
+    """Bytes of a disk of ``disk`` bytes that the store leaves free."""
+    return min(MOST_RESERVE, int(disk * RESERVE_OF_DISK))
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How much may be held, in bytes. Above ``start`` of ``limit`` room is made until ``stop`` of it is held.
+
+    ``reserve`` are bytes of the disk that are left free, whoever else uses it: below them nothing is taken in.
+    """
+
+    limit: int
+    start: float = 0.9
+    stop: float = 0.8
+    reserve: int = 0
+
+
+def excess(held: int, free: int, quota: Quota) -> int:
+    """How many bytes must go, 0 if there is room: ``held`` are in the store, ``free`` on its disk.
+
+    Once the reserve is touched as much again is made free, so that not every byte that comes costs a look.
+    """
+    over = held - int(quota.limit * quota.stop) if held > quota.limit * quota.start else 0
+    short = 2 * quota.reserve - free if free < quota.reserve else 0
+    return max(0, min(held, max(over, short)))
+
+
+def choose(holdings: Iterable[Holding], need: int) -> list[Holding]:
+    """The first of ``holdings`` that together have ``need`` bytes, all if they have not; none that is pinned.
+
+    ``holdings`` come least recently used first, and are read no further than needed. A blob without bytes makes
+    no room, and stays.
+    """
+    chosen: list[Holding] = []
+    if need <= 0:
+        return chosen
+    for holding in holdings:
+        if holding.pinned or holding.size == 0:
+            continue
+        chosen.append(holding)
+        need -= holding.size
+        if need <= 0:
+            break
+    return chosen
+
+
+@dataclass(frozen=True)
+class Evict:
+    """Append ArtifactEvicted, if ``after`` is still the artifact's last sequence."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Stay:
+    """The artifact is not evicted now, and why."""
+
+    why: str
+
+
+EvictionDecision: TypeAlias = Evict | Stay
+
+
+def decide_eviction(
+    cid: Cid, last: Recorded | None, entry: Entry | None, position: int, attempt: AttemptView | None, now: float
+) -> EvictionDecision:
+    """Whether an artifact that was found to have the blob ``cid`` may go, given its last event.
+
+    ``entry`` is what the catalog says of it, ``position`` how far that is folded, ``attempt`` what the store shows
+    of the attempt that a last FetchStarted began.
+    """
+    if last is None or entry is None or entry.blob.cid != cid:
+        return Stay("it has other bytes by now")
+    if last.sequence > position:
+        return Stay("the catalog lags behind the log")
+    if entry.pinned:
+        return Stay("it is pinned")
+    match last.event:
+        case FetchRequested(deadline=deadline) if now <= deadline:
+            return Stay("it is being asked for")
+        case FetchStarted() if attempt is None and now - last.time < BEGINNING_SECONDS:
+            return Stay("a fetch of it begins")
+        case FetchStarted() if attempt is not None and attempt.locked:
+            return Stay("it is being fetched")
+        case _:
+            return Evict(last.sequence)
