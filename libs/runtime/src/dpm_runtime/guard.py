@@ -6,8 +6,10 @@ import socket
 from collections import OrderedDict
 from collections.abc import Collection, Container
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from dpm_core.errors import Unavailable
 from dpm_runtime.daemon_pool import DaemonPool
@@ -18,11 +20,21 @@ PRIVATE = tuple(
     ipaddress.ip_network(network)
     for network in (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-        "192.0.0.0/24", "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
-        "::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8",
+        "192.0.0.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+        "2001::/23", "3fff::/20",
     )
 )  # fmt: skip
-"""Loopback, link-local, private, shared, multicast and reserved ranges (RFC 6890)."""
+"""Loopback, link-local, private, shared, benchmarking, multicast and reserved ranges (RFC 6890, and the registries
+that it made); with Teredo and ORCHID, which no server is reached by."""
+
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""The only part of IPv6 that has public hosts (RFC 4291, 2.4)."""
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""How a network without IPv4 reaches it (RFC 6052)."""
+
+ISATAP = (0x00005EFE, 0x02005EFE)
+"""The interface of an address that ends in one of IPv4 begins with it (RFC 5214, 6.1)."""
 
 MOST_UPSTREAMS = 1_024
 """So many upstreams may be in use at a time."""
@@ -35,12 +47,22 @@ def is_private(address: str) -> bool:
     """Whether an address, however it is written, lies in a private range; IPv6 forms of IPv4 are looked into."""
     parsed: Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour
-        if inner is None and parsed in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
-        if inner is not None:
-            parsed = inner
+        inner = _inner(parsed)
+        if inner is None and parsed not in UNICAST:
+            return True
+        if inner is not None and is_private(str(inner)):
+            return True
+        if parsed not in UNICAST:
+            return False
     return any(parsed.version == network.version and parsed in network for network in PRIVATE)
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets to this one would reach in the end, None if it stands for none."""
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is None and (address in NAT64 or (int(address) >> 32) & 0xFFFFFFFF in ISATAP):
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner
 
 
 class ForbiddenAddress(Unavailable, OSError):
@@ -59,6 +81,29 @@ def refuse_private(host: str, addresses: Collection[str], named: Container[str])
             lasting=True,
         )
     return allowed
+
+
+def target(url: str, named: Container[str]) -> URL:
+    """The URL as it will be asked. Raises ForbiddenAddress, and Unavailable for what is no http(s) URL.
+
+    A host that is an address never meets the resolver, so it is looked at here. One that is not written as it is
+    meant, in ASCII, is refused: ``127。0。0。1`` becomes an address only when it is asked.
+    """
+    try:
+        asked, written = URL(url), urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise Unavailable("a URL that is none", lasting=True) from error
+    host = asked.raw_host or ""
+    if asked.scheme not in ("http", "https") or not host:
+        raise Unavailable(f"only http and https are asked, not {asked.scheme or 'a path'}", lasting=True)
+    if host != written and ":" not in host:
+        raise Unavailable(f"{written!r} is not how the host {host} is written", lasting=True)
+    if (":" in host or host.replace(".", "").isdigit()) and written not in named:
+        try:
+            refuse_private(host, [host], named)
+        except ValueError as error:
+            raise Unavailable(f"{host} is no address", lasting=True) from error
+    return asked
 
 
 class Named(Container[str]):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,13 +13,14 @@ import aiohttp
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from yarl import URL
 
 from dpm_core.artifacts import Lane, Validators, Want, authority
 from dpm_core.circuit import Circuits
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
-from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, Named, refuse_private
+from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, Named, target
 from dpm_runtime.meters import Kind, counter, histogram, observed
 from dpm_runtime.upstream_answer import read_answer, retry_after, saying_unavailable
 
@@ -145,9 +146,9 @@ class UpstreamOrigin:
         allowed = {authority(want.url), *want.hosts}
         self._named.configured(urlsplit(want.ref.upstream).hostname or "")
         for resent in range(MAX_REDIRECTS + 1):
-            _refuse_literal(url, self._named)
+            to = target(url, self._named)
             with _asking(url, resent) as asked:
-                response = await self._ask(url, {**headers, **asked.headers})
+                response = await self._ask(url, to, {**headers, **asked.headers})
                 asked.answered(response.status)
             if response.status not in REDIRECTS:
                 return response
@@ -155,7 +156,7 @@ class UpstreamOrigin:
             url = _next_url(url, response.headers.get("Location", ""), allowed)
         raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times", lasting=True)
 
-    async def _ask(self, url: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _ask(self, url: str, to: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
         host, circuits = authority(url), self._circuits
         if wait := circuits.ask(host, self._clock()):
@@ -165,7 +166,7 @@ class UpstreamOrigin:
             )
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                response = await self._session.get(url, headers=headers, allow_redirects=False)
+                response = await self._session.get(to, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
                 circuits.dropped(host)
@@ -269,22 +270,12 @@ def _request_headers(want: Want, offset: int, held: Validators | None, agent: st
     return headers
 
 
-def _refuse_literal(url: str, named: Container[str]) -> None:
-    """A host that is an address never meets the resolver, so it is looked at here."""
-    host = urlsplit(url).hostname or ""
-    if ":" in host or host.replace(".", "").isdigit():
-        try:
-            refuse_private(host, [host], named)
-        except ValueError as error:
-            raise Unavailable(f"{host} is no address", lasting=True) from error
-
-
 def _next_url(url: str, location: str, allowed: Collection[str]) -> str:
     from_host = authority(url)
     try:
-        target = urljoin(url, location)
-        parts = urlsplit(target)
-        host = authority(target)
+        to = urljoin(url, location)
+        parts = urlsplit(to)
+        host = authority(to)
     except (Invalid, ValueError) as error:
         raise Unavailable(f"{from_host} redirected to something that is no URL", lasting=True) from error
     if not location:
@@ -295,4 +286,4 @@ def _next_url(url: str, location: str, allowed: Collection[str]) -> str:
     if host not in allowed and parts.hostname != urlsplit(url).hostname:
         what = f"{from_host} redirected to {host}, which is not among the hosts it may lead to"
         raise Unavailable(what, lasting=True)
-    return target
+    return to
