@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dpm_cli import show, token_command
+from dpm_cli.options import EXIT_CODES, AsJson
 from dpm_cli.outcome import ExitCode, exit_code_of
+from dpm_cli.use import command as use_command
 from dpm_core.errors import DpmError, Invalid
 
 if TYPE_CHECKING:
     from dpm_cli.control import Message
     from dpm_cli.status import Summary
     from dpm_runtime.settings import Settings
-
-EXIT_CODES = (
-    "Exit codes: 0 it worked; 1 it failed; 2 wrong usage or settings; "
-    "3 the node or the service is not in a state for this: already running, not running."
-)
 
 app = typer.Typer(
     help="Runs a DPM node on this machine and shows what it does.\n\n"
@@ -31,15 +28,24 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode="rich" if show.is_terminal() else None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 app.add_typer(token_command.app, name="token", epilog=EXIT_CODES)
 
-ServiceName = Annotated[str, typer.Argument(metavar="SERVICE", help="its name, as `dpm status` shows it")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs")]
+
+def _service_names() -> list[str]:
+    from dpm_cli.services import installed
+    from dpm_runtime.bus_address import SERVICE
+
+    return sorted({SERVICE, *installed()})
+
+
+ServiceName = Annotated[
+    str,
+    typer.Argument(metavar="SERVICE", help="its name, as `dpm status` shows it", autocompletion=_service_names),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -164,6 +170,9 @@ def doctor(as_json: AsJson = False) -> None:
         view.show_report(report)
     if not report.well:
         raise typer.Exit(ExitCode.FAILED)
+
+
+use_command.register(app)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""``dpm use``: clients are pointed at a node, and back."""
