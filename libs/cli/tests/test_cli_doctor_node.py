@@ -30,12 +30,18 @@ class Index:
     """An ecosystem whose upstream and clients a test lays out."""
 
     url: str = "http://127.0.0.1:9/"
+    beside: str = ""
     clients: Iterable[tuple[str, str]] = ()
 
     def upstream(self, settings: Settings, environ: Mapping[str, str]) -> str:
         if not self.url:
             raise Invalid("the index in a file is no URL")
         return self.url
+
+    def upstreams(self, settings: Settings, environ: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        yield "pypi", self.upstream(settings, environ)
+        if self.beside:
+            yield "pypi acme", self.beside
 
     def probe(self, upstream: str) -> str:
         return f"{upstream}simple/pip/"
@@ -234,6 +240,15 @@ async def test_an_upstream_is_judged_by_its_answer_to_one_small_question(
     assert finding.level == level
     assert told in finding.text
     assert asked == [b"HEAD /simple/pip/ HTTP/1.1\r\n"]
+
+
+async def test_each_index_is_asked_and_one_beside_the_default_need_not_have_what_is_asked_for(home: Home) -> None:
+    missing = b"HTTP/1.1 404 Not Found\r\n\r\n"
+    async with server(b"HTTP/1.1 200 OK\r\n\r\n") as (url, _), server(missing) as (beside, asked):
+        finding = await look("DPM-UPSTREAM", about(home, Index(url, beside)))
+    assert finding.level == Level.OK
+    assert "pypi acme: 127.0.0.1 answers 404" in finding.text
+    assert len(asked) == 1
 
 
 async def test_an_upstream_that_never_answers_is_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from dpm_core.errors import Invalid
+from dpm_runtime.index_settings import IndexSettings
 from dpm_runtime.settings import Settings, load
 from dpm_runtime.settings_reference import reference
 
@@ -55,6 +56,52 @@ def test_a_table_in_the_environment_is_pairs_separated_by_commas(
     monkeypatch.setenv("DPM_REPLICAS", "fetcher")
     with pytest.raises(Invalid, match=r"replicas\.fetcher"):
         load()
+
+
+INDEX = "[pypi.indexes.acme]\nupstream = 'https://Acme.example/pypi'\nowns = ['acme-*']\n"
+
+
+def test_an_index_beside_the_default_is_a_table(home: Path) -> None:
+    assert load().pypi.indexes == {}
+    write(home, INDEX)
+    (index,) = load().pypi.indexes.values()
+    assert (index.upstream, index.owns, index.project_list) == ("https://acme.example/pypi/", ("acme-*",), True)
+
+
+def test_the_environment_says_more_of_an_index_and_other_indexes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home, INDEX)
+    monkeypatch.setenv("DPM_PYPI__INDEXES__ACME__OWNS", "acme-*, rocket")
+    monkeypatch.setenv("DPM_PYPI__INDEXES__OTHER__UPSTREAM", "https://other.example/")
+    indexes = load().pypi.indexes
+    assert indexes["acme"].upstream == "https://acme.example/pypi/"
+    assert indexes["acme"].owns == ("acme-*", "rocket")
+    assert indexes["other"].upstream == "https://other.example/"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[pypi.indexes.simple]\nupstream = 'https://a.example/'", "cannot be called simple"),
+        ("[pypi.indexes.'A b']\nupstream = 'https://a.example/'", "pypi.indexes.A b: "),
+        ("[pypi.indexes.acme]", "pypi.indexes.acme.upstream: "),
+        ("[pypi.indexes.acme]\nupstream = 'acme'", "pypi.indexes.acme.upstream: .*http or https"),
+        (INDEX + "colour = 1", "unknown setting pypi.indexes.acme.colour.*owns"),
+        (INDEX.replace("acme-*", "*"), "pypi.indexes.acme.owns: '\\*' would own every name"),
+        (INDEX.replace("acme-*", "acme [a]"), "pypi.indexes.acme.owns: 'acme \\[a]' is no pattern"),
+        ("[pypi.index.acme]", "unknown setting pypi.index. Known are: indexes"),
+    ],
+)
+def test_an_index_that_makes_no_sense_is_named(home: Path, text: str, says: str) -> None:
+    write(home, text)
+    with pytest.raises(Invalid, match=says):
+        load()
+
+
+def test_there_need_be_no_default_index(home: Path) -> None:
+    write(home, "pypi_upstream = 'none'")
+    assert load().pypi_upstream == "none"
 
 
 def test_a_home_is_absolute_whatever_named_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,4 +181,5 @@ def test_the_reference_says_what_the_code_does() -> None:
 
 
 def test_the_reference_describes_every_setting() -> None:
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    for model in (Settings, IndexSettings):
+        assert [name for name, field in model.model_fields.items() if not field.description] == []

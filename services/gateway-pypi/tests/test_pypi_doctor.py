@@ -40,6 +40,15 @@ def test_the_upstream_is_what_the_gateway_fetches_from(environ: dict[str, str]) 
     assert doctor.upstream(given, environ) == given.pypi_upstream
 
 
+def test_every_index_that_is_set_is_told(environ: dict[str, str]) -> None:
+    acme = "https://acme.example.org/simple/"
+    settings = {"pypi_upstream": "https://index.example.org/", "pypi": {"indexes": {"acme": {"upstream": acme}}}}
+    told = list(doctor.upstreams(Settings.model_validate(settings), environ))
+    assert told == [("pypi", "https://index.example.org/"), ("pypi acme", acme)]
+    told = list(doctor.upstreams(Settings.model_validate({**settings, "pypi_upstream": "none"}), environ))
+    assert told == [("pypi acme", acme)]
+
+
 def test_nothing_is_pointed_anywhere_on_a_plain_machine(environ: dict[str, str], tmp_path: Path) -> None:
     assert pointed(environ, tmp_path) == {}
 

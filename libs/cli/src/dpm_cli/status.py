@@ -90,6 +90,8 @@ def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool 
             for url in first[name].addresses.get("http", ())[:1] if name in first else ():
                 ports[ecosystem] = urlsplit(url).port or 0
                 addresses[ecosystem] = url + INDEX.get(ecosystem, "")
+                if ecosystem == "pypi":
+                    addresses |= {f"pypi {each}": f"{url}{each}/simple/" for each in settings.pypi.indexes}
     return Summary(
         own_version(), running, str(home.root), ports=ports, addresses=addresses, services=services, **more
     )

@@ -19,17 +19,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from dpm_core.artifacts import normalise_upstream
 from dpm_core.errors import Invalid
 from dpm_runtime.home import Home
+from dpm_runtime.index_settings import IndexSettings, Names, PyPISettings, read_upstream
 
 PREFIX = "DPM_"
+NESTED = "__"
+"""Between the names of a table and of what is in it, in the environment."""
 
-
-def _split(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(each for part in value.split(",") if (each := part.strip()))
+NO_INDEX = "none"
+"""As ``pypi_upstream``: there is no default index."""
 
 
 def _counts(value: object) -> object:
@@ -48,14 +47,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Counts: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], NoDecode, BeforeValidator(_counts)]
 
 
 class Settings(BaseSettings):
     """Everything that can be set. Seconds and bytes are in the names or the descriptions."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True)
 
     home: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("dpm")), description="folder of all state"
@@ -93,10 +91,13 @@ class Settings(BaseSettings):
         30.0, gt=0, description="longest pause before a service that dies again and again is started again"
     )
     pypi_upstream: str | None = Field(
-        None, description="index to fetch from; unset: what this machine's pip is configured to use"
+        None,
+        description="index to fetch from, or `none`; unset: what this machine's pip is configured to use",
     )
-    pypi_project_list: bool | None = Field(
-        None, description="serve the list of all projects at `/simple/`; unset: only if `pypi_upstream` is set"
+    pypi: PyPISettings = Field(default_factory=PyPISettings, description="indexes beside the default one")
+    pypi_project_list: bool = Field(
+        False,
+        description="serve the list of all projects at `/simple/`: large public indexes have tens of megabytes",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
@@ -139,10 +140,7 @@ class Settings(BaseSettings):
     @field_validator("pypi_upstream")
     @classmethod
     def _an_upstream(cls, value: str | None) -> str | None:
-        try:
-            return None if value is None else normalise_upstream(value)
-        except Invalid as error:
-            raise ValueError(str(error)) from error
+        return value if value in (None, NO_INDEX) else read_upstream(value)
 
     @field_validator("listen")
     @classmethod
@@ -206,15 +204,23 @@ def load(**overrides: Any) -> Settings:
 
 
 def _wrong(kind: str, place: tuple[int | str, ...], message: str) -> str:
-    name = ".".join(str(part) for part in place)
+    name = ".".join(str(part) for part in place if part != "[key]")
     if kind == "extra_forbidden":
-        return f"unknown setting {name}. Known are: {', '.join(sorted(Settings.model_fields))}"
+        known = {1: Settings.model_fields, 2: PyPISettings.model_fields}.get(
+            len(place), IndexSettings.model_fields
+        )
+        return f"unknown setting {name}. Known are: {', '.join(sorted(known))}"
     sentence = message.removeprefix("Value error, ")
     return f"setting {name}: {sentence}" if name else sentence
 
 
 def _refuse_unknown() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    tables = tuple(f"{PREFIX}{name.upper()}{NESTED}" for name in ("pypi",))
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX) and name not in known and not name.startswith(tables)
+    )
     if unknown:
         raise Invalid(f"unknown setting {', '.join(unknown)}. Known are: {', '.join(sorted(known))}")

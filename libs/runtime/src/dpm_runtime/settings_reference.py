@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from dpm_runtime.settings import PREFIX, Settings
+from dpm_runtime.index_settings import IndexSettings, PyPISettings
+from dpm_runtime.settings import NESTED, PREFIX, Settings
 
 _HEAD = f"""# Configuration
 
@@ -25,22 +26,48 @@ Seconds and bytes are in the names.
 | in `dpm.toml` | in the environment | default | allowed | what it is |
 |---|---|---|---|---|
 """
+_INDEXES = f"""
+## Indexes beside the default one
+
+Each is a table `[pypi.indexes.<name>]` of `dpm.toml`, and served at `/<name>/simple/`: see
+[several indexes](../guides/indexes.md). A name has lower-case letters, digits and hyphens, and is not `simple`. In
+the environment a setting of the index `acme` is `{NESTED.join((PREFIX + "PYPI", "INDEXES", "ACME", "UPSTREAM"))}`;
+a name with a hyphen can stand in the file only.
+
+| in the table | default | allowed | what it is |
+|---|---|---|---|
+"""
 _SIGNS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text", Path: "folder"}
 
 
 def reference() -> str:
     """The page, as Markdown."""
-    return _HEAD + "".join(_line(name, field) for name, field in Settings.model_fields.items())
+    alone = {name: field for name, field in Settings.model_fields.items() if field.annotation is not PyPISettings}
+    return (
+        _HEAD
+        + "".join(_line(name, field) for name, field in alone.items())
+        + _INDEXES
+        + "".join(_row(f"`{name}`", *_cells(field)) for name, field in IndexSettings.model_fields.items())
+    )
 
 
 def _line(name: str, field: FieldInfo) -> str:
     file = "" if name == "home" else f"`{name}`"
-    cells = (file, f"`{PREFIX}{name.upper()}`", _default(field), _allowed(field), field.description or "")
+    return _row(file, f"`{PREFIX}{name.upper()}`", *_cells(field))
+
+
+def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def _cells(field: FieldInfo) -> tuple[str, str, str]:
+    return _default(field), _allowed(field), field.description or ""
+
+
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be set"
     if field.default_factory is not None:
         return "the platform's folder for data"
     match field.default:

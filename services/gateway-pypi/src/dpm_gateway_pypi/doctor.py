@@ -12,7 +12,7 @@ from typing import Any
 
 from dpm_core.errors import Invalid
 from dpm_gateway_pypi.machine import configured, machine_index
-from dpm_runtime.settings import Settings
+from dpm_runtime.settings import NO_INDEX, Settings
 
 WELL_KNOWN = "pip"
 """A project that every index with anything on it has; its page is small."""
@@ -25,6 +25,17 @@ def upstream(settings: Settings, environ: Mapping[str, str]) -> str:
     """The index that is set, else the one that this machine's pip uses. Raises Invalid."""
     own = [f"{host}:{settings.pypi_port}" for host in ("localhost", "127.0.0.1", "[::1]", *settings.allow_hosts)]
     return settings.pypi_upstream or machine_index(environ, own)
+
+
+def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each index that is set, in a word, with its URL; the default one may be what this machine's pip uses.
+
+    Raises Invalid.
+    """
+    if settings.pypi_upstream != NO_INDEX:
+        yield "pypi", upstream(settings, environ)
+    for name, index in settings.pypi.indexes.items():
+        yield f"pypi {name}", index.upstream
 
 
 def probe(upstream: str) -> str:

@@ -40,7 +40,10 @@ class Ecosystem(Protocol):
     """What a gateway tells of its ecosystem on this machine: an entry point of the group ``dpm.doctor``."""
 
     def upstream(self, settings: Settings, environ: Mapping[str, str]) -> str:
-        """The URL that the gateway would fetch from. Raises Invalid."""
+        """The URL that the gateway fetches from by default. Raises Invalid."""
+
+    def upstreams(self, settings: Settings, environ: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        """All that the gateway fetches from: each in a word, and its URL. Raises Invalid."""
 
     def probe(self, upstream: str) -> str:
         """The URL of one small thing there that anybody may ask for."""

@@ -6,7 +6,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from dpm_cli.checks.model import Check, Finding, Subject, failed, info, ok, together, warning
+from dpm_cli.checks.model import Check, Finding, Level, Subject, failed, info, ok, together, warning
 from dpm_core.errors import Invalid
 
 ANSWER_SECONDS = 10.0
@@ -19,15 +19,19 @@ _HEAD_BYTES = 16_384
 
 async def upstreams_answer(subject: Subject) -> Finding:
     """Whether each gateway's upstream answers a HEAD for one well-known thing."""
-    found = []
-    for name, ecosystem in subject.ecosystems().items():
+    found: list[Finding] = []
+    probes: dict[str, str] = {}
+    for ecosystem_name, ecosystem in subject.ecosystems().items():
         try:
-            probe = ecosystem.probe(ecosystem.upstream(subject.settings, subject.environ))
+            for name, url in ecosystem.upstreams(subject.settings, subject.environ):
+                probes[name] = ecosystem.probe(url)
         except Invalid as error:
-            found.append(failed(f"{name}: {error}"))
-            continue
-        answer = await asks(probe)
-        found.append(Finding(answer.level, f"{name}: {answer.text}", answer.mend))
+            found.append(failed(f"{ecosystem_name}: {error}"))
+    for name, answer in zip(probes, await asyncio.gather(*map(asks, probes.values())), strict=True):
+        level, mend = answer.level, answer.mend
+        if mend == _NO_INDEX and name not in subject.ecosystems():
+            level, mend = Level.OK, ""  # an index beside the default one may well not have it
+        found.append(Finding(level, f"{name}: {answer.text}", mend))
     if not found:
         return info("no gateway is installed that names its upstream")
     return together(found, "")
@@ -66,6 +70,7 @@ async def asks(url: str) -> Finding:
 
 _DNS = "check the name in the settings, and this machine's DNS"
 _CONNECT = "check the network and its firewall; DPM itself uses no proxy"
+_NO_INDEX = "check the upstream's URL in the settings"
 _TRUST = "if a certificate of your own network is in between, let SSL_CERT_FILE name its CA"
 
 
@@ -107,7 +112,7 @@ def judged(status: int, text: str) -> Finding:
     if status in (401, 403, 407):
         return warning(f"{text}: it wants credentials", "indexes with credentials are not served yet")
     if status == 404:
-        return warning(f"{text}: perhaps it is no index", "check the upstream's URL in the settings")
+        return warning(f"{text}: perhaps it is no index", _NO_INDEX)
     if status == 429 or status >= 500:
         return failed(f"{text}: it cannot help now", "try again later")
     return ok(text)
