@@ -15,7 +15,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs ## set up what is missing and run all tests, real parts included
+test: setup ipfs prometheus ## set up what is missing and run all tests, real parts included
 	@$(MAKE) check
 	pytest -m real
 
@@ -66,7 +66,7 @@ test-containers: setup ## the tests of the containers, on a Docker engine that i
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs
+.PHONY: system venv packages nats-server ipfs prometheus
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -78,3 +78,6 @@ nats-server: venv
 # After nats-server, because both may have to install Go.
 ipfs: nats-server
 	@deploy/setup/tools.sh ipfs
+# After the system's packages: two apt-get at once would wait for one another.
+prometheus: venv
+	@deploy/setup/prometheus.sh

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from dpm_cli import control, nats_server, ports, processes
@@ -17,6 +17,7 @@ from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
 from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
 from dpm_core.errors import Unavailable
+from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.bus_address import announce_bus, withdraw_bus
 from dpm_runtime.cards import clean_up, read_cards
 from dpm_runtime.home import Home
@@ -78,8 +79,8 @@ def require_alone(home: Home) -> None:
 
 
 def environment(home: Home) -> Mapping[str, str]:
-    """What services get as their environment: ours, and the home spelled out."""
-    return {**os.environ, "DPM_HOME": str(home.root)}
+    """What services get as their environment: ours, the home spelled out, and no port for all to quarrel about."""
+    return {**os.environ, "DPM_HOME": str(home.root), "DPM_OPS_PORT": "0"}
 
 
 def _plan(settings: Settings) -> Sequence[Service]:
@@ -123,7 +124,7 @@ class _Node:
             "start": self._on_start,
             "stop": self._on_stop,
         }
-        async with _signals(self._on_signal), control.serve(self._home, handlers):
+        async with _signals(self._on_signal), control.serve(self._home, handlers), self._ops():
             try:
                 if await self._start():
                     announce(summarise(self._settings, self._units()))
@@ -132,6 +133,24 @@ class _Node:
                 await self._end()
         if self._remains:
             raise self._remains
+
+    def _ops(self) -> AbstractAsyncContextManager[None]:
+        """Health and metrics of all services on one port, if there is to be one. Raises Unavailable."""
+        if not self._settings.ops_port:
+            return nullcontext()
+        from dpm_cli.ops import serve_node_ops  # only who wants it pays for the imports
+
+        return serve_node_ops(self._settings, self._expected, self._waiting)
+
+    def _expected(self) -> list[str]:
+        """The processes that tell of themselves."""
+        return [unit.service.name for unit in self._supervisor.units if unit.service.name != NATS]
+
+    async def _waiting(self) -> Mapping[str, str]:
+        """What is not ready, and what it waits for."""
+        status = await self._on_status({}, self._tell)
+        units: Mapping[str, Mapping[str, str]] = status["services"]
+        return {name: unit["detail"] for name, unit in units.items() if unit["state"] != State.RUNNING}
 
     async def _start(self) -> bool:
         """Whether all has become ready; False if the stop came first. Raises Unavailable."""

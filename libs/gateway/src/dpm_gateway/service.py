@@ -1,15 +1,12 @@
 """The composition root that all gateways share: an ecosystem and the ports become a serving process."""
 
 import asyncio
-import errno
 import logging
-import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from dpm_core.ecosystem import Ecosystem
-from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import Tap
 from dpm_core.taps import WAITING, Waiting
 from dpm_gateway.app import create_app
@@ -23,7 +20,7 @@ from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.service import ServiceContext
-from dpm_runtime.serving import serving
+from dpm_runtime.serving import BACKLOG, serving, tcp_listeners
 from dpm_runtime.store import DiskBlobStore
 
 TELL_SECONDS = 5.0
@@ -45,7 +42,9 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
     """Serve ``ecosystem`` on ``port`` until the context is stopped. Raises Invalid, Unavailable at the start."""
     name, settings, home = context.name, context.settings, context.home
     async with AsyncExitStack() as resources:
-        listeners = _listeners(settings.listen, port, shared=settings.replicas.get(name, 1) > 1)
+        listeners = tcp_listeners(
+            f"{ecosystem.name}_port", settings.listen, port, shared=settings.replicas.get(name, 1) > 1
+        )
         for listener in listeners:
             resources.callback(listener.close)
         bus = await resources.enter_async_context(NatsBus.open(bus_url(home), name, home.key(name)))
@@ -88,7 +87,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
             serving(
                 create_app(handler, hosts=hosts),
                 listeners,
-                backlog=2048,
+                backlog=BACKLOG,
                 date_header=True,
                 timeout_graceful_shutdown=settings.drain_seconds,
             )
@@ -96,34 +95,6 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         context.announce(http=[_address(listener) for listener in listeners])
         await context.stop.wait()
         context.readiness.waiting("end", "it takes no more requests, and ends when those under way are answered")
-
-
-def _listeners(addresses: Sequence[str], port: int, *, shared: bool) -> list[socket.socket]:
-    """A listening socket an address, all on one port, ``shared`` with the other processes of this gateway.
-
-    The kernel deals connections out to those who share. Raises Unavailable if the port is taken.
-    """
-    listeners: list[socket.socket] = []
-    try:
-        for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            try:
-                listener = socket.create_server((address, port), family=family, backlog=2048, reuse_port=shared)
-            except OSError as error:
-                if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and listeners:
-                    log.warning("this machine has no such address", extra={"address": address})
-                    continue
-                reason = os.strerror(error.errno or 0)
-                raise Unavailable(f"cannot listen on {address} port {port}: {reason}") from error
-            listeners.append(listener)
-            port = listener.getsockname()[1]
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
-    if not listeners:
-        raise Invalid("listen names no address")
-    return listeners
 
 
 def _address(listener: socket.socket) -> str:

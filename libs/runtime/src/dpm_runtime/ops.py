@@ -1,7 +1,6 @@
 """How a service answers for itself: ``/healthz``, ``/readyz`` and ``/metrics`` on its unix socket."""
 
-import socket as sockets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
@@ -10,8 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from dpm_core.errors import Unavailable
-from dpm_runtime.serving import serving, serving_on_socket
+from dpm_runtime.serving import serving, serving_on_socket, tcp_listeners
 from dpm_runtime.telemetry import METRICS_TYPE
 
 _NOTHING_SAID = {"start": "the service has not said yet what it needs"}
@@ -44,28 +42,28 @@ class Readiness:
 
 
 def ops_app(readiness: Readiness, metrics: Callable[[], bytes], routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The application: healthz (200, ``ok``), readyz (200, or 503 with what it waits for), metrics, ``routes``."""
+    """The application of a service: its health, its metrics, and ``routes`` of its own."""
+
+    async def waits_for() -> Mapping[str, str]:
+        return readiness.waits_for
+
+    async def metrics_page(_: Request) -> Response:
+        return Response(metrics(), media_type=METRICS_TYPE)
+
+    return Starlette(routes=[*health_routes(waits_for), Route("/metrics", metrics_page), *routes])
+
+
+def health_routes(waits_for: Callable[[], Awaitable[Mapping[str, str]]]) -> Sequence[BaseRoute]:
+    """``/healthz`` (200, ``ok``), and ``/readyz`` (200, or 503 with what it waits for)."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        waits_for = dict(readiness.waits_for)
-        return JSONResponse(
-            {"ready": not waits_for, "waits_for": waits_for}, status_code=503 if waits_for else 200
-        )
+        missing = dict(await waits_for())
+        return JSONResponse({"ready": not missing, "waits_for": missing}, status_code=503 if missing else 200)
 
-    async def metrics_page(_: Request) -> Response:
-        return Response(metrics(), media_type=METRICS_TYPE)
-
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics_page),
-            *routes,
-        ]
-    )
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
 
 
 def serve_ops(
@@ -82,17 +80,8 @@ def serve_ops_on_port(
 ) -> AbstractAsyncContextManager[None]:
     """Answer on TCP too while the context lasts, without routes of the service's own; on nothing if ``port`` is 0.
 
-    Raises Unavailable if one of ``addresses`` cannot be listened on.
+    Raises Unavailable if the port cannot be listened on.
     """
     if not port:
         return nullcontext()
-    listeners: list[sockets.socket] = []
-    for address in addresses:
-        family = sockets.AF_INET6 if ":" in address else sockets.AF_INET
-        try:
-            listeners.append(sockets.create_server((address, port), family=family))
-        except OSError as error:
-            for listener in listeners:
-                listener.close()
-            raise Unavailable(f"ops_port: cannot listen on {address} port {port}: {error.strerror}") from error
-    return serving(ops_app(readiness, metrics), listeners)
+    return serving(ops_app(readiness, metrics), tcp_listeners("ops_port", addresses, port))

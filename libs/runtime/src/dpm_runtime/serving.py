@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
+import logging
+import os
 import socket as sockets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -9,12 +12,17 @@ from typing import Any
 
 import uvicorn
 
-from dpm_core.errors import Invalid
+from dpm_core.errors import Invalid, Unavailable
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path that the kernel takes (unix(7): sun_path, less its end)."""
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
 _GRACE_SECONDS = 2
+
+log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -96,3 +104,36 @@ def unix_listener(path: Path) -> sockets.socket:
         fresh.unlink(missing_ok=True)
         raise
     return listener
+
+
+def tcp_listeners(what: str, addresses: Sequence[str], port: int, *, shared: bool = False) -> list[sockets.socket]:
+    """A listening socket an address, all on one port; an address that this machine has not is left out.
+
+    ``what`` is the setting that gives the port. If it is ``shared``, the kernel deals connections out to all
+    processes that listen so. Raises Unavailable if the port cannot be listened on, Invalid if
+    there is no address.
+    """
+    listeners: list[sockets.socket] = []
+    missing = ""
+    try:
+        for address in addresses:
+            family = sockets.AF_INET6 if ":" in address else sockets.AF_INET
+            try:
+                listener = sockets.create_server(
+                    (address, port), family=family, backlog=BACKLOG, reuse_port=shared
+                )
+            except OSError as error:
+                missing = f"{what}: cannot listen on {address} port {port}: {os.strerror(error.errno or 0)}"
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise Unavailable(missing) from error
+                log.warning("this machine has no such address", extra={"address": address})
+                continue
+            listeners.append(listener)
+            port = listener.getsockname()[1]
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    if not listeners:
+        raise Unavailable(missing) if missing else Invalid("listen names no address")
+    return listeners

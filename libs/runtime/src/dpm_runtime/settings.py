@@ -75,7 +75,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=65535,
-        description="port of health and metrics on the addresses of `listen`; 0: only the unix socket",
+        description="port of health and metrics on the addresses of `listen`: with `dpm up` of all services, in a "
+        "container of its own; 0: only unix sockets",
     )
     drain_seconds: int = Field(2, ge=0, description="a gateway that ends gives so long to requests under way")
     vault: Path | None = Field(
