@@ -1,9 +1,7 @@
 """The HTTP application of a gateway: one catch-all route around a handler."""
 
-import ipaddress
 import logging
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.requests import Request as HttpRequest
@@ -13,6 +11,7 @@ from dpm_core.ecosystem import Request
 from dpm_gateway.counted import Counted
 from dpm_gateway.handler import Handler
 from dpm_gateway.hangup import HungUp, unless_gone
+from dpm_runtime.host_names import HostNames
 
 CLIENT_GONE = 499
 """The status of an answer that nobody gets."""
@@ -24,6 +23,7 @@ log = logging.getLogger(__name__)
 
 def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
     """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``."""
+    names = HostNames(hosts)
     app = FastAPI(
         title="DPM gateway",
         openapi_url=None,
@@ -34,8 +34,8 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
     )
 
     async def answer(http: HttpRequest) -> Response:
-        if not host_allowed(http.headers.get("host", ""), hosts):
-            return PlainTextResponse("this node does not go by that name: see allow_hosts\n", status_code=400)
+        if refusal := names.refusal(http.scope):
+            return PlainTextResponse(f"{refusal}\n", status_code=400)
         try:
             answer = await unless_gone(http.receive, handler.answer(_request(http)))
         except HungUp:
@@ -44,25 +44,6 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
 
     app.add_route("/{path:path}", answer, methods=METHODS, include_in_schema=False)
     return app
-
-
-def host_allowed(header: str, hosts: Collection[str]) -> bool:
-    """Whether a Host field names this node: a loopback address, localhost, or one of ``hosts``.
-
-    A page of a stranger, whose name was made to resolve to loopback (DNS rebinding), does not.
-    """
-    try:
-        name = urlsplit(f"//{header}").hostname
-    except ValueError:
-        return False
-    if not name:
-        return False
-    if name == "localhost" or name in hosts:
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _request(http: HttpRequest) -> Request:
