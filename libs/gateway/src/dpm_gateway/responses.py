@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -17,6 +17,7 @@ from dpm_gateway.coding import Coding
 from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
 from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
+from dpm_runtime.outlet import EXTENSION, Outlet
 
 PIECE = 256 * 1024
 """Bytes handed to the server at a time."""
@@ -39,6 +40,14 @@ class Readable(Protocol):
 
     async def read(self, offset: int, size: int) -> bytes:
         """See the ports Body and Growing."""
+
+
+@runtime_checkable
+class Pourable(Protocol):
+    """Bytes that can go out without passing through here."""
+
+    async def pour(self, outlet: Outlet, offset: int, size: int) -> int:
+        """Send up to ``size`` bytes from ``offset``; returns how many went, the others are to be read."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +78,24 @@ class BodyResponse(Response):
         """Send the answer, until the client hangs up. Raises CutShort if the bytes stop coming."""
         try:
             with suppress(HungUp):
-                await unless_gone(receive, self._send(send))
+                await unless_gone(receive, self._send(send, scope.get("extensions", {}).get(EXTENSION)))
         finally:
             self._release()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, outlet: Outlet | None) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             else:
-                await self._send_bytes(send, piece)
+                await self._send_bytes(send, outlet, piece)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_bytes(self, send: Send, span: Span | None) -> None:
+    async def _send_bytes(self, send: Send, outlet: Outlet | None, span: Span | None) -> None:
         offset = span.start if span else 0
         end = span.end if span else None
+        if outlet and span and span.length > PIECE and isinstance(self._source, Pourable):
+            offset += await self._source.pour(outlet, offset, span.length)
         while end is None or offset < end:
             try:
                 data = await self._source.read(offset, PIECE if end is None else min(PIECE, end - offset))

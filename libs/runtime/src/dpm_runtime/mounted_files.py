@@ -11,6 +11,7 @@ from dpm_core.errors import AttemptFailed, AttemptLost, Unavailable
 from dpm_core.events import FailReason
 from dpm_core.ports import Body, Growing
 from dpm_runtime.mount_reads import MountAway, MountFile, MountReads
+from dpm_runtime.outlet import Outlet
 from dpm_runtime.store import DiskBlobStore
 
 MOST_GROWING = 512 * 1024
@@ -80,6 +81,19 @@ class MountedBody:
             parts.append(await self._part(offset, end - offset))
             offset += len(parts[-1])
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def pour(self, outlet: Outlet, offset: int, size: int) -> int:
+        """Send bytes from ``offset`` by the shortest way; returns how many went, the others are to be read.
+
+        Raises ConnectionError if the client has gone, ValueError once closed.
+        """
+        if self._closed:
+            raise ValueError("read of a closed file")
+        try:
+            file = await self._file.get()
+        except (MountAway, OSError):
+            return 0
+        return await outlet.pour(file.descriptor, offset, size, self._mount.run)
 
     async def _part(self, offset: int, size: int) -> bytes:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from dpm_core.errors import Invalid, Unavailable
-from dpm_runtime.host_names import TargetProtocol
+from dpm_runtime.outlet import OutletProtocol
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path that the kernel takes (unix(7): sun_path, less its end)."""
@@ -48,7 +48,8 @@ async def serving(app: Any, listeners: Sequence[sockets.socket], **options: Any)
     Enters once it accepts; leaving stops accepting, gives requests under way a moment, and closes the sockets.
     """
     settings: dict[str, Any] = {
-        "http": TargetProtocol,
+        "http": OutletProtocol,
+        "ws": "none",
         # who forwards to us is not told apart from whoever claims to
         "proxy_headers": False,
         "lifespan": "off",

@@ -1,0 +1,172 @@
+"""Bytes that leave a file for a socket without passing through the process."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from dpm_runtime.daemon_pool import DaemonPool
+from dpm_runtime.disk import Descriptor
+from dpm_runtime.mount_reads import MountAway
+from dpm_runtime.outlet import EXTENSION, TURN, Outlet, Run
+from dpm_runtime.serving import serving
+from dpm_testkit.patience import soon, until
+
+SIZE = TURN + 5_000_000
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return os.urandom(SIZE)
+
+
+@pytest.fixture
+def file(tmp_path: Path, content: bytes) -> Descriptor:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    return Descriptor.open(path)
+
+
+async def in_thread(work: Callable[[], None]) -> None:
+    await asyncio.to_thread(work)
+
+
+class Served:
+    """Serves a file by its outlet, the rest by reading; ``poured`` is what went by the outlet, an answer."""
+
+    def __init__(self, file: Descriptor, content: bytes, run: Run, start: int, size: int) -> None:
+        self._file, self._content, self._run, self._start, self._size = file, content, run, start, size
+        self.poured: list[int] = []
+        self.port = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", str(self._size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        outlet = scope["extensions"][EXTENSION]
+        assert isinstance(outlet, Outlet)
+        sent = await outlet.pour(self._file, self._start, self._size, self._run)
+        self.poured.append(sent)
+        rest = self._content[self._start + sent : self._start + self._size]
+        await send({"type": "http.response.body", "body": rest, "more_body": False})
+
+
+@asynccontextmanager
+async def served(
+    file: Descriptor, content: bytes, run: Run = in_thread, start: int = 0, size: int = SIZE
+) -> AsyncIterator[Served]:
+    app = Served(file, content, run, start, size)
+    listener = socket.create_server(("127.0.0.1", 0))
+    app.port = listener.getsockname()[1]
+    async with serving(app, [listener]):
+        yield app
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def body(reader: asyncio.StreamReader, size: int = SIZE) -> bytes:
+    await reader.readuntil(b"\r\n\r\n")
+    return await reader.readexactly(size)
+
+
+async def test_a_file_arrives_whole_and_the_connection_serves_on(file: Descriptor, content: bytes) -> None:
+    async with served(file, content) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        for _ in range(2):
+            writer.write(HEAD)
+            assert await soon(asyncio.create_task(body(reader))) == content
+        writer.close()
+    assert app.poured == [SIZE, SIZE]
+
+
+async def test_a_part_of_a_file_arrives(file: Descriptor, content: bytes) -> None:
+    async with served(file, content, start=777, size=1_500_000) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(HEAD)
+        assert await body(reader, 1_500_000) == content[777 : 777 + 1_500_000]
+        writer.close()
+
+
+async def test_what_a_mount_does_not_give_goes_on_by_other_means_without_a_byte_twice(
+    file: Descriptor, content: bytes
+) -> None:
+    done = 0
+
+    async def gives_up(work: Callable[[], None]) -> None:
+        nonlocal done
+        done += 1
+        if done == 2:
+            raise MountAway
+        await asyncio.to_thread(work)
+
+    async with served(file, content, gives_up) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(HEAD)
+        assert await body(reader) == content
+        writer.close()
+    assert 0 < app.poured[0] < SIZE
+
+
+async def test_a_thread_that_comes_back_after_it_was_given_up_sends_nothing(
+    file: Descriptor, content: bytes
+) -> None:
+    begin, ended = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def stuck(work: Callable[[], None]) -> None:
+        def late() -> None:
+            begin.wait(60)
+            work()
+            loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=late, daemon=True).start()
+        raise MountAway
+
+    async with served(file, content, stuck) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(HEAD)
+        assert await body(reader) == content
+        begin.set()
+        await ended.wait()
+        writer.write(HEAD)
+        assert await body(reader) == content
+        writer.close()
+    assert app.poured == [0, 0]
+
+
+async def test_clients_that_read_nothing_hold_no_thread(file: Descriptor, content: bytes) -> None:
+    pool = DaemonPool("pour", 2)
+
+    async def in_pool(work: Callable[[], None]) -> None:
+        await asyncio.wrap_future(pool.submit(work))
+
+    async with served(file, content, in_pool) as app:
+        slow = [await asyncio.open_connection("127.0.0.1", app.port, limit=1024) for _ in range(8)]
+        for _, writer in slow:
+            writer.write(HEAD)
+        for reader, _ in slow:
+            await reader.readuntil(b"\r\n")
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(HEAD)
+        assert await soon(asyncio.create_task(body(reader))) == content
+        for _, each in [*slow, (reader, writer)]:
+            each.close()
+    pool.close()
+
+
+async def test_a_client_that_hangs_up_leaves_no_descriptor(file: Descriptor, content: bytes) -> None:
+    async with served(file, content) as app:
+        before = open_descriptors()
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port, limit=1024)
+        writer.write(HEAD)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+        await until(lambda: open_descriptors() <= before)
