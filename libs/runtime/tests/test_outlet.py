@@ -170,3 +170,21 @@ async def test_a_client_that_hangs_up_leaves_no_descriptor(file: Descriptor, con
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
         await until(lambda: open_descriptors() <= before)
+
+
+async def test_no_part_of_an_answer_waits_for_the_client_to_confirm_another() -> None:
+    at_once: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        connection = scope["extensions"][EXTENSION].connection
+        at_once.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    async with serving(app, [listener]):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(HEAD)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert at_once == [1]

@@ -45,6 +45,11 @@ class Outlet:
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
 
+    @property
+    def connection(self) -> Any:
+        """The socket of the connection, to look at."""
+        return self._cycle.transport.get_extra_info("socket")
+
     async def pour(self, file: Descriptor, offset: int, size: int, run: Run) -> int:
         """Send ``size`` bytes of ``file`` from ``offset`` on; returns how many went, behind all that went before.
 
@@ -58,7 +63,7 @@ class Outlet:
         if transport.is_closing():
             return 0
         # a number of its own: the transport may close its socket while a thread is still about to write
-        pouring = _Pouring(os.dup(transport.get_extra_info("socket").fileno()), offset, size)
+        pouring = _Pouring(os.dup(self.connection.fileno()), offset, size)
         try:
             while pouring.left and not pouring.ended:
                 await run(lambda: pouring.turn(file))

@@ -59,6 +59,11 @@ async def serving(app: Any, listeners: Sequence[sockets.socket], **options: Any)
         "server_header": False,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
+    for listener in listeners:
+        if listener.family != sockets.AF_UNIX:
+            # asyncio does so for sockets that know their protocol, which those from create_server do not: without
+            # it the second part of an answer waits for the client to confirm the first, up to 40 ms
+            listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
     server = _Server(uvicorn.Config(app, **{**settings, **options}))
     running = asyncio.create_task(server.serve(list(listeners)))
     up = asyncio.create_task(server.up.wait())
