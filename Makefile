@@ -54,6 +54,10 @@ bench: setup ## print and judge the times that are promised; FRESH=1 adds a fres
 	@python bench/startup.py $(if $(FRESH),--fresh)
 	@python bench/stalled.py
 
+.PHONY: chaos
+chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)
+	@python soak/chaos.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) --from $(or $(FROM),1)
+
 .PHONY: images
 images: setup ## build the images of all services, and print the megabytes and seconds of each
 	@deploy/setup/docker.sh deploy/setup/images.sh

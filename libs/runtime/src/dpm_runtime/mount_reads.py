@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class MountReads:
                 os.close(fd)
                 raise
 
-        return await self.run(work, unwanted=lambda file: file.descriptor.close())
+        return await self.run(work, unwanted=self.let_go)
 
     async def read(
         self,
@@ -118,24 +119,26 @@ class MountReads:
             raise MountAway
         if self._era != self.health.era:
             # threads of the era before may be stuck for good
-            self._readers.close()
-            self._waiters.close()
+            before = self._readers, self._waiters
             self._new_pools()
+            for pool in before:
+                pool.close()
         job = (self._waiters if waits else self._readers).submit(work)
         result: asyncio.Future[T] = asyncio.wrap_future(job)
         wanted: set[asyncio.Future[Any]] = {result} if gone is None else {result, gone}
+        given_up = True
         try:
             while True:
                 await asyncio.wait(wanted, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
                 if result.done() and not result.cancelled():
+                    given_up = False
                     return result.result()
                 if result.cancelled() or (gone is not None and gone.done()) or not await self.health.answers():
                     raise MountAway
         finally:
-            if not result.done():
-                result.cancel()
-                if unwanted is not None:
-                    job.add_done_callback(lambda done: _discard(done, unwanted))
+            result.cancel()
+            if given_up and unwanted is not None:  # it may have come this very moment
+                job.add_done_callback(lambda done: _discard(done, unwanted))
 
     def bypassed(self) -> None:
         """Something was read from the store instead."""
@@ -144,11 +147,15 @@ class MountReads:
 
     def let_go(self, file: MountFile | None) -> None:
         """Close a file, in a thread: even that can hang."""
-        if file is not None:
-            try:
-                self._readers.submit(file.descriptor.close)
-            except RuntimeError:  # the pools are closed
-                file.descriptor.close()
+        if file is None:
+            return
+        close = file.descriptor.close
+        try:
+            job = self._readers.submit(close)
+        except RuntimeError:  # the pools are closed
+            threading.Thread(target=close, name="mount-close", daemon=True).start()
+        else:  # of a pool whose threads are stuck it goes on to the next one
+            job.add_done_callback(lambda done: self.let_go(file) if done.cancelled() else None)
 
     def close(self) -> None:
         """Take no more work. Waits for nothing: a read that is stuck stays so."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from dpm_core.attempts import AttemptState
 from dpm_core.errors import Conflict, Invalid
 from dpm_runtime.attempt_files import read_state
-from dpm_runtime.layout import DATA, LOCK, STATE, Layout
+from dpm_runtime.layout import DATA, LOCK, STATE, Layout, tokens
 from dpm_runtime.ofd_lock import OfdLock
 
 KEPT_FOR = 60.0
 """Seconds that a finished attempt stays, for readers that are still on their way through it."""
 
 ADOPTABLE_FOR = 600.0
-"""Seconds that the bytes of a dead, unfinished attempt stay.
+"""Seconds that the bytes of a dead, unfinished attempt stay while it is its artifact's newest.
 
 Its request is delivered again until some fetcher takes it up, so bytes are of use for as long as it may take
 until one runs again: a crash loop, an upgrade, a reboot of the host. Not for ever, since nobody may come.
@@ -32,13 +32,16 @@ def sweep(layout: Layout, now: float) -> int:
     for artifact_id in layout.artifact_ids():
         parent = layout.artifact(artifact_id)
         with contextlib.suppress(FileNotFoundError):
-            swept += sum(_sweep_attempt(folder, now) for folder in list(parent.iterdir()))
+            newest = max(tokens(parent), default=0)  # nobody goes on from any other
+            swept += sum(
+                _sweep_attempt(folder, now, adoptable=folder.name == str(newest)) for folder in [*parent.iterdir()]
+            )
         with contextlib.suppress(OSError):  # not empty, or gone; a writer that begins meanwhile makes it again
             parent.rmdir()
     return swept
 
 
-def _sweep_attempt(folder: Path, now: float) -> bool:
+def _sweep_attempt(folder: Path, now: float, *, adoptable: bool) -> bool:
     if now - _touched(folder) < KEPT_FOR:
         return False
     try:
@@ -47,7 +50,7 @@ def _sweep_attempt(folder: Path, now: float) -> bool:
         return False
     with lock, contextlib.suppress(FileNotFoundError):  # another sweep was quicker
         hidden = folder.name.startswith(".")
-        if not hidden and not _over(folder) and now - _touched(folder) < ADOPTABLE_FOR:
+        if adoptable and not _over(folder) and now - _touched(folder) < ADOPTABLE_FOR:
             return False
         if not hidden:  # out of sight at once: nobody finds half an attempt
             folder = folder.rename(folder.with_name(f".{secrets.token_hex(8)}"))

@@ -73,7 +73,8 @@ class MemoryBlobStore:
         swept = 0
         for artifact_id, attempts in list(self.attempts.items()):
             for token, attempt in list(attempts.items()):
-                kept_for = KEPT_FOR if attempt.state.over else ADOPTABLE_FOR
+                adoptable = not attempt.state.over and token == max(attempts)
+                kept_for = ADOPTABLE_FOR if adoptable else KEPT_FOR
                 if not attempt.locked and now - attempt.touched >= kept_for:
                     del attempts[token]
                     swept += 1

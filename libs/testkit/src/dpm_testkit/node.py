@@ -14,7 +14,9 @@ from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
+import psutil
 
+from dpm_cli.processes import leftovers
 from dpm_core.decisions import Recorded
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
@@ -135,6 +137,15 @@ class Node:
                     seen.append(await anext(events))
                     after = seen[-1].sequence
         return seen
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Each service's own process and then those that it started, by the names of ``dpm status``."""
+        return {each.name: each.processes for each in leftovers(self.home.run)}
+
+    def pid(self, process: str) -> int | None:
+        """The pid of a process by its name in ``dpm status``, None if it has none now."""
+        found = self.processes().get(process)
+        return found[0].pid if found else None
 
     def logs(self) -> str:
         """The end of every service's log, for a test that failed."""

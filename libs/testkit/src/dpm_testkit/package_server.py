@@ -1,6 +1,7 @@
 """A small package index on a real socket, which counts what it is asked and misbehaves on demand."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -10,13 +11,17 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+PACE_BYTES = 64 * 1024
+"""What a slow server sends at a time."""
+
 
 @dataclass
 class File:
     """A file as the index lists it, and how it is sent.
 
     ``sent`` is what clients really get (by default the body); with ``hold_after`` (bytes) the rest is withheld
-    until ``release`` is set; ``withheld`` is set when the server has got so far.
+    until ``release`` is set; ``withheld`` is set when the server has got so far. ``seconds`` is how long a slow
+    server takes for the whole.
     """
 
     name: str
@@ -25,6 +30,7 @@ class File:
     hold_after: int | None = None
     metadata: bytes | None = None
     cut_after: int | None = None
+    seconds: float = 0.0
     release: asyncio.Event = field(default_factory=asyncio.Event)
     withheld: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -132,18 +138,26 @@ class PackageServer:
             response.headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         await response.prepare(request)
         if file.cut_after is not None and not start:
-            await self._write(response, request.path, body[: file.cut_after])
+            await self._write(response, request.path, body[: file.cut_after], file)
             assert request.transport is not None
             request.transport.abort()
             return response
         if file.hold_after is not None and start < file.hold_after:
-            await self._write(response, request.path, body[start : file.hold_after])
+            await self._write(response, request.path, body[start : file.hold_after], file)
             file.withheld.set()
             await file.release.wait()
             start = file.hold_after
-        await self._write(response, request.path, body[start:])
+        with contextlib.suppress(ConnectionResetError):  # whoever asked was killed
+            await self._write(response, request.path, body[start:], file)
         return response
 
-    async def _write(self, response: web.StreamResponse, path: str, data: bytes) -> None:
-        await response.write(data)
-        self.sent[path] += len(data)
+    async def _write(self, response: web.StreamResponse, path: str, data: bytes, file: File) -> None:
+        if not file.seconds:
+            await response.write(data)
+            self.sent[path] += len(data)
+            return
+        for at in range(0, len(data), PACE_BYTES):
+            part = data[at : at + PACE_BYTES]
+            await response.write(part)
+            self.sent[path] += len(part)
+            await asyncio.sleep(file.seconds * len(part) / len(file.body))

@@ -343,6 +343,20 @@ class BlobStoreSuite:
         assert await content(kit.store, cid_of([BODY])) == BODY
         await living.close()
 
+    async def test_a_sweep_takes_a_dead_attempt_after_a_minute_once_a_newer_one_goes_on(
+        self, kit: StoreKit
+    ) -> None:
+        dead = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        kit.kill(dead)
+        await dead.close()
+        successor = await kit.store.begin(want())
+        assert await successor.start(9, adopt=7) == GOT
+        now = time.time()
+        assert [await kit.store.sweep(now + seconds) for seconds in (30, 70)] == [0, 1]
+        assert await kit.store.follow(want().ref.id, 7) is None
+        assert await kit.store.newest(want().ref.id) == 9
+        await successor.close()
+
     async def test_a_reader_that_is_on_its_way_survives_a_sweep(self, kit: StoreKit) -> None:
         attempt = await begun(kit.store, 7, want(), open_state(), BODY)
         growing = await following(kit.store, 7)
