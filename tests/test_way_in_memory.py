@@ -387,6 +387,20 @@ async def test_an_event_without_its_file_is_a_miss(world: World) -> None:
     assert world.count(ArtifactStored) == 4
 
 
+async def test_a_page_that_makes_no_sense_is_asked_for_again_soon(world: World) -> None:
+    held = world.publish()
+    page = world.origin.held[INDEX + "demo/"]
+    right, page.body = page.body, b"<maintenance>"
+    assert (await world.get("/simple/demo/")).status_code == 502
+    await world.folded()
+    page.body = right
+    assert (await world.get("/simple/demo/")).status_code == 502
+    assert (await world.get(FILE)).status_code == 502
+    world.clock.ahead = 11
+    assert (await world.get("/simple/demo/")).status_code == 200
+    assert (await world.get(FILE)).content == held.body
+
+
 async def test_a_file_replaced_in_place_at_upstream_is_noticed(world: World) -> None:
     world.publish()
     await world.get(FILE)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from opentelemetry import trace
@@ -151,11 +152,19 @@ class Handler:
 
     async def _index_page(self, request: Request, target: IndexPage) -> tuple[str, Response]:
         revalidate = "no-cache" in request.headers.get("cache-control", "")
+        coding = chosen(request.headers)
         result, index, headers = await self._index(target.want, revalidate)
-        rendered = await self._desk.page(index, target.variant, chosen(request.headers))
+        try:
+            rendered = await self._desk.page(index, target.variant, coding)
+        except Invalid:
+            if result != "hit":
+                raise
+            # a page that makes no sense is not fresh: upstream may have mended it
+            result, index, headers = await self._index(target.want, False, RECHECK_SECONDS)
+            rendered = await self._desk.page(index, target.variant, coding)
         headers["Cache-Control"] = PAGE_CACHING
-        page, etag, coding = rendered.page, rendered.etag, rendered.coding
-        return result, page_response(request.method, request.headers, page, etag, headers, coding=coding)
+        page, etag = rendered.page, rendered.etag
+        return result, page_response(request.method, request.headers, page, etag, headers, coding=rendered.coding)
 
     async def _index(
         self, want: Want, revalidate: bool, max_age: float | None = None
@@ -261,10 +270,11 @@ class Handler:
         for want in target.indexes:
             entry = self._catalog.find(want.ref.id)
             if entry is not None and await self._holds(entry):
-                fact = await self._desk.fact(_index_of(entry), target.path)
-                if fact is not None:
-                    self._marks.note(want.ref.id)
-                    return want, fact
+                with suppress(Invalid):
+                    fact = await self._desk.fact(_index_of(entry), target.path)
+                    if fact is not None:
+                        self._marks.note(want.ref.id)
+                        return want, fact
         missing: Refused | None = None
         for want in target.indexes:
             try:

@@ -1,6 +1,7 @@
 """The central repositories as an origin: HTTP, with deadlines, without surprises."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,7 @@ DOWN = frozenset({500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 53
 
 TOO_MANY = 429
 
+log = logging.getLogger(__name__)
 _tracer = trace.get_tracer(__name__)
 _durations = histogram(
     "http.client.request.duration",
@@ -52,8 +54,7 @@ _open = observed(
     "dpm.upstream.circuit.open",
     Kind.GAUGE,
     "{host}",
-    "upstream hosts that are not asked for now, since they did not answer: 1 for each",
-    server__address="the upstream's host, with its port unless that is the default",
+    "upstream hosts that are not asked for now, since they did not answer; the log names them",
 )
 
 
@@ -100,7 +101,7 @@ class UpstreamOrigin:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._shown = ExitStack()
-        self._shown.enter_context(_open.by(lambda: [(1, {"server.address": host}) for host in self.down()]))
+        self._shown.enter_context(_open.by(lambda: [(len(self.down()), {})]))
         return self
 
     async def __aexit__(
@@ -109,9 +110,9 @@ class UpstreamOrigin:
         self._shown.close()
         await self._session.close()
 
-    def down(self) -> Iterable[str]:
+    def down(self) -> Collection[str]:
         """The hosts that are not asked for now, since they did not answer."""
-        return self._circuits.open()
+        return self._circuits.open().keys()
 
     async def open(
         self, want: Want, offset: int = 0, held: Validators | None = None
@@ -171,19 +172,27 @@ class UpstreamOrigin:
             if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
                 circuits.dropped(host)
             elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-                circuits.failed(host, self._clock())
+                self._failed(host)
             else:
-                circuits.failed(host, self._clock(), url)
+                self._failed(host, url)
             raise
         except BaseException:
             circuits.dropped(host)
             raise
         pause = retry_after(response.headers.get("Retry-After"), time.time())
         if response.status in DOWN or (response.status == TOO_MANY and pause is not None):
-            circuits.failed(host, self._clock(), url, pause if response.status == TOO_MANY else None)
+            self._failed(host, url, pause if response.status == TOO_MANY else None)
         else:
+            if host in circuits.open():
+                log.info("an upstream is back", extra={"host": host})
             circuits.answered(host)
         return response
+
+    def _failed(self, host: str, url: str | None = None, pause: float | None = None) -> None:
+        before = host in self._circuits.open()
+        self._circuits.failed(host, self._clock(), url, pause)
+        if not before and host in self._circuits.open():
+            log.warning("an upstream is down, and asked now and then only", extra={"host": host})
 
 
 class _Connector(aiohttp.TCPConnector):

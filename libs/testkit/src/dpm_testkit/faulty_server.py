@@ -21,6 +21,8 @@ class Exchange:
     headers: dict[str, str]
     number: int
     writer: asyncio.StreamWriter
+    server: "FaultyServer"
+    sent: int = 0
     over: bool = False
     """Whether nothing more can come on this connection."""
 
@@ -31,8 +33,15 @@ class Exchange:
 
     async def send(self, data: bytes) -> None:
         """Send these bytes, and wait until the system has taken them."""
-        self.writer.write(data)
+        hold = self.server.hold_at
+        now = len(data) if hold is None or self.sent > hold else hold - self.sent
+        self.sent += len(data)
+        self.writer.write(data[:now])
         await self.writer.drain()
+        if now < len(data):
+            await self.server.go_on.wait()
+            self.writer.write(data[now:])
+            await self.writer.drain()
 
     async def head(self, status: str, *fields: str) -> None:
         """Send a status line and fields, as they are, and no more."""
@@ -67,11 +76,14 @@ Act = Callable[[Exchange], Awaitable[None]]
 class FaultyServer:
     """Listens on a loopback port of its own, and does with each request what ``act`` does.
 
-    ``asked`` are all requests so far; with ``tls`` it speaks TLS.
+    ``asked`` are all requests so far; with ``tls`` it speaks TLS. What an exchange sends beyond ``hold_at`` bytes
+    waits for ``go_on``.
     """
 
     act: Act
     tls: ssl.SSLContext | None = None
+    hold_at: int | None = None
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[Exchange] = field(default_factory=list)
     port: int = 0
 
@@ -90,7 +102,7 @@ class FaultyServer:
             assert task is not None
             busy.add(task)
             task.add_done_callback(busy.discard)
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._serve(reader, writer)
             writer.close()
 
@@ -111,7 +123,7 @@ class FaultyServer:
             method, target, _ = request.split(" ", 2)
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             number = 1 + sum(each.target == target for each in self.asked)
-            exchange = Exchange(method, target, fields, number, writer)
+            exchange = Exchange(method, target, fields, number, writer, self)
             self.asked.append(exchange)
             await self.act(exchange)
             if exchange.over:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dpm_core.artifacts import Blob, Held, Lane, Validators, Want
-from dpm_core.attempts import AttemptState, Failure, Phase
+from dpm_core.attempts import AttemptState, Failure, Phase, readable
 from dpm_core.errors import Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
 from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
@@ -18,7 +18,7 @@ RETRIES = 4
 """How often a transfer that broke off is gone on with, before it counts as failed."""
 
 PAGE_RETRIES = 2
-"""How often a page is asked for again that nobody has: its clients wait for it, and try again themselves."""
+"""How often a page is asked for again: its clients wait for it, and try again themselves. One that is held is not."""
 
 PROGRESS_BYTES = 64 * 1024
 """A transfer that gained so much before it broke off again has not failed in a row."""
@@ -125,14 +125,14 @@ class Transfer:
 
     def _pause(self, error: Unavailable, failures: int) -> float | None:
         """Seconds to wait before going on after so many failures in a row, None to give up."""
-        begun = self._written > 0
-        page = self._want.lane is Lane.INDEX and not begun
-        retries = (0 if self._held else PAGE_RETRIES) if page else RETRIES
+        retries = RETRIES
+        if self._want.lane is Lane.INDEX:
+            retries = 0 if self._held else PAGE_RETRIES
         if error.lasting or failures > retries:
             return None
         if error.retry_after is None:
             return BACKOFF_SECONDS * 2.0**failures * random.uniform(0.5, 1.0)
-        if not begun or error.retry_after > PATIENT_SECONDS:
+        if self._written == 0 or error.retry_after > PATIENT_SECONDS:
             return None
         return error.retry_after * random.uniform(1.0, 1.2)
 
@@ -192,7 +192,7 @@ class Transfer:
         known = self._state.validators.strong
         if self._written and not self._want.vouched and (known is None or known != opened.validators.strong):
             changed = f"{opened.source.name} changed it meanwhile"
-            if self._state.streams:
+            if readable(self._state, self._written):
                 raise GivenUp(Failure(FailReason.UNAVAILABLE, changed))
             with _disk():
                 await self._attempt.restart()
