@@ -6,6 +6,7 @@ from dpm_core.circuit import (
     LONGEST_SECONDS,
     OPEN_SECONDS,
     PROBE_SECONDS,
+    REMEMBERED_SECONDS,
     STRIKE_SECONDS,
     STRIKES,
     Circuit,
@@ -87,10 +88,10 @@ def test_a_good_answer_closes_it() -> None:
     circuits = Circuits()
     for _ in range(STRIKES):
         circuits.failed(HOST, 0.0)
-    assert list(circuits.open()) == [HOST]
+    assert list(circuits.open(0.0)) == [HOST]
     circuits.answered(HOST)
     assert circuits.ask(HOST, 0.0) == 0.0
-    assert not circuits.open()
+    assert not circuits.open(0.0)
 
 
 def test_so_many_hosts_are_remembered_and_no_more() -> None:
@@ -98,7 +99,15 @@ def test_so_many_hosts_are_remembered_and_no_more() -> None:
     for number in range(100):
         for _ in range(STRIKES):
             circuits.failed(f"host{number}.example", float(number))
-    assert list(circuits.open()) == [f"host{number}.example" for number in range(90, 100)]
+    assert list(circuits.open(100.0)) == [f"host{number}.example" for number in range(90, 100)]
+
+
+def test_a_host_that_nobody_asks_any_more_is_forgotten() -> None:
+    circuits = Circuits()
+    for host, at in (("old.example", 0.0), ("new.example", REMEMBERED_SECONDS)):
+        for _ in range(STRIKES):
+            circuits.failed(host, at)
+    assert list(circuits.open(REMEMBERED_SECONDS + 1)) == ["new.example"]
 
 
 STEPS = st.tuples(
@@ -117,7 +126,7 @@ def test_whatever_happens_a_host_is_never_given_up(
     out_since: float | None = None  # a probe that nobody has heard of yet
     for what, later, url, pause in steps:
         now += later
-        was_open = HOST in circuits.open()
+        was_open = HOST in circuits.open(now)
         match what:
             case "ask":
                 wait = circuits.ask(HOST, now)
@@ -128,11 +137,11 @@ def test_whatever_happens_a_host_is_never_given_up(
                     out_since = now
             case "answer":
                 circuits.answered(HOST)
-                assert HOST not in circuits.open()
+                assert not circuits.is_open(HOST)
                 out_since = None
             case "fail":
                 circuits.failed(HOST, now, url, pause)
-                assert HOST in circuits.open() or not was_open
+                assert circuits.is_open(HOST) or not was_open
                 out_since = None
             case "drop":
                 circuits.dropped(HOST)

@@ -24,6 +24,9 @@ LONGEST_SECONDS = 60.0
 PROBE_SECONDS = 30.0
 """A probe that nobody has heard of for so long is lost, and another one may go."""
 
+REMEMBERED_SECONDS = 600.0
+"""A host that has not failed for so long, since nobody asked it, is asked as if nothing had been."""
+
 MOST_HOSTS = 1_024
 """So many hosts are remembered; the one that had trouble longest ago is forgotten first."""
 
@@ -92,6 +95,7 @@ class Circuits:
 
         Who may must tell what came of it, with one of the other three.
         """
+        self._forget(now)
         circuit = self._troubled.get(host)
         if circuit is None:
             return 0.0
@@ -114,6 +118,20 @@ class Circuits:
         if circuit := self._troubled.get(host):
             self._troubled[host] = dropped(circuit)
 
-    def open(self) -> Mapping[str, Circuit]:
+    def open(self, now: float) -> Mapping[str, Circuit]:
         """The hosts that are down as far as one knows."""
+        self._forget(now)
         return {host: circuit for host, circuit in self._troubled.items() if circuit.openings}
+
+    def is_open(self, host: str) -> bool:
+        """Whether this one is."""
+        circuit = self._troubled.get(host)
+        return circuit is not None and circuit.openings > 0
+
+    def _forget(self, now: float) -> None:
+        """The hosts are in the order of their last failures."""
+        while self._troubled:
+            host, circuit = next(iter(self._troubled.items()))
+            if now - circuit.struck_at <= REMEMBERED_SECONDS:
+                break
+            del self._troubled[host]

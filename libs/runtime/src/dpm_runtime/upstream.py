@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -112,7 +112,7 @@ class UpstreamOrigin:
 
     def down(self) -> Collection[str]:
         """The hosts that are not asked for now, since they did not answer."""
-        return self._circuits.open().keys()
+        return self._circuits.open(self._clock()).keys()
 
     async def open(
         self, want: Want, offset: int = 0, held: Validators | None = None
@@ -183,15 +183,15 @@ class UpstreamOrigin:
         if response.status in DOWN or (response.status == TOO_MANY and pause is not None):
             self._failed(host, url, pause if response.status == TOO_MANY else None)
         else:
-            if host in circuits.open():
+            if circuits.is_open(host):
                 log.info("an upstream is back", extra={"host": host})
             circuits.answered(host)
         return response
 
     def _failed(self, host: str, url: str | None = None, pause: float | None = None) -> None:
-        before = host in self._circuits.open()
+        before = self._circuits.is_open(host)
         self._circuits.failed(host, self._clock(), url, pause)
-        if not before and host in self._circuits.open():
+        if not before and self._circuits.is_open(host):
             log.warning("an upstream is down, and asked now and then only", extra={"host": host})
 
 

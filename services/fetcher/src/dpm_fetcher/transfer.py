@@ -18,7 +18,7 @@ RETRIES = 4
 """How often a transfer that broke off is gone on with, before it counts as failed."""
 
 PAGE_RETRIES = 2
-"""How often a page is asked for again: its clients wait for it, and try again themselves. One that is held is not."""
+"""How often a page is asked for again that nobody holds: its clients wait, and try again themselves."""
 
 PROGRESS_BYTES = 64 * 1024
 """A transfer that gained so much before it broke off again has not failed in a row."""
