@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from dpm_cli.ops import node_ops_app, processes, serve_node_ops, targets
+from dpm_cli.ports import choose_free
 from dpm_core.errors import Unavailable
 from dpm_runtime.home import Home
 from dpm_runtime.settings import load
@@ -41,3 +42,11 @@ async def test_a_port_that_is_taken_is_named(home: Home) -> None:
         with pytest.raises(Unavailable, match="ops_port"):
             async with serve_node_ops(settings, lambda: [], nothing):
                 pass
+
+
+async def test_a_page_of_a_stranger_cannot_read_the_metrics(home: Home) -> None:
+    settings = load(home=home.root, listen=("127.0.0.1",), ops_port=choose_free())
+    url = f"http://127.0.0.1:{settings.ops_port}/targets"
+    async with serve_node_ops(settings, lambda: [], nothing), httpx.AsyncClient() as client:
+        assert (await client.get(url)).status_code == 200
+        assert (await client.get(url, headers={"Host": f"evil.example:{settings.ops_port}"})).status_code == 400

@@ -41,6 +41,18 @@ def test_a_node_goes_by_no_other_name(host: str) -> None:
     assert not NAMES.allow(host)
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "fetcher:9464", "dpm-fetcher-2", "172.18.0.5:9464", "[fd00::1]:9464", "cache.lan"]
+)
+def test_inside_a_network_any_address_and_any_single_word_will_do(host: str) -> None:
+    assert HostNames(["cache.lan"], inside=True).allow(host)
+
+
+@pytest.mark.parametrize("host", ["", "evil.example", "fetcher.", "a.b", "fetcher@x", "[::1%25lo]", "f/x"])
+def test_even_there_a_name_that_a_stranger_can_have_is_refused(host: str) -> None:
+    assert not HostNames(["cache.lan"], inside=True).allow(host)
+
+
 @given(st.text())
 def test_what_is_no_name_of_its_own_is_refused(host: str) -> None:
     name = host.lower().rpartition(":")[0] or host.lower()

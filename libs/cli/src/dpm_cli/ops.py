@@ -19,8 +19,7 @@ from dpm_cli.services import service_of
 from dpm_core.errors import Unavailable
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
-from dpm_runtime.ops import health_routes
-from dpm_runtime.serving import serving, tcp_listeners
+from dpm_runtime.ops import health_routes, serving_inside
 from dpm_runtime.settings import Settings
 from dpm_runtime.telemetry import METRICS_TYPE
 
@@ -57,7 +56,7 @@ def serve_node_ops(
 ) -> AbstractAsyncContextManager[None]:
     """Answer on ``ops_port`` while the context lasts. Raises Unavailable if it cannot be listened on."""
     app = node_ops_app(settings.folders, expected, waits_for)
-    return serving(app, tcp_listeners("ops_port", settings.listen, settings.ops_port))
+    return serving_inside(app, settings)
 
 
 def node_ops_app(

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dpm_core.artifacts import authority
@@ -32,10 +34,14 @@ class TargetProtocol(HttpToolsProtocol):
 
 
 class HostNames:
-    """The names and addresses of this node, beside ``localhost`` and its loopback addresses."""
+    """The names and addresses of this node, beside ``localhost`` and its loopback addresses.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    ``inside``: also any address, and any name of one word, as containers have them: no stranger's page is at one.
+    """
+
+    def __init__(self, names: Iterable[str], *, inside: bool = False) -> None:
         self._names = frozenset(_spelled(each) for each in names)
+        self._inside = inside
 
     def allow(self, host: str) -> bool:
         """Whether a Host field names this node, on whatever port."""
@@ -43,7 +49,10 @@ class HostNames:
         if match is None:
             return False
         name = _spelled(match["name"].strip("[]"))
-        return name == "localhost" or name in self._names or _is_loopback(name)
+        address = _address(name)
+        if self._inside and (address or "." not in name):
+            return True
+        return name == "localhost" or name in self._names or (address is not None and address.is_loopback)
 
     def refusal(self, scope: Mapping[str, Any]) -> str | None:
         """Why a request (the scope of ASGI) is not for this node, None if it is. Wants exactly one Host field.
@@ -62,6 +71,17 @@ class HostNames:
         return None if self.allow(host) else "this node does not go by that name: see allow_hosts"
 
 
+def only_by(names: HostNames, app: ASGIApp) -> ASGIApp:
+    """The application, for requests that call this node by one of ``names``; 400 for others."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = names.refusal(scope)
+        answer = app if refusal is None else PlainTextResponse(f"{refusal}\n", status_code=400)
+        await answer(scope, receive, send)
+
+    return guarded
+
+
 def _same(one: str, other: str) -> bool:
     try:
         return "@" not in one and authority(f"http://{one}") == authority(f"http://{other}")
@@ -70,14 +90,12 @@ def _same(one: str, other: str) -> bool:
 
 
 def _spelled(name: str) -> str:
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name.lower()
+    address = _address(name)
+    return name.lower() if address is None else str(address)
 
 
-def _is_loopback(name: str) -> bool:
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(name)
     except ValueError:
-        return False
+        return None

@@ -8,8 +8,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
+from dpm_runtime.host_names import HostNames, only_by
 from dpm_runtime.serving import serving, serving_on_socket, tcp_listeners
+from dpm_runtime.settings import Settings
 from dpm_runtime.telemetry import METRICS_TYPE
 
 _NOTHING_SAID = {"start": "the service has not said yet what it needs"}
@@ -76,12 +79,19 @@ def serve_ops(
 
 
 def serve_ops_on_port(
-    addresses: Sequence[str], port: int, readiness: Readiness, metrics: Callable[[], bytes]
+    settings: Settings, readiness: Readiness, metrics: Callable[[], bytes]
 ) -> AbstractAsyncContextManager[None]:
-    """Answer on TCP too while the context lasts, without routes of the service's own; on nothing if ``port`` is 0.
+    """Answer on ``ops_port`` too while the context lasts, without routes of the service's own; nowhere if it is 0.
 
     Raises Unavailable if the port cannot be listened on.
     """
-    if not port:
-        return nullcontext()
-    return serving(ops_app(readiness, metrics), tcp_listeners("ops_port", addresses, port))
+    return serving_inside(ops_app(readiness, metrics), settings) if settings.ops_port else nullcontext()
+
+
+def serving_inside(app: ASGIApp, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Serve ``app`` on ``ops_port`` of the addresses of ``listen`` while the context lasts. Raises Unavailable.
+
+    It may be called by any address, and by any name that no stranger can have.
+    """
+    names = HostNames({*settings.allow_hosts, *settings.listen}, inside=True)
+    return serving(only_by(names, app), tcp_listeners("ops_port", settings.listen, settings.ops_port))

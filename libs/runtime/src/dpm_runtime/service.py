@@ -129,7 +129,7 @@ async def host_service(name: str, main: Main, settings: Settings, *, routes: Seq
             with _Signals(context.stop) as signals:
                 async with (
                     serve_ops(home.socket(name, number), context.readiness, telemetry.metrics, routes),
-                    serve_ops_on_port(settings.listen, settings.ops_port, context.readiness, telemetry.metrics),
+                    serve_ops_on_port(settings, context.readiness, telemetry.metrics),
                 ):
                     process.callback(home.card(name, number).unlink, missing_ok=True)
                     context.announce()
