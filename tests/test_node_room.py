@@ -6,7 +6,6 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import closing
 from functools import partial
-from urllib.parse import urljoin
 
 import aiohttp
 import pytest
@@ -20,7 +19,6 @@ from dpm_testkit.patience import until
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 MIB = 1024 * 1024
-JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 
 
 @pytest.fixture
@@ -41,25 +39,11 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def publish(upstream: PackageServer, name: str, size: int = 2 * MIB) -> bytes:
+def publish(upstream: PackageServer, name: str, size: int) -> bytes:
     """A project with one file; returns the file's bytes."""
     body = os.urandom(size)
     upstream.add(name, File(f"{name}-1.0-py3-none-any.whl", body))
     return body
-
-
-async def link(client: aiohttp.ClientSession, node: Node, project: str, **headers: str) -> str:
-    """The address of the project's file on the node."""
-    page_url = f"{node.index}{project}/"
-    async with client.get(page_url, headers={**JSON, **headers}) as answer:
-        assert answer.status == 200, await answer.text()
-        return urljoin(page_url, str((await answer.json(content_type=None))["files"][0]["url"]))
-
-
-async def get(client: aiohttp.ClientSession, node: Node, project: str) -> bytes:
-    async with client.get(await link(client, node, project)) as answer:
-        assert answer.status == 200, await answer.text()
-        return await answer.read()
 
 
 def cid(body: bytes) -> str:
@@ -102,19 +86,19 @@ async def test_the_file_that_was_used_longest_ago_goes_and_its_reader_finishes(
 ) -> None:
     bodies = {name: publish(upstream, name, 20 * MIB) for name in ("one", "two", "three", "four", "five")}
     for name in ("one", "two", "three", "four"):
-        assert await get(client, node, name) == bodies[name]
-    async with client.get(await link(client, node, "two")) as slow:
+        assert await node.package(name) == bodies[name]
+    async with client.get(await node.file_url("two")) as slow:
         start = await slow.content.readexactly(1000)
         for name in ("one", "three", "four"):
-            assert await get(client, node, name) == bodies[name]
+            assert await node.package(name) == bodies[name]
             await until(partial(used, node, name), pause=0.2)
-        assert await get(client, node, "five") == bodies["five"]
+        assert await node.package("five") == bodies["five"]
         assert await evicted(node, 1) == ["two-1.0-py3-none-any.whl"]
         await until(lambda: not on_disk(node, bodies["two"]), pause=0.2)
         await until(lambda: not (node.home.mount / "cid" / cid(bodies["two"])).exists())
         assert start + await slow.read() == bodies["two"]
     asked = upstream.asked.copy()
-    assert await get(client, node, "two") == bodies["two"]
+    assert await node.package("two") == bodies["two"]
     assert (upstream.asked - asked).total() == 1
     assert await node.metric("gateway-pypi", "dpm_fuse_bypass_total") == 0
 
@@ -122,25 +106,24 @@ async def test_the_file_that_was_used_longest_ago_goes_and_its_reader_finishes(
 async def test_a_page_that_a_newer_one_replaced_leaves_the_disk(
     node: Node, upstream: PackageServer, client: aiohttp.ClientSession
 ) -> None:
-    publish(upstream, "demo")
-    await link(client, node, "demo")
+    publish(upstream, "demo", 1000)
+    await node.file_url("demo")
     (old,) = blobs(node)
-    publish(upstream, "demo")
-    await link(client, node, "demo", **{"Cache-Control": "no-cache"})
+    publish(upstream, "demo", 1000)
+    async with client.get(f"{node.index}demo/", headers={"Cache-Control": "no-cache"}) as answer:
+        assert answer.status == 200
     assert len(blobs(node)) == 2
     await until(lambda: old not in blobs(node), pause=0.2)
-    await link(client, node, "demo")
+    await node.file_url("demo")
 
 
-async def test_while_room_is_made_all_the_time_every_body_is_whole(
-    node: Node, upstream: PackageServer, client: aiohttp.ClientSession
-) -> None:
+async def test_while_room_is_made_all_the_time_every_body_is_whole(node: Node, upstream: PackageServer) -> None:
     names = [f"p{number}" for number in range(12)]
     bodies = {name: publish(upstream, name, 12 * MIB) for name in names}
 
     async def some(order: list[str]) -> None:
         for name in order:
-            assert await get(client, node, name) == bodies[name]
+            assert await node.package(name) == bodies[name]
 
     rng = random.Random(7)
     await asyncio.gather(*(some(rng.sample(names, len(names)) * 2) for _ in range(4)))

@@ -24,10 +24,13 @@ from dpm_core.events import (
 from dpm_core.eviction import (
     GIB,
     Evict,
+    Pin,
     Quota,
+    Standing,
     Stay,
     choose,
     decide_eviction,
+    decide_pin,
     default_limit,
     default_reserve,
     excess,
@@ -117,7 +120,7 @@ def decided(
     event: Event, entry: Entry | None = ENTRY, *, position: int = 9, locked: bool | None = None, age: float = 0.0
 ) -> Evict | Stay:
     attempt = None if locked is None else AttemptView(9, AttemptState(), locked, 0, NOW)
-    return decide_eviction(BLOB.cid, Recorded(9, NOW - age, event, "id"), entry, position, attempt, NOW)
+    return decide_eviction(BLOB.cid, Standing(Recorded(9, NOW - age, event, "id"), position, entry, attempt), NOW)
 
 
 def test_what_nobody_wants_now_may_go() -> None:
@@ -148,4 +151,21 @@ def test_bytes_that_were_replaced_or_are_gone_are_no_longer_its_own() -> None:
     other = replace(ENTRY, blob=replace(BLOB, cid=cid(2)))
     assert isinstance(decided(STORED, other), Stay)
     assert isinstance(decided(STORED, None), Stay)
-    assert isinstance(decide_eviction(BLOB.cid, None, ENTRY, 9, None, NOW), Stay)
+    assert isinstance(decide_eviction(BLOB.cid, Standing(None, 9, ENTRY), NOW), Stay)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_pin_is_recorded_once_and_taken_back_once(pinned: bool) -> None:
+    standing = Standing(Recorded(9, NOW, STORED, "id"), 9, replace(ENTRY, pinned=not pinned))
+    assert decide_pin(pinned, standing, NOW) == Pin(9)
+    assert isinstance(decide_pin(pinned, replace(standing, entry=replace(ENTRY, pinned=pinned)), NOW), Stay)
+
+
+def test_a_pin_waits_for_a_fetch_and_for_the_catalog() -> None:
+    asked = Recorded(9, NOW, FetchRequested(WANT, NOW + 1, "gateway-0"), "id")
+    assert decide_pin(True, Standing(asked, 9, ENTRY), NOW) == Stay("it is being asked for", passing=True)
+    stored = Recorded(9, NOW, STORED, "id")
+    assert decide_pin(True, Standing(stored, 8, ENTRY), NOW) == Stay(
+        "the catalog lags behind the log", passing=True
+    )
+    assert decide_pin(True, Standing(stored, 9, None), NOW) == Stay("it is no longer held")

@@ -10,8 +10,8 @@ from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactEvicted, Event, FetchStarted
 from dpm_core.registry import from_json
 from dpm_core.taps import REMOVED, Removed
+from dpm_fetcher.care import Care
 from dpm_fetcher.collector import GRACE_SECONDS, Collector
-from dpm_fetcher.room import Care
 from dpm_testkit.catalog_conformance import ref
 from dpm_testkit.catalog_conformance import stored as stored_event
 from dpm_testkit.clock import ManualClock

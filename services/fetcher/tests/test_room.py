@@ -21,7 +21,8 @@ from dpm_core.events import (
 )
 from dpm_core.eviction import Quota
 from dpm_core.ports import Holding
-from dpm_fetcher.room import FOR_ROOM, Care, Room
+from dpm_fetcher.care import Care
+from dpm_fetcher.room import FOR_ROOM, Room
 from dpm_runtime.disk import Space
 from dpm_runtime.service import SystemClock
 from dpm_testkit.catalog_conformance import ref, stored

@@ -89,34 +89,77 @@ class Evict:
 
 @dataclass(frozen=True)
 class Stay:
-    """The artifact is not evicted now, and why."""
+    """Nothing is appended, and why; ``passing``: it is worth another look in a moment."""
 
     why: str
+    passing: bool = False
 
 
 EvictionDecision: TypeAlias = Evict | Stay
 
 
-def decide_eviction(
-    cid: Cid, last: Recorded | None, entry: Entry | None, position: int, attempt: AttemptView | None, now: float
-) -> EvictionDecision:
-    """Whether an artifact that was found to have the blob ``cid`` may go, given its last event.
+@dataclass(frozen=True)
+class Standing:
+    """What is known of an artifact when it is decided about: its last event, then the rest.
 
-    ``entry`` is what the catalog says of it, ``position`` how far that is folded, ``attempt`` what the store shows
-    of the attempt that a last FetchStarted began.
+    ``position`` is how far the catalog was folded before it said ``entry``; ``attempt`` is what the store shows of
+    the attempt that a last FetchStarted began.
     """
+
+    last: Recorded | None
+    position: int
+    entry: Entry | None
+    attempt: AttemptView | None = None
+
+
+def decide_eviction(cid: Cid, standing: Standing, now: float) -> EvictionDecision:
+    """Whether an artifact that was found to have the blob ``cid`` may go."""
+    last, entry = standing.last, standing.entry
     if last is None or entry is None or entry.blob.cid != cid:
         return Stay("it has other bytes by now")
-    if last.sequence > position:
-        return Stay("the catalog lags behind the log")
     if entry.pinned:
         return Stay("it is pinned")
+    why = _busy(last, standing, now)
+    return Evict(last.sequence) if why is None else Stay(why, passing=True)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Append ArtifactPinned or ArtifactUnpinned, if ``after`` is still the artifact's last sequence."""
+
+    after: int
+
+
+PinDecision: TypeAlias = Pin | Stay
+
+
+def decide_pin(pinned: bool, standing: Standing, now: float) -> PinDecision:
+    """Whether to record that an artifact which is held is pinned from now on, or no longer."""
+    last, entry = standing.last, standing.entry
+    if last is None or entry is None:
+        return Stay("it is no longer held")
+    why = _busy(last, standing, now)
+    if why is not None:
+        return Stay(why, passing=True)
+    if entry.pinned == pinned:
+        return Stay("it is pinned already" if pinned else "it is not pinned")
+    return Pin(last.sequence)
+
+
+def _busy(last: Recorded, standing: Standing, now: float) -> str | None:
+    """Why nothing may be appended about an artifact for the moment, None if nobody is at it.
+
+    It would take an attempt's token away, and cost a transfer.
+    """
+    if last.sequence > standing.position:
+        return "the catalog lags behind the log"
+    attempt = standing.attempt
     match last.event:
         case FetchRequested(deadline=deadline) if now <= deadline:
-            return Stay("it is being asked for")
+            return "it is being asked for"
         case FetchStarted() if attempt is None and now - last.time < BEGINNING_SECONDS:
-            return Stay("a fetch of it begins")
+            return "a fetch of it begins"
         case FetchStarted() if attempt is not None and attempt.locked:
-            return Stay("it is being fetched")
+            return "it is being fetched"
         case _:
-            return Evict(last.sequence)
+            return None

@@ -86,6 +86,11 @@ class Home:
         """Where a service answers for its health and metrics."""
         return self.run / f"{service}-{number}.sock"
 
+    @property
+    def commands(self) -> Path:
+        """Where the fetcher that keeps the store takes an operator's commands."""
+        return self.run / "fetcher.sock"
+
     def card(self, service: str, number: int = 0) -> Path:
         """What a running service says of itself: pid and addresses, as JSON."""
         return self.run / f"{service}-{number}.json"

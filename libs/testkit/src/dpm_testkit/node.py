@@ -88,6 +88,12 @@ class Node:
             page = await answer.json(content_type=None)
         return urljoin(page_url, str(page["files"][0]["url"]))
 
+    async def package(self, project: str) -> bytes:
+        """The first file of a project, as a client gets it."""
+        async with aiohttp.ClientSession() as session, session.get(await self.file_url(project)) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.read()
+
     async def dies(self, process: str) -> None:
         """SIGKILL to a process by its name in ``dpm status``, and wait until its successor is ready."""
         before = (await self.status())["services"][process]["pid"]

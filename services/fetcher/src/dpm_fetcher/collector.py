@@ -9,7 +9,7 @@ from dpm_core.events import FetchStarted
 from dpm_core.ports import Custody, Leftover, Tap
 from dpm_core.sidecars import Sidecar
 from dpm_core.taps import REMOVED, Removed
-from dpm_fetcher.room import Care
+from dpm_fetcher.care import Care
 
 GRACE_SECONDS = 10.0
 """A file stays so long after nobody finds it in the catalog any more, for readers that have looked already."""

@@ -1,22 +1,28 @@
-"""The fetcher that holds the catalog's lock: it folds, notes last uses, and keeps the store within its bounds.
-
-The others stand by for it.
+"""The fetcher that holds the catalog's lock: it folds, notes last uses, keeps the store within its bounds, and
+does what the operator asks. The others stand by for it.
 """
 
 import asyncio
 import logging
 
+from starlette.applications import Starlette
+
+from dpm_core.commands import Collect, Selection
 from dpm_core.errors import Conflict, Unavailable
-from dpm_core.eviction import Quota, default_limit, default_reserve
 from dpm_fetcher import collector, librarian, room, stock, uses
+from dpm_fetcher.care import Care
 from dpm_fetcher.collector import Collector
-from dpm_fetcher.room import Care, Room
+from dpm_fetcher.commands import Command, commands_app
+from dpm_fetcher.operator import Operator
+from dpm_fetcher.room import Room
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.catalog_care import SqliteCare
+from dpm_runtime.catalog_listing import Listing
 from dpm_runtime.disk import Space
 from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.quota import quota_of
 from dpm_runtime.service import ServiceContext
-from dpm_runtime.settings import Settings
+from dpm_runtime.serving import serving_on_socket
 from dpm_runtime.store import DiskBlobStore
 
 LOOK_SECONDS = 5.0
@@ -26,16 +32,6 @@ STANDBY_SECONDS = 1.0
 """Between two looks whether the lock is free, or the catalog can be used again."""
 
 log = logging.getLogger(__name__)
-
-
-def quota_of(settings: Settings, space: Space) -> Quota:
-    """What the settings allow on a disk; what they leave open follows from its size."""
-    return Quota(
-        default_limit(space.total) if settings.store_bytes is None else settings.store_bytes,
-        settings.evict_from_percent / 100,
-        settings.evict_to_percent / 100,
-        default_reserve(space.total) if settings.reserve_bytes is None else settings.reserve_bytes,
-    )
 
 
 async def keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore) -> None:
@@ -65,9 +61,24 @@ async def _keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore, cat
     care = Care(bus.log, catalog, kept, kept, store, context.clock)
     space_of = context.home.blobs
     making_room = Room(care, lambda space: quota_of(context.settings, space), lambda: Space.of(space_of))
-    async with asyncio.TaskGroup() as parts:
+    collecting = Collector(care, store, bus.tap)
+    operator = Operator(care, Listing(catalog), making_room, collecting)
+    # httptools would send chunks even to a client of HTTP/1.0
+    serving = serving_on_socket(_commands(operator), context.home.commands, http="h11")
+    async with serving, asyncio.TaskGroup() as parts:
         parts.create_task(librarian.keep(catalog, bus.log))
         parts.create_task(stock.tell(catalog, bus.log.end, context.home.blobs, context.clock))
         parts.create_task(uses.note(bus.tap, kept, context.clock))
         parts.create_task(room.keep(making_room, LOOK_SECONDS))
-        parts.create_task(collector.keep(Collector(care, store, bus.tap), LOOK_SECONDS))
+        parts.create_task(collector.keep(collecting, LOOK_SECONDS))
+
+
+def _commands(operator: Operator) -> Starlette:
+    return commands_app(
+        [
+            Command("pin", Selection, operator.pin),
+            Command("unpin", Selection, operator.unpin),
+            Command("evict", Selection, operator.evict),
+            Command("collect", Collect, operator.collect),
+        ]
+    )

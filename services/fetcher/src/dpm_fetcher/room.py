@@ -3,15 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from dpm_core.artifacts import ArtifactRef
-from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
 from dpm_core.errors import Conflict, Unavailable
-from dpm_core.events import ArtifactEvicted, FetchStarted
+from dpm_core.events import ArtifactEvicted
 from dpm_core.eviction import Evict, Quota, Stay, choose, decide_eviction, excess
-from dpm_core.ports import Catalog, Clock, EventLog, Holding, Intake, Leftovers, Uses
+from dpm_core.ports import Holding
+from dpm_fetcher.care import Care
 from dpm_runtime.disk import Space
 from dpm_runtime.meters import counter
 
@@ -23,18 +22,6 @@ AT_ONCE = 16
 
 log = logging.getLogger(__name__)
 _evicted = counter("dpm.store.evicted", "By", "bytes of blobs that were evicted")
-
-
-@dataclass(frozen=True)
-class Care:
-    """What the catalog's writer cares for the store with."""
-
-    events: EventLog
-    catalog: Catalog
-    uses: Uses
-    leftovers: Leftovers
-    intake: Intake
-    clock: Clock
 
 
 class Room:
@@ -92,23 +79,14 @@ class Room:
         """Evict all artifacts that have a blob; False if one of them must stay. Raises Unavailable."""
         decided: list[tuple[ArtifactRef, int]] = []
         for artifact_id in holding.artifacts:
-            entry = self._care.catalog.find(artifact_id)
-            if entry is None:
-                return False
-            last = await self._care.events.last(entry.ref.topic)
-            attempt: AttemptView | None = None
-            if last is not None and isinstance(last.event, FetchStarted):
-                attempt = self._care.intake.view(artifact_id, last.sequence)
-            # its position before its word: so that knows of every event up to there
-            position = self._care.catalog.position()
-            entry = self._care.catalog.find(artifact_id)
-            match decide_eviction(holding.cid, last, entry, position, attempt, self._care.clock.now()):
+            standing = await self._care.standing(artifact_id)
+            match decide_eviction(holding.cid, standing, self._care.clock.now()):
                 case Stay(why=why):
-                    log.info("not evicted", extra={"artifact": entry.name if entry else artifact_id, "why": why})
+                    log.info("not evicted", extra={"artifact": artifact_id, "why": why})
                     return False
                 case Evict(after=after):
-                    assert entry is not None
-                    decided.append((entry.ref, after))
+                    assert standing.entry is not None
+                    decided.append((standing.entry.ref, after))
         for ref, after in decided:
             try:
                 await self._care.events.append(ref.topic, ArtifactEvicted(ref, holding.cid, reason), after=after)

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from dpm_core.eviction import GIB, Quota
-from dpm_fetcher.custodian import quota_of
 from dpm_runtime.disk import Space
+from dpm_runtime.quota import quota_of
 from dpm_runtime.settings import Settings
 
 

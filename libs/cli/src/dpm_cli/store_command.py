@@ -1,0 +1,128 @@
+"""``dpm store``, ``dpm pin``, ``dpm unpin``, ``dpm evict`` and ``dpm gc``: what is held, and what is to be."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dpm_cli import show
+from dpm_cli.options import EXIT_CODES, AsJson
+from dpm_cli.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from dpm_core.commands import Collected
+    from dpm_runtime.settings import Settings
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+store = typer.Typer(help="Show what is held, and look after it.", context_settings=HELP)
+commands = typer.Typer(context_settings=HELP)
+
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="as `dpm store` shows it, with * and ? for anything; or an id"),
+]
+Ecosystem = Annotated[str | None, typer.Option("--ecosystem", "-e", help="Only artifacts of this one.")]
+
+
+@store.callback(invoke_without_command=True)
+def show_store(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Artifacts in each list.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is held: by ecosystem, what is biggest, what was unused longest, what is pinned."""
+    if context.invoked_subcommand is not None:
+        return
+    from dpm_cli import store_view
+
+    shelf = store_view.look(_settings(), limit)
+    if as_json:
+        typer.echo(shelf.to_json())
+        return
+    for text, style in store_view.lines(shelf):
+        show.console().print(text, style=style or None)
+
+
+@commands.command(epilog=EXIT_CODES)
+def pin(names: Names, ecosystem: Ecosystem = None, as_json: AsJson = False) -> None:
+    """Keep artifacts whatever the store's size."""
+    _change("pin", "pinned", names, ecosystem, as_json)
+
+
+@commands.command(epilog=EXIT_CODES)
+def unpin(names: Names, ecosystem: Ecosystem = None, as_json: AsJson = False) -> None:
+    """Let artifacts be evicted again."""
+    _change("unpin", "no longer pinned", names, ecosystem, as_json)
+
+
+@commands.command(epilog=EXIT_CODES)
+def evict(names: Names, ecosystem: Ecosystem = None, as_json: AsJson = False) -> None:
+    """Take artifacts out of the store. They are fetched again when somebody asks for them."""
+    _change("evict", "evicted", names, ecosystem, as_json)
+
+
+@commands.command(epilog=EXIT_CODES)
+def gc(
+    down_to: Annotated[
+        str | None, typer.Option("--down-to", metavar="SIZE", help="Evict until so much is held: 20GiB, 0.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make room now: evict what was used longest ago, and remove what nobody has any more.
+
+    Without --down-to as much goes as the settings say, which may be nothing. What is pinned stays.
+    """
+    from dpm_cli import keeper
+    from dpm_cli.amounts import bytes_of
+    from dpm_core.commands import Collect, Collected
+
+    command = Collect(None if down_to is None else bytes_of(down_to), dry_run)
+    collected = asyncio.run(keeper.ask(_settings().folders, "collect", command, Collected, _say(as_json)))
+    if as_json:
+        typer.echo(json.dumps(asdict(collected), indent=2))
+    else:
+        _show_collected(collected, dry_run)
+
+
+def _show_collected(collected: "Collected", dry_run: bool) -> None:
+    from dpm_cli.store_view import item_lines
+
+    out = show.console()
+    for line in item_lines(collected.evicted):
+        out.print(line)
+    would = "would be " if dry_run else ""
+    blobs = f"{len(collected.leftovers)} blobs that nobody has any more {would}removed"
+    out.print(f"{len(collected.evicted)} artifacts {would}evicted, {blobs}: {show.amount(collected.freed)}")
+
+
+def _change(command: str, word: str, names: Sequence[str], ecosystem: str | None, as_json: bool) -> None:
+    from dpm_cli import keeper
+    from dpm_core.commands import Changed, Selection
+
+    selection = Selection(tuple(names), ecosystem)
+    changed: Changed = asyncio.run(keeper.ask(_settings().folders, command, selection, Changed, _say(as_json)))
+    if as_json:
+        typer.echo(json.dumps(asdict(changed), indent=2))
+    else:
+        out = show.console()
+        for item in changed.done:
+            out.print(f"{item.name} ({item.ecosystem}, {show.amount(item.size)}) is {word}")
+        for passed in changed.passed:
+            out.print(f"{passed.item.name} ({passed.item.ecosystem}): {passed.why}", style="yellow")
+    if not changed.done:
+        raise typer.Exit(ExitCode.STATE)
+
+
+def _say(as_json: bool) -> Callable[[str], None]:
+    return (lambda text: None) if as_json else show.console().print
+
+
+def _settings() -> "Settings":
+    from dpm_runtime.settings import load
+
+    return load()

@@ -1,0 +1,60 @@
+"""What an operator asks of the fetcher that keeps the store, and what comes back, as plain data."""
+
+from dataclasses import dataclass
+
+from dpm_core.cids import Cid
+
+
+@dataclass(frozen=True)
+class Item:
+    """An artifact that is held, as people see it. ``size`` in bytes, times in seconds since the epoch."""
+
+    id: str
+    ecosystem: str
+    name: str
+    cid: Cid
+    size: int
+    stored_at: float
+    used_at: float
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Held artifacts by their ids or names, in which ``*`` and ``?`` stand for anything; None: all ecosystems."""
+
+    names: tuple[str, ...]
+    ecosystem: str | None = None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """An artifact with which nothing was done, and why."""
+
+    item: Item
+    why: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a command has done, and what it has not."""
+
+    done: tuple[Item, ...]
+    passed: tuple[Passed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Make room until ``down_to`` bytes are held, None: as the quota says; ``dry_run``: only say what would go."""
+
+    down_to: int | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was evicted, and the blobs that nobody had any more. ``freed`` counts the bytes of both."""
+
+    evicted: tuple[Item, ...]
+    leftovers: tuple[Cid, ...]
+    freed: int
