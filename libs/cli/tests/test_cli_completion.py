@@ -12,7 +12,11 @@ DPM = Path(sys.executable).with_name("dpm")
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("dpm st", ["start", "stop", "status"]), ("dpm use p", ["pip", "poetry", "pdm"]), ("dpm stop na", ["nats"])],
+    [
+        ("dpm st", ["start", "stop", "status", "store"]),
+        ("dpm use p", ["pip", "poetry", "pdm"]),
+        ("dpm stop na", ["nats"]),
+    ],
 )
 def test_bash_is_offered_what_goes_on_as_the_word_begins(words: str, offered: list[str]) -> None:
     environment = {
