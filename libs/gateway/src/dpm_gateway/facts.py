@@ -109,6 +109,14 @@ class Desk:
         )
         self._pool = _pool()
 
+    def has_facts(self, index: Index) -> bool:
+        """Whether facts of ``index`` are at hand, so that its bytes are not needed."""
+        return index.key in self._facts
+
+    def has_page(self, index: Index, variant: str, coding: Coding) -> bool:
+        """Whether this page is at hand, so that the bytes of ``index`` are not needed."""
+        return (index.key, variant, coding) in self._pages
+
     async def fact(self, index: Index, path: str) -> Fact | None:
         """What ``index`` says of the file at ``path``, or None. Raises Unavailable, Invalid."""
         return (await self._facts.get(index.key, lambda: self._load_facts(index))).get(path)

@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from opentelemetry import trace
 from starlette.responses import Response
@@ -43,6 +45,9 @@ TOO_MANY_REQUESTS = 429
 
 FILE_CACHING = "public, max-age=31536000, immutable"
 PAGE_CACHING = "max-age=0, must-revalidate"
+
+AtHand: TypeAlias = Callable[[Index], bool]
+"""Whether what is wanted of an index is in memory."""
 
 log = logging.getLogger(__name__)
 _requests = counter(
@@ -153,27 +158,31 @@ class Handler:
     async def _index_page(self, request: Request, target: IndexPage) -> tuple[str, Response]:
         revalidate = "no-cache" in request.headers.get("cache-control", "")
         coding = chosen(request.headers)
-        result, index, headers = await self._index(target.want, revalidate)
+
+        def at_hand(index: Index) -> bool:
+            return self._desk.has_page(index, target.variant, coding)
+
+        result, index, headers = await self._index(target.want, at_hand, revalidate=revalidate)
         try:
             rendered = await self._desk.page(index, target.variant, coding)
         except Invalid:
             if result != "hit":
                 raise
             # a page that makes no sense is not fresh: upstream may have mended it
-            result, index, headers = await self._index(target.want, False, RECHECK_SECONDS)
+            result, index, headers = await self._index(target.want, at_hand, max_age=RECHECK_SECONDS)
             rendered = await self._desk.page(index, target.variant, coding)
         headers["Cache-Control"] = PAGE_CACHING
         page, etag = rendered.page, rendered.etag
         return result, page_response(request.method, request.headers, page, etag, headers, coding=rendered.coding)
 
     async def _index(
-        self, want: Want, revalidate: bool, max_age: float | None = None
+        self, want: Want, at_hand: AtHand, *, revalidate: bool = False, max_age: float | None = None
     ) -> tuple[str, Index, Headers]:
         """The index, fresh if that can be had, else stale. Raises Refused."""
         now = self._clock.now()
         max_age = want.fresh_for if max_age is None else max_age
         entry = self._catalog.find(want.ref.id)
-        if entry is not None and not await self._holds(entry):
+        if entry is not None and not await self._holds(entry, at_hand):
             entry = None
         if entry is not None and not revalidate and now - entry.checked_at < (max_age or 0.0):
             self._marks.note(want.ref.id)
@@ -211,7 +220,10 @@ class Handler:
             raise Unavailable("the catalog lags behind the log", retry_after=1.0)
         return told
 
-    async def _holds(self, entry: Entry) -> bool:
+    async def _holds(self, entry: Entry, at_hand: AtHand) -> bool:
+        """Whether an index can be used: what is wanted of it is in memory, or its bytes are in the store."""
+        if at_hand(_index_of(entry)):
+            return True
         body = await self._store.open(entry.blob.cid)
         if body is None:
             log.warning("an event without its file", extra={"artifact": entry.name, "cid": entry.blob.cid})
@@ -269,7 +281,7 @@ class Handler:
         """What an index says of the file; first as held, whatever its age. Raises Refused."""
         for want in target.indexes:
             entry = self._catalog.find(want.ref.id)
-            if entry is not None and await self._holds(entry):
+            if entry is not None and await self._holds(entry, self._desk.has_facts):
                 with suppress(Invalid):
                     fact = await self._desk.fact(_index_of(entry), target.path)
                     if fact is not None:
@@ -278,7 +290,7 @@ class Handler:
         missing: Refused | None = None
         for want in target.indexes:
             try:
-                result, index, _ = await self._index(want, revalidate=False, max_age=RECHECK_SECONDS)
+                result, index, _ = await self._index(want, self._desk.has_facts, max_age=RECHECK_SECONDS)
             except Refused as error:
                 missing = error if missing is None or error.refusal.status != 404 else missing
                 continue

@@ -19,6 +19,10 @@ class Memo(Generic[K, V]):
         self._kept: OrderedDict[K, V] = OrderedDict()
         self._under_way: dict[K, asyncio.Task[V]] = {}
 
+    def __contains__(self, key: K) -> bool:
+        """Whether the value is there at once."""
+        return key in self._kept
+
     async def get(self, key: K, compute: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The value for ``key``; what ``compute`` raises is raised to all who wait, and not kept."""
         if key in self._kept:

@@ -9,8 +9,11 @@ from dpm_core.cids import Cid
 from dpm_core.ports import Body, Growing
 from dpm_runtime.home import Home
 from dpm_runtime.mount_reads import MountAway, MountFile, MountReads
-from dpm_runtime.mounted_files import MountedBody, MountedGrowing
+from dpm_runtime.mounted_files import LoadedBody, MountedBody, MountedGrowing
 from dpm_runtime.store import DiskBlobStore
+
+SMALL = 64 * 1024
+"""Blobs up to so many bytes are read as they are opened."""
 
 
 class MountedBlobStore:
@@ -41,18 +44,20 @@ class MountedBlobStore:
     async def open(self, cid: Cid) -> Body | None:
         """The blob, or None if the store has it not. Raises Unavailable, Untrusted if the disk lies about it."""
         path = self._mount.path / "cid" / cid
-        file = await self._open(path)
-        if file is None:
+        loaded = await self._load(path)
+        if loaded is None:
             held = await self._store.open(cid)
             if held is None:
                 return None
             with _let_go_of(held):
-                file = await self._open_again(path)
-            if file is None:
+                loaded = await self._load_again(path)
+            if loaded is None:
                 self._mount.bypassed()
                 return MountedBody(self._mount, self._store, cid, held.size, body=held)
             held.close()
-        return MountedBody(self._mount, self._store, cid, file.size, file=file)
+        if isinstance(loaded, bytes):
+            return LoadedBody(loaded)
+        return MountedBody(self._mount, self._store, cid, loaded.size, file=loaded)
 
     async def follow(self, artifact_id: str, token: int) -> Growing | None:
         """The attempt, or None if it has no folder (any more). Raises Unavailable."""
@@ -81,6 +86,21 @@ class MountedBlobStore:
         """Read no more through the mount. Waits for nothing; the fallback stays open."""
         self._mount.close()
 
+    async def _load(self, path: Path) -> MountFile | bytes | None:
+        try:
+            return await self._mount.load(path, SMALL)
+        except (MountAway, OSError):
+            return None
+
+    async def _load_again(self, path: Path) -> MountFile | bytes | None:
+        # the store has it: either it came this very moment, or nothing is mounted, or the mount is wrong
+        if await self._mount.health.answers():
+            loaded = await self._load(path)
+            if loaded is not None:
+                return loaded
+            self._mount.health.doubt()
+        return None
+
     async def _open(self, path: Path, flags: int = 0) -> MountFile | None:
         try:
             return await self._mount.open(path, flags)
@@ -88,7 +108,6 @@ class MountedBlobStore:
             return None
 
     async def _open_again(self, path: Path, flags: int = 0) -> MountFile | None:
-        # the store has it: either it came this very moment, or nothing is mounted, or the mount is wrong
         if await self._mount.health.answers():
             file = await self._open(path, flags)
             if file is not None:

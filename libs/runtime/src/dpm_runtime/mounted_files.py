@@ -49,6 +49,25 @@ class _Reopened:
         self._mount.let_go(file)
 
 
+class LoadedBody:
+    """Port Body of a small blob that was read whole when it was opened."""
+
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+        self._closed = False
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``offset``, fewer only at the end. Raises ValueError once closed."""
+        if self._closed:
+            raise ValueError("read of a closed file")
+        return self._data[offset : offset + size]
+
+    def close(self) -> None:
+        """Let go of it; may be called twice."""
+        self._closed = True
+
+
 class MountedBody:
     """Port Body of a blob below the mount, or of the same blob in the store."""
 
