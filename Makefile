@@ -58,6 +58,10 @@ bench: setup ## print and judge the times that are promised; FRESH=1 adds a fres
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)
 	@python soak/chaos.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) --from $(or $(FROM),1)
 
+.PHONY: soak
+soak: setup ## what large numbers cost, printed and judged: ARTIFACTS=100000 (minutes; alone on the machine)
+	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
+
 .PHONY: images
 images: setup ## build the images of all services, and print the megabytes and seconds of each
 	@deploy/setup/docker.sh deploy/setup/images.sh

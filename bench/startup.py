@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -17,17 +16,12 @@ from pathlib import Path
 
 import aiohttp
 
+from dpm_testkit.node import free_port
 from dpm_testkit.package_server import File, PackageServer
 
 ROOT = Path(__file__).parent.parent
 SECOND_SECONDS = 5.0
 FIRST_SECONDS = 180.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def served(checkout: Path, upstream: str, **environment: str) -> float:

@@ -1,5 +1,6 @@
 """A service is killed or stopped in the middle of its work: another goes on, nothing is lost, no byte is wrong."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -11,9 +12,12 @@ from dpm_core.decisions import Recorded
 from dpm_core.events import ArtifactStored, FetchStarted
 from dpm_runtime.cards import read_card
 from dpm_runtime.store import DiskBlobStore
-from dpm_testkit.node import Node, running_node
+from dpm_testkit.crowd import Crowd
+from dpm_testkit.node import Node, free_port, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import until
+from dpm_testkit.recovery import load, recovered
+from dpm_testkit.seeding import PROJECT, seed
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -95,3 +99,24 @@ async def test_a_stopped_fetcher_that_wakes_after_its_successor_has_finished_cha
         async with node.log() as log:
             assert await log.last(topic) == stored
         assert upstream.asked[f"/packages/paused/{file.name}"] == 2
+
+
+@pytest.mark.parametrize("process", ["fusefs", "gateway-pypi", "nats"])
+async def test_a_node_serves_again_soon_after_a_kill_under_load_and_has_lost_nothing(
+    upstream: PackageServer, process: str
+) -> None:
+    async with running_node(pypi_upstream=upstream.url, pypi_port=str(free_port())) as node:
+        files = await seed(node, upstream, 60, fetched=40)
+        asked = upstream.asked.copy()
+        async with load(node, PROJECT, files):
+            async with asyncio.timeout(AGAIN_SECONDS):
+                await recovered(node, upstream, process, PROJECT, files[0])
+        crowd = Crowd(node.index)
+        for file in files:
+            await crowd.obtain(PROJECT, file)
+        again = [
+            file.name
+            for file in files
+            if upstream.asked[path := f"/packages/{PROJECT}/{file.name}"] != asked[path]
+        ]
+        assert again == []

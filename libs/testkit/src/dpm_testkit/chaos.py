@@ -7,7 +7,6 @@ import asyncio
 import os
 import random
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path
 from dpm_testkit.audit import Auditor
 from dpm_testkit.crowd import Crowd, Tally, merged
 from dpm_testkit.faults import Fault, draw, inflict
-from dpm_testkit.node import Node, running_node
+from dpm_testkit.node import Node, free_port, running_node
 from dpm_testkit.package_server import File, PackageServer
 
 PROCESSES = ("nats", "fetcher", "fetcher-1", "fusefs", "gateway-pypi", "gateway-pypi-1")
@@ -70,7 +69,7 @@ async def run(rounds: int, seed: int, *, first: int = 1, say: Callable[[str], No
         PackageServer().running() as upstream,
         running_node(
             pypi_upstream=upstream.url,
-            pypi_port=str(_free_port()),
+            pypi_port=str(free_port()),
             replicas=REPLICAS,
             stall_seconds=str(STALL_SECONDS),
             restart_seconds="1",
@@ -112,7 +111,7 @@ class _Game:
         async with asyncio.TaskGroup() as parts:
             for client in range(CLIENTS):
                 chance = self._chance(this.number, f"client {client}")
-                parts.create_task(self._client(this, chance, new))
+                parts.create_task(self._client(this, chance, new, first=new[client : client + 1]))
             for fault in this.faults:
                 parts.create_task(inflict(self._node, fault))
         begun = time.monotonic()
@@ -128,11 +127,14 @@ class _Game:
                 raise AssertionError(f"{file.name} was stored, and was fetched again")
         self._old += new
 
-    async def _client(self, this: Round, chance: random.Random, new: list[tuple[str, File]]) -> None:
+    async def _client(
+        self, this: Round, chance: random.Random, new: list[tuple[str, File]], *, first: list[tuple[str, File]]
+    ) -> None:
         crowd = Crowd(self._index, chance, this.tally)
-        for _ in range(FILES_A_CLIENT):
+        for place in range(FILES_A_CLIENT):
             old = self._old and chance.random() < OLD_SHARE
-            await crowd.obtain(*chance.choice(self._old if old else new))
+            any_one = chance.choice(self._old if old else new)
+            await crowd.obtain(*(first[0] if first and not place else any_one))
 
     async def _look(self) -> list[str]:
         status = await self._node.status()
@@ -156,11 +158,6 @@ class _Game:
                 (project, self._upstream.add(project, File(name, chance.randbytes(size), seconds=seconds)))
             )
         return files
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _report(node: Node, seed: int, failed: Round, error: BaseException) -> str:

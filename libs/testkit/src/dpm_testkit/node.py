@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -162,6 +163,12 @@ class Node:
             for log in sorted(self.home.logs.glob("*.log"))
         ]
         return "\n".join(tails)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now: a gateway that starts again keeps one that is set."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager
