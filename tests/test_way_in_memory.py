@@ -1,6 +1,7 @@
 """The way of a package with memory twins for everything outside: gateway and fetcher, and what they decide."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
 from dpm_gateway.app import create_app
 from dpm_gateway.bulletin import Bulletin
+from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler, Policy
@@ -34,6 +36,7 @@ from dpm_testkit.memory_store import MemoryBlobStore
 from dpm_testkit.patience import until
 
 INDEX = "http://index.example/simple/"
+PRIVATE = "http://acme.example/simple/"
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 BODY = hashlib.shake_256(b"demo").digest(3 * 1024 * 1024)
 
@@ -51,6 +54,21 @@ class MovableClock(SystemClock):
         await asyncio.sleep(min(seconds, 0.01))
 
 
+class Door:
+    """The node's one token, and what upstream says to whoever shows other credentials."""
+
+    def __init__(self) -> None:
+        self.status = 401
+        self.asked: list[tuple[str, str]] = []
+
+    def admits(self, realm: str, secret: str) -> bool:
+        return (realm, secret) == ("pypi/acme", "token")
+
+    async def status_for(self, want: Want, authorization: str) -> int:
+        self.asked.append((want.url, authorization))
+        return self.status
+
+
 class World:
     """A gateway and, while ``fetching``, a fetcher, among memory twins."""
 
@@ -64,11 +82,14 @@ class World:
         self.flights = Flights(
             "gateway-0", self.log, self.store, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
         )
-        ecosystem = PyPI([Index(INDEX, lists=True)], fresh_for=600.0, limit=1 << 20)
+        indexes = [Index(INDEX, lists=True), Index(PRIVATE, "acme", private=True)]
+        ecosystem = PyPI(indexes, fresh_for=600.0, limit=1 << 20)
+        self.door = Door()
+        doorkeeper = Doorkeeper("pypi", self.door, self.door, self.clock)
         self.desk = Desk(ecosystem, self.store, folder)
         self.marks = Marks("gateway-0", self.clock)
         handler = Handler(
-            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, self.clock,
+            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, doorkeeper, self.clock,
             Policy(stale_seconds=86_400),
         )  # fmt: skip
         self.app = create_app(handler, hosts=())
@@ -94,14 +115,20 @@ class World:
         await asyncio.wait({self._fetching})
 
     def publish(
-        self, body: bytes = BODY, *, name: str = "demo-1.0-py3-none-any.whl", vouched: bool = True
+        self,
+        body: bytes = BODY,
+        *,
+        name: str = "demo-1.0-py3-none-any.whl",
+        vouched: bool = True,
+        index: str = INDEX,
+        host: str = "files.example",
     ) -> Held:
         """Put a project with one file on the index; returns the file."""
-        file = {"filename": name, "url": f"http://files.example/p/{name}", "hashes": {}, "size": len(body)}
+        file = {"filename": name, "url": f"http://{host}/p/{name}", "hashes": {}, "size": len(body)}
         if vouched:
             file["hashes"] = {"sha256": hashlib.sha256(body).hexdigest()}
         page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [file], "versions": ["1.0"]}
-        self.origin.has(INDEX + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
+        self.origin.has(index + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
         return self.origin.has(str(file["url"]), body)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
@@ -423,3 +450,68 @@ async def test_a_file_that_nobody_vouches_for_comes_whole_or_not_at_all(world: W
     assert answer.content == BODY
     stored = [event for event in world.log.events if isinstance(event, ArtifactStored)]
     assert [each.vouched for each in stored] == [False, False]
+
+
+TOKEN = {"Authorization": "Bearer token"}
+OTHER = {"Authorization": "Basic " + base64.b64encode(b"me:mine").decode()}
+OWN_FILE = "/acme/simple/files/acme.example/p/demo-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize("path", ["/acme/simple/demo/", OWN_FILE, "/acme/simple/nothing/"])
+async def test_what_is_private_is_for_nobody_without_a_word_to_upstream(world: World, path: str) -> None:
+    world.publish(index=PRIVATE, host="acme.example")
+    answer = await world.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith('Basic realm="dpm acme"')
+    assert not world.origin.asked
+    assert not world.door.asked
+
+
+async def test_what_is_private_is_for_whoever_has_the_token(world: World) -> None:
+    world.publish(index=PRIVATE, host="acme.example")
+    for _ in range(2):
+        page = await world.get("/acme/simple/demo/", **TOKEN)
+        file = await world.get(OWN_FILE, **TOKEN)
+        assert (page.status_code, file.content) == (200, BODY)
+        assert page.headers["cache-control"].startswith("private, ")
+        assert file.headers["cache-control"].startswith("private, ")
+        await world.folded()
+    assert not world.door.asked
+    assert (await world.get(OWN_FILE)).status_code == 401
+    assert (await world.get(OWN_FILE, Authorization="Bearer other")).status_code == 401
+    assert all(event.private for event in world.log.events if isinstance(event, ArtifactStored))
+
+
+async def test_what_is_private_is_for_whom_upstream_lets_in(world: World) -> None:
+    world.publish(index=PRIVATE, host="acme.example")
+    assert (await world.get("/acme/simple/demo/", **OTHER)).status_code == 401
+    assert not world.origin.asked
+    world.door.status = 200
+    world.clock.ahead = 60
+    for _ in range(3):
+        assert (await world.get("/acme/simple/demo/", **OTHER)).status_code == 200
+        assert (await world.get(OWN_FILE, **OTHER)).content == BODY
+    page, file = PRIVATE + "demo/", "http://acme.example/p/demo-1.0-py3-none-any.whl"
+    assert [url for url, _ in world.door.asked] == [page, page, file]
+    assert {shown for _, shown in world.door.asked} == {OTHER["Authorization"]}
+    assert not any("mine" in repr(event) or OTHER["Authorization"] in repr(event) for event in world.log.events)
+
+
+async def test_credentials_are_never_tried_at_the_host_of_a_file_elsewhere(world: World) -> None:
+    world.publish(index=PRIVATE)
+    world.door.status = 200
+    answer = await world.get(FILE.replace("/simple/", "/acme/simple/"), **OTHER)
+    assert answer.content == BODY
+    assert [url for url, _ in world.door.asked] == [PRIVATE + "demo/"]
+
+
+async def test_bytes_that_are_held_privately_are_no_hit_elsewhere(world: World) -> None:
+    world.publish(index=PRIVATE)
+    assert (await world.get(FILE.replace("/simple/", "/acme/simple/"), **TOKEN)).content == BODY
+    await world.folded()
+    assert (await world.get(FILE)).status_code == 404
+    world.publish()
+    world.clock.ahead = 700
+    before = len(world.origin.asked)
+    assert (await world.get(FILE)).content == BODY
+    assert [url for url, _ in world.origin.asked[before:]] == [INDEX + "demo/", item_url()]

@@ -13,7 +13,7 @@ REF = ArtifactRef("pypi", "http://upstream.example/", "wheel")
 PAGE = ArtifactRef("pypi", "http://upstream.example/", "page")
 BLOB = Blob(cid_of([b"bytes"]), 5, (MD5, SHA256))
 SOURCE = Source(OriginKind.UPSTREAM, "upstream.example")
-KEPT = Kept(7, 1_700_000_000.0, REF, "wheel-1.0", "application/zip", Validators('"1"'), SOURCE, True)
+KEPT = Kept(7, 1_700_000_000.0, REF, "wheel-1.0", "application/zip", Validators('"1"'), SOURCE, True, None, True)
 
 
 def test_a_sidecar_survives_being_written_down() -> None:
@@ -32,6 +32,7 @@ def test_what_a_sidecar_keeps_is_all_that_the_event_said() -> None:
         source=SOURCE,
         seconds=0.0,
         vouched=True,
+        private=True,
         stored_at=1_700_000_000.0,
     )
 

@@ -146,7 +146,7 @@ def test_an_index_that_cannot_be_adopted_is_named_by_place_and_never_shown(machi
 
 def test_credentials_are_said_to_be_the_matter(machine: Machine) -> None:
     machine.environ["PIP_INDEX_URL"] = "https://user:hunter2@index.example.org/simple"
-    with pytest.raises(Invalid, match=r"PIP_INDEX_URL has credentials.*private indexes are not served yet"):
+    with pytest.raises(Invalid, match=r"PIP_INDEX_URL has credentials.*an index of its own"):
         machine.index()
 
 

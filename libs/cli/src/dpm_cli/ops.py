@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dpm_cli import ask
 from dpm_cli.services import service_of
 from dpm_core.errors import Unavailable
+from dpm_runtime import unix_http
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.ops import health_routes, serving_inside
@@ -73,7 +73,9 @@ def node_ops_app(
             return PlainTextResponse(f"there is no {name} on this node\n", status_code=404)
         service, _, number = name.rpartition("-")
         try:
-            status, page = await ask.get(home.socket(service, int(number)), "/metrics", ANSWER_SECONDS)
+            status, page = await unix_http.request(
+                home.socket(service, int(number)), "/metrics", seconds=ANSWER_SECONDS
+            )
         except Unavailable as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
         return Response(page, status_code=status, media_type=METRICS_TYPE)

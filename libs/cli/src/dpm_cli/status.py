@@ -9,10 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
-from dpm_cli import ask, control, show
+from dpm_cli import control, show
 from dpm_cli.outcome import NotRunning
 from dpm_cli.services import GATEWAYS, service_of
 from dpm_core.errors import DpmError, Unavailable
+from dpm_runtime import unix_http
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
@@ -161,7 +162,9 @@ def _gateways(processes: Iterable[str]) -> list[str]:
 
 async def _counts(home: Home, gateways: Iterable[str]) -> dict[str, int]:
     sockets = [path for name in gateways for path in sorted(home.run.glob(f"{name}-[0-9]*.sock"))]
-    answers = await asyncio.gather(*(ask.get(path, "/metrics") for path in sockets), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(unix_http.request(path, "/metrics") for path in sockets), return_exceptions=True
+    )
     pages = [answer[1].decode() for answer in answers if not isinstance(answer, BaseException)]
     return count_samples(pages) if pages else {}
 

@@ -1,4 +1,4 @@
-"""``dpm token``: keys for others, each by a name that ends it again."""
+"""``dpm token``: keys and tokens for others, each by a name that ends it again."""
 
 import asyncio
 import json
@@ -37,7 +37,10 @@ def events(
     """
     home = _home()
     from dpm_runtime.bus_readers import admit, dismiss
+    from dpm_runtime.tokens import tokens
 
+    if any(each.name == name for each in tokens(home)):
+        raise Invalid(f"there is a token {name!r} already: `dpm token revoke {name}` ends it")
     if output is not None:
         _require_new(output)
     seed = admit(home, name)
@@ -51,26 +54,70 @@ def events(
         show.console(stderr=True).print(text, style="dim")
 
 
+@app.command()
+def index(
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="its name in dpm.toml")],
+    name: Name,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the token to this new file, for you alone to read."),
+    ] = None,
+) -> None:
+    """Make a token with which clients get packages of a private index, and print it.
+
+    It is shown this once; the node keeps its hash alone.
+    """
+    from dpm_runtime.bus_readers import readers
+    from dpm_runtime.settings import load
+    from dpm_runtime.tokens import end, issue
+
+    private = [each for each, about in load().pypi.indexes.items() if about.private]
+    if index not in private:
+        raise Invalid(f"{index!r} is no private index of dpm.toml; those are: {', '.join(private) or 'none'}")
+    home = _home()
+    if any(each.name == name for each in readers(home)):
+        raise Invalid(f"there is a token {name!r} already: `dpm token revoke {name}` ends it")
+    if output is not None:
+        _require_new(output)
+    token = issue(home, name, f"pypi/{index}")
+    try:
+        _hand_over(token, output)
+    except BaseException:
+        end(home, name)  # nobody holds it
+        raise
+    shown = token if output is None else "TOKEN"
+    show.console(stderr=True).print(
+        f"It is the password, with any user: http://{name}:{shown}@<node>:<port>/{index}/simple/", style="dim"
+    )
+
+
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs")] = False) -> None:
-    """Show whose keys there are: name, what for, when it was made, public key."""
+    """Show whose keys and tokens there are: name, what for, when it was made, public key."""
     from dpm_runtime.bus_readers import readers
+    from dpm_runtime.tokens import tokens
 
-    found = readers(_home())
+    home = _home()
+    found = [(each.name, "events", each.made_at, each.key) for each in readers(home)]
+    found += [(each.name, each.realm, each.made_at, "") for each in tokens(home)]
     if as_json:
-        rows = [{"name": each.name, "for": "events", "made_at": each.made_at, "key": each.key} for each in found]
-        typer.echo(json.dumps(rows))
+        fields = ("name", "for", "made_at", "key")
+        typer.echo(json.dumps([dict(zip(fields, each, strict=True)) for each in found]))
         return
-    for row in show.columns([(each.name, "events", _local(each.made_at), each.key) for each in found]):
-        show.console().print("  ".join(row))
+    for row in show.columns([(name, what, _local(made_at), key) for name, what, made_at, key in found]):
+        show.console().print("  ".join(row).rstrip())
 
 
 @app.command()
 def revoke(name: Name) -> None:
-    """End a key: connections with it are closed, and no new one is accepted."""
+    """End a key or token: connections with it are closed, and no new one is accepted."""
     home = _home()
     from dpm_runtime.bus_readers import dismiss
+    from dpm_runtime.tokens import end
 
+    if end(home, name):
+        show.console().print(f"the token {name} lets nobody in any more")
+        return
     dismiss(home, name)
     running = _reload(home, "it will when it starts again: `dpm stop nats`, `dpm start nats`")
     show.console().print(f"{name} may read no more" + ("" if running else "; no node runs on this home"))

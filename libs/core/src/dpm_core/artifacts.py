@@ -116,7 +116,8 @@ class Want:
     ``digests`` are what metadata gave, ``size`` in bytes; without a digest the artifact is *unvouched*.
     ``hosts`` are the authorities that a redirect may lead to beside that of ``url``. ``limit`` is the most
     bytes that will be taken. ``fresh_for`` (seconds) is how long a mutable artifact is served without asking
-    upstream again, None for immutable ones.
+    upstream again, None for immutable ones. ``private``: upstream gives it to those alone who show credentials,
+    so a fetcher shows the node's, and nobody is given it who has no right to it.
     """
 
     ref: ArtifactRef
@@ -129,6 +130,7 @@ class Want:
     hosts: tuple[str, ...] = ()
     limit: int | None = None
     fresh_for: float | None = None
+    private: bool = False
 
     @property
     def mutable(self) -> bool:

@@ -41,18 +41,26 @@ class Fact:
 
 @dataclass(frozen=True)
 class IndexPage:
-    """The request is for an index page, shown in the form ``variant``."""
+    """The request is for an index page, shown in the form ``variant``.
+
+    ``realm`` names the right that a client must show; empty: none.
+    """
 
     want: Want
     variant: str
+    realm: str = ""
 
 
 @dataclass(frozen=True)
 class IndexedFile:
-    """The request is for a file that a fact names; ``indexes`` are where such facts may stand, best first."""
+    """The request is for a file that a fact names; ``indexes`` are where such facts may stand, best first.
+
+    ``realm`` names the right that a client must show; empty: none.
+    """
 
     path: str
     indexes: tuple[Want, ...]
+    realm: str = ""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ class FetchFailed:
 class ArtifactStored:
     """The bytes of an artifact were verified and are in the blob store.
 
-    ``seconds`` is from the claim to the last byte verified; ``vouched`` whether metadata gave a digest.
+    ``seconds`` is from the claim to the last byte verified; ``vouched`` whether metadata gave a digest;
+    ``private`` whether upstream gives it only to those who show credentials: no peer is ever given it.
     ``stored_at`` (seconds since the epoch) is when that was, if it is told again to a log that had lost it.
     """
 
@@ -120,6 +121,7 @@ class ArtifactStored:
     seconds: float
     vouched: bool
     fresh_for: float | None = None
+    private: bool = False
     stored_at: float | None = None
 
 

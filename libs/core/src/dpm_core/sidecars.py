@@ -23,6 +23,7 @@ class Kept:
     source: Source
     vouched: bool
     fresh_for: float | None = None
+    private: bool = False
 
     def stored(self, blob: Blob) -> ArtifactStored:
         """What to say of it to a log that has lost the word."""
@@ -36,6 +37,7 @@ class Kept:
             seconds=0.0,
             vouched=self.vouched,
             fresh_for=self.fresh_for,
+            private=self.private,
             stored_at=self.stored_at,
         )
 

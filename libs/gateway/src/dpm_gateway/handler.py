@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from opentelemetry import trace
@@ -23,15 +23,17 @@ from dpm_core.ecosystem import (
     Refusal,
     Request,
 )
-from dpm_core.errors import DpmError, Invalid, Unavailable, Untrusted
+from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import BlobStore, Catalog, Clock, Entry
 from dpm_gateway.coding import chosen
+from dpm_gateway.doorkeeper import Doorkeeper, Refused
 from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.marks import Marks
 from dpm_gateway.responses import Headers, Representation, body_response, page_response
+from dpm_runtime.credentials import same_site
 from dpm_runtime.meters import counter
 
 RECHECK_SECONDS = 10.0
@@ -43,7 +45,7 @@ ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
 TOO_MANY_REQUESTS = 429
 """The one status of an upstream's that clients are told as it is: they know what to do about it."""
 
-FILE_CACHING = "public, max-age=31536000, immutable"
+FILE_CACHING = "max-age=31536000, immutable"
 PAGE_CACHING = "max-age=0, must-revalidate"
 
 AtHand: TypeAlias = Callable[[Index], bool]
@@ -67,14 +69,6 @@ class Policy:
     stale_seconds: float
 
 
-class Refused(DpmError):
-    """The request ends with a refusal."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.detail)
-        self.refusal = refusal
-
-
 @dataclass(frozen=True)
 class Answer:
     """A response, and in one word how it came about: the ``result`` of metrics."""
@@ -94,6 +88,7 @@ class Handler:
         flights: Flights,
         desk: Desk,
         marks: Marks,
+        doorkeeper: Doorkeeper,
         clock: Clock,
         policy: Policy,
     ) -> None:
@@ -103,6 +98,7 @@ class Handler:
         self._flights = flights
         self._desk = desk
         self._marks = marks
+        self._doorkeeper = doorkeeper
         self._clock = clock
         self._policy = policy
 
@@ -156,6 +152,9 @@ class Handler:
         return page_response(request.method, request.headers, page, None, headers, refusal.status)
 
     async def _index_page(self, request: Request, target: IndexPage) -> tuple[str, Response]:
+        if target.realm:
+            visitor = self._doorkeeper.visitor(target.realm, request)
+            await self._doorkeeper.let_in(visitor, target.realm, [target.want])
         revalidate = "no-cache" in request.headers.get("cache-control", "")
         coding = chosen(request.headers)
 
@@ -171,7 +170,7 @@ class Handler:
             # a page that makes no sense is not fresh: upstream may have mended it
             result, index, headers = await self._index(target.want, at_hand, max_age=RECHECK_SECONDS)
             rendered = await self._desk.page(index, target.variant, coding)
-        headers["Cache-Control"] = PAGE_CACHING
+        headers["Cache-Control"] = _caching(target.want, PAGE_CACHING)
         page, etag = rendered.page, rendered.etag
         return result, page_response(request.method, request.headers, page, etag, headers, coding=rendered.coding)
 
@@ -232,8 +231,7 @@ class Handler:
         return True
 
     async def _indexed_file(self, request: Request, target: IndexedFile) -> tuple[str, Response]:
-        index, fact = await self._fact(target)
-        want = self._ecosystem.locate(index, fact)
+        want = await self._file(request, target)
         media_type = self._ecosystem.media_type(want.ref)
         entry = self._catalog.find(want.ref.id)
         if (
@@ -242,10 +240,10 @@ class Handler:
             and (body := await self._store.open(entry.blob.cid))
         ):
             self._marks.note(want.ref.id)
-            about = _representation(entry.blob.cid, entry.blob.size, media_type, "dpm; hit")
+            about = _representation(want, entry.blob.cid, entry.blob.size, media_type, "dpm; hit")
             return "hit", body_response(request.method, request.headers, about, body, body.close)
         if request.method == "HEAD" and want.size is not None:
-            about = _representation(None, want.size, media_type, "dpm; fwd=miss")
+            about = _representation(want, None, want.size, media_type, "dpm; fwd=miss")
             return "miss", body_response("HEAD", request.headers, about, None)
         boarding = await self._flights.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
         try:
@@ -263,7 +261,7 @@ class Handler:
                 body = await self._store.open(cid)
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
-                about = _representation(cid, body.size, media_type, "dpm; fwd=miss; stored")
+                about = _representation(want, cid, body.size, media_type, "dpm; fwd=miss; stored")
                 return body_response(request.method, request.headers, about, body, body.close)
             case Airborne(frontier=frontier, state=state):
                 length = state.length
@@ -273,9 +271,23 @@ class Handler:
                     length,
                     media_type,
                     f'"{want.ref.id}-{frontier.token}"',
-                    headers={"Cache-Status": "dpm; fwd=miss; stored", "Cache-Control": FILE_CACHING},
+                    headers={
+                        "Cache-Status": "dpm; fwd=miss; stored",
+                        "Cache-Control": _caching(want, FILE_CACHING),
+                    },
                 )
                 return body_response(request.method, request.headers, about, frontier, boarding.leave)
+
+    async def _file(self, request: Request, target: IndexedFile) -> Want:
+        """The file that is asked for, by somebody who may have it. Raises Refused."""
+        if not target.realm:
+            return self._ecosystem.locate(*await self._fact(target))
+        visitor = self._doorkeeper.visitor(target.realm, request)
+        indexes = await self._doorkeeper.let_in(visitor, target.realm, target.indexes)
+        want = self._ecosystem.locate(*await self._fact(replace(target, indexes=indexes)))
+        if same_site(want.ref.upstream, want.url):  # elsewhere nobody knows the credentials: the page decides
+            await self._doorkeeper.let_in(visitor, target.realm, [want])
+        return want
 
     async def _fact(self, target: IndexedFile) -> tuple[Want, Fact]:
         """What an index says of the file; first as held, whatever its age. Raises Refused."""
@@ -308,8 +320,13 @@ def _index_of(entry: Entry) -> Index:
     return Index(entry.ref, entry.blob.cid, entry.media_type)
 
 
-def _representation(cid: Cid | None, size: int, media_type: str, status: str) -> Representation:
-    headers = {"Cache-Status": status, "Cache-Control": FILE_CACHING}
+def _caching(want: Want, directives: str) -> str:
+    """The Cache-Control field: what is private is kept by its client alone (RFC 9111, 5.2.2.7)."""
+    return f"{'private' if want.private else 'public'}, {directives}"
+
+
+def _representation(want: Want, cid: Cid | None, size: int, media_type: str, status: str) -> Representation:
+    headers = {"Cache-Status": status, "Cache-Control": _caching(want, FILE_CACHING)}
     return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
 
 

@@ -11,17 +11,20 @@ from dpm_core.ports import Tap
 from dpm_core.taps import WAITING, Waiting
 from dpm_gateway.app import create_app
 from dpm_gateway.bulletin import Bulletin
+from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler, Policy
 from dpm_gateway.marks import Marks
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
+from dpm_runtime.doorway import FetchersDoor
 from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.service import ServiceContext
 from dpm_runtime.serving import BACKLOG, serving, tcp_listeners
 from dpm_runtime.store import DiskBlobStore
+from dpm_runtime.tokens import TokenBook
 
 TELL_SECONDS = 5.0
 """Between two words to fetchers about who still waits."""
@@ -73,7 +76,8 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         marks = Marks(flights.gateway, context.clock)
         resources.push_async_callback(marks.tell, bus.tap)
         policy = Policy(settings.stale_seconds)
-        handler = Handler(ecosystem, catalog, store, flights, desk, marks, context.clock, policy)
+        doorkeeper = Doorkeeper(ecosystem.name, TokenBook(home), FetchersDoor(home), context.clock)
+        handler = Handler(ecosystem, catalog, store, flights, desk, marks, doorkeeper, context.clock, policy)
         hosts = {*settings.allow_hosts, *settings.listen}
         for task in (
             _read_log(bulletin, bus, ecosystem.name, catalog.position()),

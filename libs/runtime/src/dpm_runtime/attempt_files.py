@@ -69,6 +69,7 @@ def kept(want: Want, state: AttemptState, source: Source, token: int | None, now
         source,
         want.vouched,
         want.fresh_for,
+        want.private,
     )
 
 

@@ -51,10 +51,7 @@ def admit(home: Home, name: str) -> str:
 
     Raises Invalid for what is no name, or one that is there already; Conflict if the file stays locked.
     """
-    if not NAMES.match(name) or len(name) > LONGEST_NAME:
-        raise Invalid(
-            f"{name!r} is no name for a token: at most {LONGEST_NAME} of a to z, 0 to 9 and hyphens between them"
-        )
+    require_name(name)
     pair = nkeys.from_seed(bytearray(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)))
     made = Reader(name, pair.public_key.decode(), time.time())
 
@@ -65,6 +62,14 @@ def admit(home: Home, name: str) -> str:
 
     _change(home, add)
     return bytes(pair.seed).decode()
+
+
+def require_name(name: str) -> None:
+    """Raises Invalid for what nobody's key or token can be called."""
+    if not NAMES.match(name) or len(name) > LONGEST_NAME:
+        raise Invalid(
+            f"{name!r} is no name for a token: at most {LONGEST_NAME} of a to z, 0 to 9 and hyphens between them"
+        )
 
 
 def dismiss(home: Home, name: str) -> None:

@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode
 
 from dpm_core.artifacts import normalise_upstream
 from dpm_core.errors import Invalid
+from dpm_runtime.credentials import Place
 
 _OWNED = re.compile(r"[A-Za-z0-9*?._-]+\Z")
 
@@ -50,6 +51,15 @@ IndexName: TypeAlias = Annotated[
 ]
 
 
+def _a_place(text: str | None) -> str | None:
+    try:
+        if text is not None:
+            Place.parse(text)
+    except Invalid as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 class IndexSettings(BaseModel):
     """One index beside the default one."""
 
@@ -59,7 +69,17 @@ class IndexSettings(BaseModel):
     owns: Annotated[Names, AfterValidator(_owned)] = Field(
         (), description="project names, with `*` and `?`, that no other index serves: 404 there"
     )
+    credentials: Annotated[str | None, AfterValidator(_a_place)] = Field(
+        None,
+        description="where they are kept: `netrc`, `keyring:<user>`, `environment:<variable>` or `file:<path>`, "
+        "the last two as `user:password`; with them the index is private",
+    )
     project_list: bool = Field(True, description="serve the list of all projects at `/<name>/simple/`")
+
+    @property
+    def private(self) -> bool:
+        """Whether its upstream wants credentials."""
+        return self.credentials is not None
 
 
 class PyPISettings(BaseModel):
@@ -68,3 +88,11 @@ class PyPISettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     indexes: dict[IndexName, IndexSettings] = Field(default_factory=dict)
+
+    def places(self) -> dict[str, Place]:
+        """Where the credentials of each private upstream are kept, by its URL."""
+        return {
+            index.upstream: Place.parse(index.credentials)
+            for index in self.indexes.values()
+            if index.credentials is not None
+        }

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -21,6 +21,7 @@ from dpm_core.circuit import Circuits
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
+from dpm_runtime.credentials import Credentials, same_site
 from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, Named, target
 from dpm_runtime.meters import Kind, counter, histogram, observed
 from dpm_runtime.upstream_answer import read_answer, retry_after, saying_unavailable
@@ -32,13 +33,21 @@ DOWN = frozenset({500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 53
 
 TOO_MANY = 429
 
+UNAUTHORIZED = 401
+NOT_ALLOWED = frozenset({UNAUTHORIZED, 403})
+NO_HEAD = frozenset({405, 501})
+"""Statuses of servers that answer GET alone."""
+
+Authorization: TypeAlias = Callable[[Want, str], Awaitable[str | None]]
+"""What to show for a want at a URL: a value of the field Authorization."""
+
 log = logging.getLogger(__name__)
 _tracer = trace.get_tracer(__name__)
 _durations = histogram(
     "http.client.request.duration",
     "s",
     "requests to upstream, until the answer's headers",
-    http__request__method="`GET`",
+    http__request__method="`GET`, or `HEAD` where somebody's credentials are tried",
     server__address="the upstream's host",
     server__port="its port",
     http__response__status_code="absent if there was no answer",
@@ -71,7 +80,7 @@ class UpstreamOrigin:
     """An Origin over HTTP (RFC 9110). Use as an async context manager.
 
     ``named`` are hosts in private ranges that may be asked; the host of a want's own upstream always may,
-    since the operator configured it.
+    since the operator configured it. ``credentials`` are shown to a private upstream, on its own host alone.
     """
 
     def __init__(
@@ -79,11 +88,13 @@ class UpstreamOrigin:
         deadlines: Deadlines,
         *,
         named: Collection[str] = (),
+        credentials: Credentials | None = None,
         agent: str = "dpm",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._deadlines = deadlines
         self._named = Named(named)
+        self._credentials = credentials or Credentials({})
         self._agent = agent
         self._clock = clock
         self._circuits = Circuits()
@@ -135,21 +146,56 @@ class UpstreamOrigin:
     ) -> Opened | NotModified | NotHeld | None:
         headers = _request_headers(want, offset, held, self._agent)
         with saying_unavailable(source.name):
-            response = await self._follow(want, headers)
+            response = await self._follow(want, headers, self._own)
         try:
-            return read_answer(response, source, want, offset=offset, held=held, stall=self._deadlines.stall)
+            answer = read_answer(response, source, want, offset=offset, held=held, stall=self._deadlines.stall)
         except BaseException:
             response.close()
             raise
+        return self._explained(want, answer) if isinstance(answer, NotHeld) else answer
 
-    async def _follow(self, want: Want, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    def _explained(self, want: Want, answer: NotHeld) -> NotHeld:
+        """What upstream refuses because of credentials, said so."""
+        if want.private and answer.status in NOT_ALLOWED:
+            self._credentials.refused(want.ref.upstream)
+            return replace(answer, detail=f"{answer.detail} to this node's credentials")
+        if answer.status == UNAUTHORIZED:
+            return replace(answer, detail=f"{answer.detail}: it wants credentials")
+        return answer
+
+    async def status_for(self, want: Want, authorization: str) -> int:
+        """The status with which upstream answers whoever shows ``authorization`` instead of the node's own.
+
+        Follows redirects as ``open`` does. Raises Unavailable.
+        """
+
+        async def shown(want: Want, url: str) -> str | None:
+            return authorization if same_site(want.ref.upstream, url) else None
+
+        headers = {**dict(want.headers), "User-Agent": self._agent, "Accept-Encoding": "identity"}
+        with saying_unavailable(authority(want.url)):
+            response = await self._follow(want, headers, shown, "HEAD")
+            response.close()
+            if response.status in NO_HEAD:
+                response = await self._follow(want, headers, shown)
+                response.close()
+        return response.status
+
+    async def _own(self, want: Want, url: str) -> str | None:
+        return await self._credentials.authorization(want.ref.upstream, url) if want.private else None
+
+    async def _follow(
+        self, want: Want, headers: dict[str, str], authorization: Authorization, method: str = "GET"
+    ) -> aiohttp.ClientResponse:
         url = want.url
         allowed = {authority(want.url), *want.hosts}
         self._named.configured(urlsplit(want.ref.upstream).hostname or "")
         for resent in range(MAX_REDIRECTS + 1):
             to = target(url, self._named)
-            with _asking(url, resent) as asked:
-                response = await self._ask(url, to, {**headers, **asked.headers})
+            shown = await authorization(want, url)
+            with _asking(method, url, resent) as asked:
+                sent = {**headers, **asked.headers, **({"Authorization": shown} if shown else {})}
+                response = await self._ask(method, url, to, sent)
                 asked.answered(response.status)
             if response.status not in REDIRECTS:
                 return response
@@ -157,7 +203,7 @@ class UpstreamOrigin:
             url = _next_url(url, response.headers.get("Location", ""), allowed)
         raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times", lasting=True)
 
-    async def _ask(self, url: str, to: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _ask(self, method: str, url: str, to: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
         host, circuits = authority(url), self._circuits
         if wait := circuits.ask(host, self._clock()):
@@ -167,7 +213,7 @@ class UpstreamOrigin:
             )
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                response = await self._session.get(to, headers=headers, allow_redirects=False)
+                response = await self._session.request(method, to, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
                 circuits.dropped(host)
@@ -236,12 +282,12 @@ class _Asked:
 
 
 @contextmanager
-def _asking(url: str, resent: int) -> Iterator[_Asked]:
+def _asking(method: str, url: str, resent: int) -> Iterator[_Asked]:
     """A span and a duration for one request, by the semantic conventions for HTTP clients."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     about: dict[str, str | int] = {
-        "http.request.method": "GET",
+        "http.request.method": method,
         "server.address": parts.hostname or "",
         "server.port": port,
     }
@@ -252,7 +298,7 @@ def _asking(url: str, resent: int) -> Iterator[_Asked]:
         more["http.request.resend_count"] = resent
     begun = time.perf_counter()
     with _tracer.start_as_current_span(
-        "GET", kind=SpanKind.CLIENT, attributes={**about, **more}, record_exception=False
+        method, kind=SpanKind.CLIENT, attributes={**about, **more}, record_exception=False
     ) as span:
         asked = _Asked(span, about)
         try:

@@ -5,11 +5,13 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
+
+from dpm_runtime.credentials import basic
 
 PACE_BYTES = 64 * 1024
 """What a slow server sends at a time."""
@@ -54,6 +56,8 @@ class PackageServer:
         self.index_status = 200
         self.etags = True
         self.url = ""
+        self.passwords: set[str] = set()
+        """``user:password`` of whom alone it lets in, if there are any."""
 
     def add(self, project: str, file: File) -> File:
         """List ``file`` under ``project`` (a normalised name)."""
@@ -63,7 +67,7 @@ class PackageServer:
     @asynccontextmanager
     async def running(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator["PackageServer"]:
         """Serve on a port of ``host`` for as long as the context lasts."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._let_in])
         app.router.add_get("/simple/{project}/", self._index)
         app.router.add_get("/packages/{project}/{name}", self._file)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -76,6 +80,14 @@ class PackageServer:
             yield self
         finally:
             await runner.cleanup()
+
+    @web.middleware
+    async def _let_in(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if self.passwords and request.headers.get("Authorization") not in {basic(each) for each in self.passwords}:
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+        return await handler(request)
 
     def _note(self, request: web.Request) -> None:
         self.asked[request.path] += 1

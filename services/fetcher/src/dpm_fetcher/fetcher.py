@@ -196,6 +196,7 @@ class Fetcher:
             seconds=round(seconds, 3),
             vouched=want.vouched,
             fresh_for=want.fresh_for,
+            private=want.private,
         )
 
     async def _record(self, want: Want, event: Event, token: int) -> None:

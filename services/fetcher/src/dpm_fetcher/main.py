@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from functools import partial
 
 from dpm_core.artifacts import Lane
 from dpm_core.errors import Unavailable
@@ -11,6 +12,8 @@ from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.bus_address import bus_url
+from dpm_runtime.credentials import Credentials
+from dpm_runtime.doorway import Doorway
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.react import react
 from dpm_runtime.service import ServiceContext, run_service
@@ -28,16 +31,18 @@ SWEEP_SECONDS = 15.0
 log = logging.getLogger(__name__)
 
 
-async def serve(context: ServiceContext) -> None:
-    """Fetch until the context's stop is set."""
+async def serve(doorway: Doorway, context: ServiceContext) -> None:
+    """Fetch until the context's stop is set, and ask upstreams about clients who come to the ``doorway``."""
     settings, home = context.settings, context.home
     async with AsyncExitStack() as resources:
         bus = await resources.enter_async_context(NatsBus.open(bus_url(home), SERVICE, home.key(SERVICE)))
         store = DiskBlobStore(home)
         resources.push_async_callback(store.close)
+        places = settings.pypi.places()
         upstream = await resources.enter_async_context(
-            UpstreamOrigin(_deadlines(settings), named=settings.allow_private)
+            UpstreamOrigin(_deadlines(settings), named=settings.allow_private, credentials=Credentials(places))
         )
+        doorway.open(upstream, places)
         waiters = Waiters(context.clock, lambda: bus.connected)
         lanes = Lanes(
             {Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host
@@ -94,4 +99,5 @@ async def _watch_readiness(context: ServiceContext, bus: NatsBus) -> None:
 
 def main() -> int:
     """Run the service in this process; returns its exit status."""
-    return run_service(SERVICE, serve)
+    doorway = Doorway()
+    return run_service(SERVICE, partial(serve, doorway), routes=doorway.routes)

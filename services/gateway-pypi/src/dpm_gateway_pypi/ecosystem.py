@@ -106,6 +106,7 @@ class PyPI:
             size=fact.size,
             hosts=(authority(fact.url),),
             limit=BESIDE_LIMIT if fact.path.endswith((METADATA, SIGNATURE)) else None,
+            private=index.private,
         )
 
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
@@ -144,12 +145,18 @@ class PyPI:
         owner = self._indexes.owner_beside(index, project)
         if owner is not None:
             return Refusal(404, f"{project} is served by one index alone, at {owner.path}")
-        return _negotiated(self._want(index, project), request)
+        return self._negotiated(index, project, request)
 
     def _list(self, index: Index, request: Request) -> Target:
         if not index.lists:
             return Refusal(404, f"the list of all projects is not served: ask for {index.path}<project>/")
-        return _negotiated(self._want(index, None), request)
+        return self._negotiated(index, None, request)
+
+    def _negotiated(self, index: Index, project: str | None, request: Request) -> Target:
+        variant = negotiate(request.headers.get("accept", ""), request.query)
+        if variant is None:
+            return Refusal(406, f"a page is served as {', '.join(VARIANTS)}", headers=_VARY)
+        return IndexPage(self._want(index, project), variant, index.realm)
 
     def _file(self, index: Index, segments: tuple[str, ...]) -> Target:
         projects = [
@@ -157,7 +164,7 @@ class PyPI:
         ]
         if not projects:
             return Refusal(404, "the last part of the path is no name of a file that this index serves")
-        return IndexedFile(spell(segments), tuple(self._want(index, project) for project in projects))
+        return IndexedFile(spell(segments), tuple(self._want(index, project) for project in projects), index.realm)
 
     def _want(self, index: Index, project: str | None) -> Want:
         """The page of ``project``, or the list of all."""
@@ -170,14 +177,8 @@ class PyPI:
             headers=_ACCEPT,
             limit=self._limit,
             fresh_for=self._fresh_for,
+            private=index.private,
         )
-
-
-def _negotiated(want: Want, request: Request) -> Target:
-    variant = negotiate(request.headers.get("accept", ""), request.query)
-    if variant is None:
-        return Refusal(406, f"a page is served as {', '.join(VARIANTS)}", headers=_VARY)
-    return IndexPage(want, variant)
 
 
 def _renamed(project: str, back: str, request: Request) -> Target:

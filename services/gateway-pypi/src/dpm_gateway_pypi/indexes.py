@@ -18,18 +18,24 @@ class Index:
 
     ``upstream`` is its normalised URL, with a closing slash. ``owns`` are patterns of project names, with ``*``
     and ``?``, that no index serves which does not own them too. ``lists``: whether the list of all its projects
-    is served.
+    is served. ``private``: its upstream wants credentials, so its clients must show that they may have it.
     """
 
     upstream: str
     name: str = ""
     owns: tuple[str, ...] = ()
     lists: bool = False
+    private: bool = False
 
     @property
     def path(self) -> str:
         """Where it is on this node."""
         return f"/{self.name}/simple/" if self.name else "/simple/"
+
+    @property
+    def realm(self) -> str:
+        """The right that its clients must show; empty: none."""
+        return self.name if self.private else ""
 
     def has(self, project: str) -> bool:
         """Whether it owns ``project``, a normalised name."""

@@ -48,8 +48,8 @@ def machine_index(
             raise Invalid(f"the index in {source} is no http or https URL without a query") from None
         if credentials:
             raise Invalid(
-                f"the index in {source} has credentials in its URL: private indexes are not served yet. "
-                "Set DPM_PYPI_UPSTREAM to an index without"
+                f"the index in {source} has credentials in its URL. Name it in dpm.toml as an index of its own, "
+                "with `credentials`, and set `pypi_upstream` to one without, or to none"
             )
         return upstream
     from pypi_simple import PYPI_SIMPLE_ENDPOINT  # a quarter of a second, for whoever needs the default

@@ -25,7 +25,7 @@ def _indexes(settings: Settings) -> Iterator[Index]:
     if settings.pypi_upstream != NO_INDEX:
         yield Index(upstream(settings, os.environ), lists=settings.pypi_project_list)
     for name, index in settings.pypi.indexes.items():
-        yield Index(index.upstream, name, owns=index.owns, lists=index.project_list)
+        yield Index(index.upstream, name, owns=index.owns, lists=index.project_list, private=index.private)
 
 
 async def serve(context: ServiceContext) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from dpm_cli.checks.model import Check, Finding, Level, Subject, failed, info, ok, together, warning
-from dpm_core.errors import Invalid
+from dpm_core.errors import Invalid, Unavailable
+from dpm_runtime.credentials import Credentials
 
 ANSWER_SECONDS = 10.0
 """For the first line of an answer."""
@@ -20,14 +22,15 @@ _HEAD_BYTES = 16_384
 async def upstreams_answer(subject: Subject) -> Finding:
     """Whether each gateway's upstream answers a HEAD for one well-known thing."""
     found: list[Finding] = []
-    probes: dict[str, str] = {}
+    probes: dict[str, Awaitable[Finding]] = {}
+    credentials = Credentials(subject.settings.pypi.places(), environ=subject.environ)
     for ecosystem_name, ecosystem in subject.ecosystems().items():
         try:
             for name, url in ecosystem.upstreams(subject.settings, subject.environ):
-                probes[name] = ecosystem.probe(url)
+                probes[name] = _probed(credentials, url, ecosystem.probe(url))
         except Invalid as error:
             found.append(failed(f"{ecosystem_name}: {error}"))
-    for name, answer in zip(probes, await asyncio.gather(*map(asks, probes.values())), strict=True):
+    for name, answer in zip(probes, await asyncio.gather(*probes.values()), strict=True):
         level, mend = answer.level, answer.mend
         if mend == _NO_INDEX and name not in subject.ecosystems():
             level, mend = Level.OK, ""  # an index beside the default one may well not have it
@@ -37,7 +40,14 @@ async def upstreams_answer(subject: Subject) -> Finding:
     return together(found, "")
 
 
-async def asks(url: str) -> Finding:
+async def _probed(credentials: Credentials, upstream: str, probe: str) -> Finding:
+    try:
+        return await asks(probe, await credentials.authorization(upstream, probe))
+    except Unavailable as error:
+        return failed(error.what, error.advice)
+
+
+async def asks(url: str, authorization: str | None = None) -> Finding:
     """What comes of ``HEAD url``: the name, the connection, TLS and the answer, one after another."""
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
@@ -60,7 +70,7 @@ async def asks(url: str) -> Finding:
     try:
         if secure and (refused := await _tls(writer, host)):
             return refused
-        return await _head(reader, writer, url)
+        return await _head(reader, writer, url, authorization)
     finally:
         writer.close()
         with contextlib.suppress(OSError, TimeoutError):
@@ -87,12 +97,15 @@ async def _tls(writer: asyncio.StreamWriter, host: str) -> Finding | None:
     return None
 
 
-async def _head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: str) -> Finding:
+async def _head(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: str, authorization: str | None
+) -> Finding:
     parts = urlsplit(url)
     target = parts.path or "/"
+    shown = f"Authorization: {authorization}\r\n" if authorization else ""
     writer.write(
         f"HEAD {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: dpm-doctor\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n".encode()
+        f"Accept: */*\r\nConnection: close\r\n{shown}\r\n".encode()
     )
     host = parts.hostname
     try:
@@ -110,7 +123,7 @@ async def _head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url:
 def judged(status: int, text: str) -> Finding:
     """What an HTTP status says of an upstream (RFC 9110, section 15)."""
     if status in (401, 403, 407):
-        return warning(f"{text}: it wants credentials", "indexes with credentials are not served yet")
+        return warning(f"{text}: it wants credentials, or others", "see `credentials` in docs/guides/indexes.md")
     if status == 404:
         return warning(f"{text}: perhaps it is no index", _NO_INDEX)
     if status == 429 or status >= 500:

@@ -1,0 +1,135 @@
+"""Who may have what is private: whoever shows the node's token for it, or credentials that upstream accepts."""
+
+import base64
+import binascii
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dpm_core.artifacts import Want
+from dpm_core.ecosystem import Refusal, Request
+from dpm_core.errors import DpmError, Unavailable
+from dpm_core.ports import Clock
+
+ACCEPTED_SECONDS = 300.0
+"""Credentials that upstream has accepted for something are not shown to it again for so long."""
+
+REFUSED_SECONDS = 30.0
+"""Nor those that it has refused: who guesses costs it little."""
+
+REMEMBERED = 4096
+"""Verdicts that are remembered."""
+
+
+class Refused(DpmError):
+    """The request ends with a refusal."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+class Tokens(Protocol):
+    """The tokens that the node has issued."""
+
+    def admits(self, realm: str, secret: str) -> bool:
+        """Whether ``secret`` is a token for ``realm``. Raises Invalid."""
+
+
+class Door(Protocol):
+    """How an upstream is asked about somebody's credentials."""
+
+    async def status_for(self, want: Want, authorization: str) -> int:
+        """The status with which upstream answers whoever shows ``authorization``. Raises Unavailable."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A client of a private realm: one with the node's token needs nothing else."""
+
+    authorization: str
+    has_token: bool
+
+
+class Doorkeeper:
+    """Lets clients of one ecosystem in, or refuses them."""
+
+    def __init__(self, ecosystem: str, tokens: Tokens, door: Door, clock: Clock) -> None:
+        self._ecosystem = ecosystem
+        self._tokens = tokens
+        self._door = door
+        self._clock = clock
+        self._salt = secrets.token_bytes(16)
+        self._verdicts: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+
+    def visitor(self, realm: str, request: Request) -> Visitor:
+        """Who asks, for something of ``realm``. Raises Refused if that is nobody."""
+        authorization = request.headers.get("authorization", "")
+        secret = _secret(authorization)
+        if secret is None:
+            raise Refused(_unauthorized(realm, "this index is private: show a token of this node"))
+        return Visitor(authorization, self._tokens.admits(f"{self._ecosystem}/{realm}", secret))
+
+    async def let_in(self, visitor: Visitor, realm: str, wants: Iterable[Want]) -> tuple[Want, ...]:
+        """Those of ``wants``, all of ``realm``, that the visitor may have; at least one.
+
+        Raises Refused if there is none, Unavailable if nobody can tell.
+        """
+        if visitor.has_token:
+            return tuple(wants)
+        statuses = {want: await self._status(visitor, want) for want in wants}
+        allowed = tuple(want for want, status in statuses.items() if _accepts(status))
+        if allowed:
+            return allowed
+        if any(status in (404, 410) for status in statuses.values()):
+            raise Refused(Refusal(404, "upstream has no such thing for these credentials"))
+        if any(status == 403 for status in statuses.values()):
+            raise Refused(Refusal(403, "upstream does not allow it with these credentials"))
+        raise Refused(_unauthorized(realm, "neither this node nor upstream takes these credentials"))
+
+    async def _status(self, visitor: Visitor, want: Want) -> int:
+        # salted: what lies in memory tells nobody a password
+        shown = f"{visitor.authorization}\0{want.ref.id}\0{want.url}".encode()
+        key = hashlib.blake2b(shown, key=self._salt).digest()
+        status, until = self._verdicts.get(key, (0, 0.0))
+        if self._clock.now() < until:
+            return status
+        status = await self._door.status_for(want, visitor.authorization)
+        if status >= 500 or status == 429:
+            raise Unavailable(f"upstream answered {status} when it was asked about these credentials")
+        kept = ACCEPTED_SECONDS if _accepts(status) else REFUSED_SECONDS
+        self._verdicts[key] = (status, self._clock.now() + kept)
+        self._verdicts.move_to_end(key)
+        while len(self._verdicts) > REMEMBERED:
+            self._verdicts.popitem(last=False)
+        return status
+
+
+def _accepts(status: int) -> bool:
+    return 200 <= status < 300 or status == 304
+
+
+def _secret(authorization: str) -> str | None:
+    """What may be a token in an Authorization field: a bearer, or the password of Basic, or its user alone.
+
+    None for what is neither (RFC 6750, 2.1; RFC 7617, 2).
+    """
+    scheme, _, value = authorization.strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer" and value:
+        return value
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return password or user or None
+
+
+def _unauthorized(realm: str, detail: str) -> Refusal:
+    challenge = f'Basic realm="dpm {realm}", charset="UTF-8"'
+    return Refusal(401, detail, headers=(("WWW-Authenticate", challenge),))

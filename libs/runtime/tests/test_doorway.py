@@ -1,0 +1,83 @@
+"""A gateway asks a fetcher, on its socket, whether an upstream lets a client in."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from dpm_core.artifacts import ArtifactRef, Lane, Want
+from dpm_core.errors import Unavailable
+from dpm_core.registry import to_json
+from dpm_runtime import unix_http
+from dpm_runtime.doorway import PATH, Doorway, FetchersDoor, Knock
+from dpm_runtime.home import Home
+from dpm_runtime.ops import Readiness, serve_ops
+
+UPSTREAM = "https://packages.example/pypi/"
+WANT = Want(
+    ArtifactRef("pypi", UPSTREAM, "demo/"), "demo", UPSTREAM + "demo/", Lane.INDEX, fresh_for=60.0, private=True
+)
+
+
+class Upstream:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.down = False
+
+    async def status_for(self, want: Want, authorization: str) -> int:
+        if self.down:
+            raise Unavailable("packages.example cannot be reached")
+        self.asked.append((want.url, authorization))
+        return 200 if authorization == "Basic good" else 401
+
+
+@pytest.fixture
+async def upstream(home: Home) -> AsyncIterator[Upstream]:
+    upstream = Upstream()
+    doorway = Doorway()
+    async with serve_ops(home.socket("fetcher"), Readiness(), lambda: b"", doorway.routes):
+        doorway.open(upstream, [UPSTREAM])
+        yield upstream
+
+
+async def test_upstreams_own_word_comes_back(home: Home, upstream: Upstream) -> None:
+    door = FetchersDoor(home)
+    assert await door.status_for(WANT, "Basic good") == 200
+    assert await door.status_for(WANT, "Basic bad") == 401
+    assert upstream.asked == [(WANT.url, "Basic good"), (WANT.url, "Basic bad")]
+
+
+@pytest.mark.parametrize(
+    "want",
+    [
+        replace(WANT, private=False),
+        replace(WANT, url="https://elsewhere.example/demo/"),
+        replace(WANT, ref=ArtifactRef("pypi", "https://elsewhere.example/", "demo/")),
+    ],
+)
+async def test_only_a_private_upstream_is_asked_on_its_own_host(
+    home: Home, upstream: Upstream, want: Want
+) -> None:
+    with pytest.raises(Unavailable):
+        await FetchersDoor(home).status_for(want, "Basic good")
+    assert not upstream.asked
+
+
+async def test_without_an_answer_nobody_is_let_in(home: Home, upstream: Upstream) -> None:
+    upstream.down = True
+    with pytest.raises(Unavailable):
+        await FetchersDoor(home).status_for(WANT, "Basic good")
+
+
+async def test_without_a_fetcher_nobody_can_tell(home: Home) -> None:
+    with pytest.raises(Unavailable, match="no fetcher"):
+        await FetchersDoor(home).status_for(WANT, "Basic good")
+    async with serve_ops(home.socket("fetcher"), Readiness(), lambda: b"", Doorway().routes):
+        with pytest.raises(Unavailable):
+            await FetchersDoor(home).status_for(WANT, "Basic good")
+
+
+async def test_what_is_no_question_is_refused_without_a_word(home: Home, upstream: Upstream) -> None:
+    secret = to_json(Knock(WANT, "Basic s3cr3t")).replace(b"authorization", b"authorisation")
+    assert await unix_http.request(home.socket("fetcher"), PATH, secret) == (400, b"")
+    assert (await unix_http.request(home.socket("fetcher"), PATH))[0] == 405
