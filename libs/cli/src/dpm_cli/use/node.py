@@ -1,6 +1,5 @@
 """The node that clients are pointed at: its index, and that it keeps its own upstream when pip is led to it."""
 
-import ipaddress
 import os
 import sys
 from collections.abc import Callable
@@ -34,7 +33,7 @@ def index_at(host: str) -> Index:
         url = normalise_upstream(f"http://{_bracketed(host)}:{PORT}")
     if parts.path == "/":
         url += INDEX
-    return Index(url, plain=parts.scheme == "http" and not _is_loopback(parts.hostname or ""))
+    return Index(url, plain=parts.scheme == "http" and not is_local(url))
 
 
 def index_here(settings: "Settings") -> Index:
@@ -91,8 +90,8 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def is_local(url: str) -> bool:
+    """Whether a URL leads to this machine itself."""
+    from dpm_runtime.settings import is_loopback
+
+    return is_loopback(urlsplit(url).hostname or "")

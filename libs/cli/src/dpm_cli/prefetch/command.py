@@ -1,0 +1,203 @@
+"""``dpm prefetch``: the command, its progress and its summary."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dpm_cli import show
+from dpm_cli.options import EXIT_CODES, AsJson
+from dpm_cli.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dpm_cli.prefetch.fetch import Progress, Result
+    from dpm_cli.prefetch.reading import Wishes
+    from dpm_cli.prefetch.wanted import Listed, Target
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(epilog=EXIT_CODES)(prefetch)
+
+
+def prefetch(
+    file: Annotated[
+        Path,
+        typer.Argument(help="requirements.txt, pylock.toml, uv.lock, poetry.lock or pdm.lock"),
+    ],
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="HOST[:PORT]|URL", help="The node; unset: the one of this machine."),
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="X.Y", help="For this version of Python; unset: that of `dpm`."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All files that it names, for every system and Python.")
+    ] = False,
+    at_once: Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at once.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Let a node fetch what a lock file names, before it is needed: pages, metadata and files.
+
+    Without --all it is what this system would install. Nothing is resolved: of a requirement that is no exact
+    version the newest that fits is taken, and dependencies only where the file names them.
+    """
+    from dpm_cli.prefetch.reading import read_wishes
+    from dpm_cli.prefetch.wanted import Target
+
+    index = _index(host)
+    target = Target.every() if every else Target.this(python)
+    wishes = read_wishes(file, target)
+    begun = time.perf_counter()
+    results = asyncio.run(_run(index, wishes, target, at_once, quiet=as_json))
+    summary = _summary(results, wishes, time.perf_counter() - begun)
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "index": index, **summary}, indent=2))
+    else:
+        _tell(summary)
+    if summary["failed"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _index(host: str | None) -> str:
+    from dpm_cli.use.node import index_at, index_here
+
+    if host is not None:
+        return index_at(host).url
+    from dpm_runtime.settings import load
+
+    return index_here(load()).url
+
+
+async def _run(index: str, wishes: "Wishes", target: "Target", at_once: int, *, quiet: bool) -> "list[Result]":
+    from dpm_cli.prefetch.fetch import Prefetch
+    from dpm_cli.use.node import is_local
+
+    out = show.console()
+    # no proxy knows this machine by that name
+    async with Prefetch.open(index, at_once, proxies=not is_local(index)) as fetching:
+        if quiet:
+            return await fetching.run(wishes.wanted, target, _Lines(None))
+        if not out.is_terminal:
+            return await fetching.run(wishes.wanted, target, _Lines(out))
+        with _bars(out) as bars:
+            return await fetching.run(wishes.wanted, target, bars)
+
+
+def _summary(results: "list[Result]", wishes: "Wishes", seconds: float) -> dict[str, Any]:
+    from dpm_cli.prefetch.fetch import Outcome
+
+    counts = {str(kind): sum(each.outcome is kind for each in results) for kind in Outcome}
+    fetched = sum(each.bytes for each in results if each.outcome is Outcome.FETCHED)
+    rows = [asdict(each) | {"seconds": round(each.seconds, 3)} for each in results]
+    return {
+        **counts,
+        "fetched_bytes": fetched,
+        "seconds": round(seconds, 3),
+        "elsewhere": wishes.elsewhere,
+        "files": rows,
+    }
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    out = show.console()
+    for each in summary["elsewhere"]:
+        out.print(f"not from an index, left out: {each}", style="yellow")
+    amount, seconds = show.amount(summary["fetched_bytes"]), summary["seconds"]
+    out.print(
+        f"{summary['fetched']} fetched ({amount}), {summary['held']} held already, {summary['failed']} failed, "
+        f"in {seconds:.1f} s",
+        style="bold red" if summary["failed"] else "bold green",
+    )
+
+
+def _line(result: "Result") -> str:
+    size = show.amount(result.bytes) if result.bytes else ""
+    return "  ".join(part for part in (f"{result.outcome:<7}", result.name, size, result.detail) if part)
+
+
+class _Lines:
+    """A line a file, for a pipe; without a console, nothing."""
+
+    def __init__(self, out: "Console | None") -> None:
+        self._out = out
+
+    def expect(self, files: int) -> None:
+        """See Progress."""
+
+    def begin(self, file: "Listed") -> Callable[[int], None]:
+        """See Progress."""
+        return lambda size: None
+
+    def end(self, result: "Result") -> None:
+        """See Progress."""
+        if self._out is not None:
+            self._out.print(_line(result), style="red" if result.detail else None)
+            self._out.file.flush()
+
+
+def _bars(out: "Console") -> Any:
+    """A bar for the whole and one for each file that is on its way; what has failed stays as a line above."""
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Display
+    from rich.table import Column
+
+    class Bars(Display):
+        def __init__(self) -> None:
+            name = Column(max_width=max(20, out.width - 50), no_wrap=True, overflow="ellipsis")
+            columns = (
+                TextColumn("{task.description}", table_column=name),
+                BarColumn(20),
+                TextColumn("{task.fields[so_far]}"),
+            )
+            super().__init__(*columns, console=out, transient=True)
+            self._expected = self._ended = self._bytes = 0
+            self._whole = self.add_task("all", total=0, so_far="")
+            self._of: dict[str, Any] = {}
+
+        def expect(self, files: int) -> None:
+            self._expected += files
+            self._count()
+
+        def begin(self, file: "Listed") -> Callable[[int], None]:
+            task = self._of[file.name] = self.add_task(file.name, total=file.size, so_far="")
+            whole = "" if file.size is None else f" of {show.amount(file.size)}"
+            so_far = 0
+
+            def advance(size: int) -> None:
+                nonlocal so_far
+                so_far += size
+                self._bytes += size
+                self.update(task, advance=size, so_far=f"{show.amount(so_far)}{whole}")
+                self._count()
+
+            return advance
+
+        def end(self, result: "Result") -> None:
+            self._ended += 1
+            if result.name in self._of:
+                self.remove_task(self._of.pop(result.name))
+            else:  # nothing was found to begin with
+                self._expected += 1
+            if result.detail:
+                self.console.print(_line(result), style="red")
+            self._count()
+
+        def _count(self) -> None:
+            so_far = f"{self._ended} of {self._expected} files, {show.amount(self._bytes)}"
+            self.update(self._whole, total=self._expected, completed=self._ended, so_far=so_far)
+
+    return Bars()
+
+
+if TYPE_CHECKING:
+    _is_progress: type[Progress] = _Lines
