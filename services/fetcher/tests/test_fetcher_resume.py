@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from dpm_core.artifacts import NO_VALIDATORS, Lane, Validators, Want
+from dpm_core.artifacts import NO_VALIDATORS, Lane, Topic, Validators, Want
 from dpm_core.attempts import AttemptState, Phase
 from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
 from dpm_core.events import (
     ArtifactStored,
+    Event,
     FailReason,
     FetchFailed,
     FetchRequested,
@@ -24,7 +25,7 @@ from dpm_core.ports import NotHeld, NotModified, Opened
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
-from dpm_runtime.react import Done
+from dpm_runtime.react import Done, Retry
 from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_store import MemoryBlobStore
@@ -111,6 +112,15 @@ class Bench:
         await (await begun(self.store, token, it, state, got)).close()
         assert await self.fetcher.on_request(request) == Done()
         return self.log.events[-1]
+
+    async def dies_untold(self, it: Want) -> tuple[Recorded, int]:
+        """A request whose fetcher died when it had stored BODY and not said so; with the token of its attempt."""
+        request = await self.asked(it)
+        token = await self.log.append(it.ref.topic, FetchStarted(it, request.sequence, "fetcher-9"))
+        dead = await begun(self.store, token, it, open_state(), BODY)
+        await dead.store(open_state(), Source(OriginKind.UPSTREAM, "upstream.example"))
+        await dead.close()
+        return request, token
 
     async def stored(self) -> bytes | None:
         event = self.log.events[-1]
@@ -212,3 +222,28 @@ async def test_nothing_is_remembered_of_fetches_that_are_over() -> None:
     await bench.fetch(want())
     assert not bench.waiters._heard
     assert not bench.lanes._hosts
+
+
+async def test_what_was_stored_and_not_told_is_told_without_asking_upstream_again() -> None:
+    bench = Bench()
+    request, token = await bench.dies_untold(want())
+    assert await bench.fetcher.on_request(request) == Done()
+    assert await bench.stored() == BODY
+    assert bench.origin.asked == []
+    last = await bench.log.last(want().ref.topic)
+    assert last is not None and last.sequence == token + 1
+
+
+async def test_what_was_stored_is_not_told_once_another_has_the_word() -> None:
+    bench = Bench()
+    request, token = await bench.dies_untold(want())
+
+    async def overtaken(topic: Topic, event: Event, *, after: int | None = None) -> int:
+        bench.log.append = genuine  # type: ignore[method-assign]
+        await genuine(topic, FetchStarted(want(), request.sequence, "fetcher-8"), after=token)
+        return await genuine(topic, event, after=after)
+
+    genuine = bench.log.append
+    bench.log.append = overtaken  # type: ignore[method-assign]
+    assert await bench.fetcher.on_request(request) == Retry(0)
+    assert isinstance(bench.log.events[-1], FetchStarted)

@@ -11,7 +11,7 @@ from dpm_core.artifacts import ArtifactRef, Blob, Topic, Validators, Want
 from dpm_core.attempts import AttemptState, AttemptView
 from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
-from dpm_core.events import Event, Source
+from dpm_core.events import ArtifactStored, Event, Source
 from dpm_core.sidecars import Sidecar
 
 
@@ -275,6 +275,12 @@ class Intake(Protocol):
 
     def view(self, artifact_id: str, token: int) -> AttemptView | None:
         """The attempt as anyone may see it, None if it has no folder."""
+
+    def left(self, artifact_id: str, token: int) -> ArtifactStored | None:
+        """What is to be told of an attempt that made its bytes a blob, and may have died before it could tell.
+
+        None for one that did not, and once a later attempt has stored the same bytes. Raises Unavailable.
+        """
 
     async def sweep(self, now: float) -> int:
         """Delete what finished, lost or abandoned attempts left over a minute ago; returns how many."""

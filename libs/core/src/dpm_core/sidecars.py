@@ -60,3 +60,9 @@ class Sidecar:
         return replace(
             newer, blob=replace(newer.blob, digests=digests), artifacts={**self.artifacts, **newer.artifacts}
         )
+
+
+def told_by(sidecar: Sidecar | None, artifact_id: str, token: int) -> ArtifactStored | None:
+    """What a sidecar has to tell of an attempt at an artifact; None if it is not of that attempt's bytes."""
+    about = None if sidecar is None else sidecar.artifacts.get(artifact_id)
+    return None if sidecar is None or about is None or about.token != token else about.stored(sidecar.blob)

@@ -7,7 +7,8 @@ from dpm_core.artifacts import Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
 from dpm_core.errors import Unavailable
-from dpm_core.sidecars import Sidecar
+from dpm_core.events import ArtifactStored
+from dpm_core.sidecars import Sidecar, told_by
 from dpm_runtime.attempt_files import DiskAttempt, begin_attempt, view_attempt
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.disk import DiskThreads, disk_errors
@@ -119,6 +120,14 @@ class DiskBlobStore:
         """The attempt as anyone may see it, None if it has no folder. Raises Unavailable."""
         with disk_errors("look at an attempt"):
             return view_attempt(self._layout.attempt(artifact_id, token), token)
+
+    def left(self, artifact_id: str, token: int) -> ArtifactStored | None:
+        """See Intake."""
+        view = self.view(artifact_id, token)
+        cid = None if view is None else view.state.cid
+        if cid is None or not self.path(cid).exists():
+            return None
+        return told_by(self.sidecar(cid), artifact_id, token)
 
     # the writer
 

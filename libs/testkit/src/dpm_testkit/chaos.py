@@ -137,13 +137,13 @@ class _Game:
             await crowd.obtain(*(first[0] if first and not place else any_one))
 
     async def _look(self) -> list[str]:
-        status = await self._node.status()
+        services = await self._node.services()
         waiting = [
             f"{name} is {each['state']}: {each['detail']}"
-            for name, each in status["services"].items()
+            for name, each in services.items()
             if each["state"] != "running"
         ]
-        for name, each in status["services"].items():
+        for name, each in services.items():
             if each["state"] == "stopped":  # killed before it was ready: a person would start it again
                 await self._node.dpm("start", name, check=False)
         return waiting or await self._auditor.look()

@@ -9,8 +9,8 @@ from dpm_core.attempts import AttemptState, AttemptView, Failure, Phase, readabl
 from dpm_core.cids import CHUNK, Cid, CidHasher, cid_of
 from dpm_core.digests import Hasher
 from dpm_core.errors import AttemptFailed, AttemptLost, Unavailable, Untrusted
-from dpm_core.events import FailReason, Source
-from dpm_core.sidecars import Sidecar
+from dpm_core.events import ArtifactStored, FailReason, Source
+from dpm_core.sidecars import Sidecar, told_by
 from dpm_runtime.attempt_files import kept
 from dpm_runtime.sweeping import ADOPTABLE_FOR, KEPT_FOR
 
@@ -68,6 +68,11 @@ class MemoryBlobStore:
         state = attempt.state
         written = state.length or 0 if state.phase is Phase.VERIFIED else len(attempt.data)
         return AttemptView(token, state, attempt.locked, written, attempt.touched)
+
+    def left(self, artifact_id: str, token: int) -> ArtifactStored | None:
+        view = self.view(artifact_id, token)
+        cid = None if view is None else view.state.cid
+        return None if cid is None else told_by(self.sidecars.get(cid), artifact_id, token)
 
     async def sweep(self, now: float) -> int:
         swept = 0

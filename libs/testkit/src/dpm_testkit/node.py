@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 import aiohttp
 import psutil
 
+from dpm_cli import control
 from dpm_cli.processes import leftovers
 from dpm_core.decisions import Recorded
 from dpm_runtime.bus_address import bus_url
@@ -62,6 +63,12 @@ class Node:
         status: dict[str, Any] = json.loads(await self.dpm("status", "--json"))
         return status
 
+    async def services(self) -> dict[str, dict[str, Any]]:
+        """What the supervisor says of each process: state, pid, restarts, detail. Raises NotRunning."""
+        told = await control.ask(self.home, {"do": "status"})
+        services: dict[str, dict[str, Any]] = told["services"]
+        return services
+
     def address(self, service: str = "gateway-pypi") -> str:
         """The URL of a gateway on IPv4, with a closing slash; of the first one if several run."""
         return self.addresses(service)[0]
@@ -97,14 +104,18 @@ class Node:
 
     async def dies(self, process: str) -> None:
         """SIGKILL to a process by its name in ``dpm status``, and wait until its successor is ready."""
-        before = (await self.status())["services"][process]["pid"]
+        before = (await self.services())[process]["pid"]
         os.kill(before, signal.SIGKILL)
+        await self.back(process, before)
 
-        async def back() -> bool:
-            now = (await self.status())["services"][process]
-            return bool(now["state"] == "running" and now["pid"] != before)
+    async def back(self, process: str, dead: int) -> None:
+        """Wait until another process than ``dead`` (a pid) is ready under this name."""
 
-        await eventually(back)
+        async def ready() -> bool:
+            now = (await self.services())[process]
+            return bool(now["state"] == "running" and now["pid"] != dead)
+
+        await eventually(ready)
 
     async def metric(self, service: str, name: str) -> float:
         """The sum of a metric's samples over all of its labels; 0 if there is none."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from dpm_testkit.crowd import Crowd
 from dpm_testkit.node import Node
 from dpm_testkit.package_server import File, PackageServer
-from dpm_testkit.patience import eventually
 
 CLIENTS = 8
 """Who ask for what is held, without a pause."""
@@ -74,11 +73,7 @@ async def recovered(node: Node, upstream: PackageServer, process: str, project: 
         return clock() - begun
 
     async def ready() -> float:
-        async def back() -> bool:
-            now = (await node.status())["services"][process]
-            return bool(now["state"] == "running" and now["pid"] != pid)
-
-        await eventually(back)
+        await node.back(process, pid)
         return clock() - begun
 
     hit, miss, again = await asyncio.gather(seconds(project, held), seconds(new, file), ready())

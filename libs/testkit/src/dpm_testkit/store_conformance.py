@@ -343,6 +343,27 @@ class BlobStoreSuite:
         assert await content(kit.store, cid_of([BODY])) == BODY
         await living.close()
 
+    async def test_an_attempt_that_died_before_it_could_tell_left_its_blob_to_be_told_of(
+        self, kit: StoreKit
+    ) -> None:
+        blob = await stored(kit.store, 7)
+        left = kit.store.left(want().ref.id, 7)
+        assert left is not None
+        assert (left.ref, left.blob, left.source) == (want().ref, blob, UPSTREAM)
+        assert kit.store.left(want().ref.id, 8) is None
+        await stored(kit.store, 9)
+        assert kit.store.left(want().ref.id, 7) is None  # a later attempt has the word
+        await kit.store.remove(blob.cid)
+        assert kit.store.left(want().ref.id, 9) is None
+
+    async def test_an_attempt_that_died_before_its_blob_was_kept_left_nothing_to_be_told_of(
+        self, kit: StoreKit
+    ) -> None:
+        dead = await begun(kit.store, 7, want(), open_state(), BODY[:GOT])
+        kit.kill(dead)
+        await dead.close()
+        assert kit.store.left(want().ref.id, 7) is None
+
     async def test_a_sweep_takes_a_dead_attempt_after_a_minute_once_a_newer_one_goes_on(
         self, kit: StoreKit
     ) -> None:

@@ -107,6 +107,8 @@ class Fetcher:
                 await self._expire(topic, request, after)
                 return Done()
             case Claim(after=after, adopt=adopt):
+                if adopt is not None and (stored := self._intake.left(request.want.ref.id, adopt)) is not None:
+                    return await self._tell(topic, stored, after)
                 _delays.record(max(0.0, self._clock.now() - recorded.time))
                 return await self._attempt(recorded, request, after, view if adopt else None)
 
@@ -122,6 +124,15 @@ class Fetcher:
             await self._events.append(topic, _failed(request.want, failure), after=after)
         except Conflict:
             log.info("an expired request was answered meanwhile", extra={"artifact": request.want.name})
+
+    async def _tell(self, topic: Topic, stored: ArtifactStored, after: int) -> Delivery:
+        """Say what a fetcher had stored and died before it could say."""
+        try:
+            await self._events.append(topic, stored, after=after)
+        except Conflict:
+            return Retry(0)
+        log.info("a dead fetcher had stored it", extra={"artifact": stored.name, "token": after})
+        return Done()
 
     async def _attempt(
         self, recorded: Recorded, request: FetchRequested, after: int, dead: AttemptView | None
