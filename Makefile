@@ -15,9 +15,10 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus ## set up what is missing and run all tests, real parts included
+test: setup ipfs prometheus docker ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest -m real
+	@$(MAKE) test-containers
 
 .PHONY: check
 check: packages ## format, lint, types, import rules and unit tests
@@ -63,18 +64,18 @@ soak: setup ## what large numbers cost, printed and judged: ARTIFACTS=100000 (mi
 	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
 
 .PHONY: images
-images: setup ## build the images of all services, and print the megabytes and seconds of each
+images: setup docker ## build the images of all services, and print the megabytes and seconds of each
 	@deploy/setup/docker.sh deploy/setup/images.sh
 
 .PHONY: test-containers
-test-containers: setup ## the tests of the containers, on a Docker engine that is started if none runs
+test-containers: setup docker ## the tests of the containers, on a Docker engine that is started if none runs
 	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -m containers tests/containers'
 
 .PHONY: clean
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs prometheus
+.PHONY: system venv packages nats-server ipfs prometheus docker
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -83,6 +84,8 @@ packages: venv
 	@deploy/setup/packages.sh
 nats-server: venv
 	@deploy/setup/tools.sh nats-server
+docker: system
+	@deploy/setup/docker.sh
 # After nats-server, because both may have to install Go.
 ipfs: nats-server
 	@deploy/setup/tools.sh ipfs

@@ -8,7 +8,7 @@ packages=python3-minimal,libpython3-stdlib,ca-certificates
 key=$(cat "$0" | cksum | tr ' ' -)
 [ "$(docker image inspect --format '{{index .Config.Labels "made-by"}}' dpm/base 2>/dev/null)" = "$key" ] && exit
 [ "$(id -u)" = 0 ] || fail "debootstrap needs root: run make images as root, or name an image: make images BASE=…"
-command -v debootstrap >/dev/null || fail "debootstrap is missing: make docker installs it"
+command -v debootstrap >/dev/null || fail "debootstrap is missing: deploy/setup/docker.sh installs it"
 
 # What apt uses here, so that no mirror is named by us.
 sources() {

@@ -1,6 +1,7 @@
 #!/bin/sh
-# docker.sh COMMAND...: run a command with a Docker engine, Compose 2 and debootstrap there. As root what is missing
-# is installed, and an engine that nobody has started is started for as long as the command runs.
+# docker.sh [COMMAND...]: run a command with a Docker engine, Compose 2 and debootstrap there. As root what is missing
+# is installed, and an engine that nobody has started is started for as long as the command runs. Without a command
+# nothing is started.
 . "$(dirname "$0")/lib.sh"
 
 # Debian 12 has no Compose 2; its packages of Debian 13 need nothing that 12 has not.
@@ -31,22 +32,22 @@ fetch_later() {
 
 install_missing() {
     missing=
-    command -v dockerd >/dev/null || missing="docker.io iptables"
-    command -v debootstrap >/dev/null || missing="$missing debootstrap"
+    command -v dockerd >/dev/null || docker version >/dev/null 2>&1 || missing="docker.io iptables"
+    have_base || command -v debootstrap >/dev/null || missing="$missing debootstrap"
     later_missing=
-    if [ -n "$missing" ] || ! docker compose version >/dev/null 2>&1; then
-        [ "$(id -u)" = 0 ] || fail "a Docker engine with Compose 2 is needed: install it, or run this as root"
-        command -v apt-get >/dev/null || fail "missing here (by Debian's names): $missing docker-compose"
-    fi
+    docker compose version >/dev/null 2>&1 || later_missing="docker-compose"
+    docker buildx version >/dev/null 2>&1 || later_missing="$later_missing docker-buildx"
+    [ -n "$missing$later_missing" ] || return 0
+    command -v apt-get >/dev/null || fail "missing here (by Debian's names): $missing $later_missing"
+    [ "$(id -u)" = 0 ] || fail "for the containers is missing:${missing:+ $missing} $later_missing. Run this, log in anew, then make again:
+sudo sh -c 'deploy/setup/docker.sh deploy/setup/docker-base.sh && usermod -aG docker $(id -un)'"
     export DEBIAN_FRONTEND=noninteractive
     if [ -n "$missing" ]; then
         say "installing with apt-get: $missing"
-        quietly docker-update apt-get update
+        quietly docker-update flock "$root/.tools/apt.lock" apt-get update
         # shellcheck disable=SC2086 # words are wanted
-        quietly docker-install apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=120 $missing
+        quietly docker-install flock "$root/.tools/apt.lock" apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=120 $missing
     fi
-    docker compose version >/dev/null 2>&1 || later_missing="docker-compose"
-    docker buildx version >/dev/null 2>&1 || later_missing="$later_missing docker-buildx"
     if [ -n "$later_missing" ]; then
         say "installing from Debian $later: $later_missing"
         # shellcheck disable=SC2086 # words are wanted
@@ -54,24 +55,45 @@ install_missing() {
     fi
 }
 
+# Whether images are built on something that need not be made here.
+have_base() { [ -n "${BASE:-}" ] || docker image inspect dpm/base >/dev/null 2>&1; }
+
 engine_answers() { docker version >/dev/null 2>&1; }
 
 # The engine outlives every shell that waits for it, and ends with the command for which it was started.
 start_engine() {
     [ "$(id -u)" = 0 ] || fail "no Docker engine answers: start it, or add this user to its group"
     say "starting dockerd (its output: .tools/log/dockerd.log)"
-    setsid dockerd >"$logs/dockerd.log" 2>&1 </dev/null &
-    engine=$!
-    trap 'kill "$engine" 2>/dev/null; wait "$engine" 2>/dev/null || true' EXIT
+    trap 'end_engine' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    if ! engine_runs && grep -q iptables "$logs/dockerd.log" && older=$(command -v iptables-legacy); then
+        # A kernel without nf_tables, which Debian's iptables stands for.
+        say "once more with iptables-legacy"
+        mkdir -p .tools/iptables
+        for name in iptables ip6tables; do ln -sf "${older%/*}/$name-legacy" ".tools/iptables/$name"; done
+        PATH=$root/.tools/iptables:$PATH
+        engine_runs || true
+    fi
+    engine_answers || fail "dockerd does not run: $(tail -n 3 "$logs/dockerd.log")"
+}
+
+engine_runs() {
+    setsid dockerd >"$logs/dockerd.log" 2>&1 </dev/null &
+    engine=$!
     waited=0
     until engine_answers; do
-        kill -0 "$engine" 2>/dev/null && [ $waited -lt 300 ] || fail "dockerd does not run: $(tail -n 3 "$logs/dockerd.log")"
+        kill -0 "$engine" 2>/dev/null && [ $waited -lt 300 ] || return 1
         waited=$((waited + 1))
         sleep 0.2
     done
+}
+
+end_engine() {
+    kill "$engine" 2>/dev/null
+    wait "$engine" 2>/dev/null || true
+    ip link delete docker0 2>/dev/null || true
 }
 
 # Everywhere else udev has done this, and services of containers are not root.
@@ -80,6 +102,7 @@ open_fuse() {
 }
 
 install_missing
+[ $# -gt 0 ] || exit 0
 engine_answers || start_engine
 open_fuse
 "$@"

@@ -6,9 +6,21 @@ umask 022
 
 contexts=$root/.tools/docker
 mkdir -p "$contexts"
+
+# measured IMAGE COMMAND...: run the command, and print the megabytes of the image that it made, and its seconds.
+measured() {
+    begun=$(date +%s%N)
+    made=$1
+    shift
+    "$@"
+    bytes=$(docker image inspect --format '{{.Size}}' "$made")
+    awk -v name="$made" -v bytes="$bytes" -v nanoseconds=$(($(date +%s%N) - begun)) \
+        'BEGIN { printf "%-20s %6.1f MB %6.1f s\n", name, bytes / 1e6, nanoseconds / 1e9 }'
+}
+
 if [ -z "${BASE:-}" ]; then
     BASE=dpm/base
-    deploy/setup/docker-base.sh
+    measured dpm/base deploy/setup/docker-base.sh
 fi
 
 # What of this machine the builds need and no image keeps: its certificates, and its index if it has one of its own.
@@ -21,12 +33,10 @@ index=${UV_DEFAULT_INDEX:-$(.venv/bin/python -m pip config get global.index-url 
 image() {
     name=$1 file=deploy/docker/$2.Dockerfile context=$3
     shift 3
-    begun=$(date +%s%N)
-    DOCKER_BUILDKIT=1 quietly "image-$name" docker build --progress plain -t "dpm/$name" -f "$file" --build-arg BASE="$BASE" \
-        --secret id=certificates,src="$certificates" --secret id=index,src="$contexts/index" "$@" "$context"
-    bytes=$(docker image inspect --format '{{.Size}}' "dpm/$name")
-    awk -v name="dpm/$name" -v bytes="$bytes" -v nanoseconds=$(($(date +%s%N) - begun)) \
-        'BEGIN { printf "%-20s %6.1f MB %6.1f s\n", name, bytes / 1e6, nanoseconds / 1e9 }'
+    export DOCKER_BUILDKIT=1
+    measured "dpm/$name" quietly "image-$name" docker build --progress plain -t "dpm/$name" -f "$file" \
+        --build-arg BASE="$BASE" --secret id=certificates,src="$certificates" --secret id=index,src="$contexts/index" \
+        "$@" "$context"
 }
 
 # members NAME MEMBER...: the context of an image with these members.

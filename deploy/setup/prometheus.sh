@@ -16,10 +16,10 @@ say "unpacking Debian's prometheus into .tools/bin"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-download() { quietly "$1" apt-get -o APT::Sandbox::User=root download prometheus; }
+download() { quietly "$1" flock "$root/.tools/apt.lock" apt-get -o APT::Sandbox::User=root download prometheus; }
 if ! (download prometheus-fetch) 2>/dev/null; then
     [ "$(id -u)" = 0 ] || fail "apt knows no prometheus: run 'sudo apt-get update', then make again"
-    quietly prometheus-update apt-get update
+    quietly prometheus-update flock "$root/.tools/apt.lock" apt-get update
     download prometheus-fetch
 fi
 quietly prometheus-unpack dpkg-deb --extract prometheus_*.deb .

@@ -11,8 +11,7 @@ import aiohttp
 import pytest
 
 from dpm_testkit.package_server import File, PackageServer
-from dpm_testkit.patience import eventually
-from dpm_testkit.stack import bridge_address, docker
+from dpm_testkit.stack import bridge_address, docker, healthy
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from testcontainers.core.container import DockerContainer
@@ -64,11 +63,7 @@ def node(
 
 async def address(container: DockerContainer) -> str:
     """Where the container's port is on this machine, once the node is healthy."""
-
-    async def healthy() -> bool:
-        return await docker("inspect", "--format", "{{.State.Health.Status}}", name(container)) == "healthy\n"
-
-    await eventually(healthy)
+    await healthy(name(container))
     return f"http://127.0.0.1:{container.get_exposed_port(3141)}/simple/"
 
 

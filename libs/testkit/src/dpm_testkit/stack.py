@@ -6,8 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,18 @@ async def bridge_address() -> str:
     return found.strip()
 
 
+def project_of(folder: Path) -> str:
+    """The name of the project whose home is below ``folder``."""
+    return f"dpm-test-{folder.name.lower().replace('_', '-')}"
+
+
+async def healthy(container: str) -> None:
+    """Wait until the engine finds a container healthy. Raises TimeoutError after COMMAND_SECONDS."""
+    async with asyncio.timeout(COMMAND_SECONDS):
+        while await docker("inspect", "--format", "{{.State.Health.Status}}", container) != "healthy\n":  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
 class Stack:
     """The services of ``files`` as a project of its own, with a home and a port of its own.
 
@@ -42,7 +54,7 @@ class Stack:
     """
 
     def __init__(self, folder: Path, files: Sequence[str], settings: Mapping[str, str]) -> None:
-        self.project = f"dpm-test-{folder.name.lower().replace('_', '-')}"
+        self.project = project_of(folder)
         self.home = Home(folder / "home", folder / "vault")
         self.port = free_port()
         self.index = f"http://127.0.0.1:{self.port}/simple/"
@@ -67,6 +79,10 @@ class Stack:
         """Start what does not run, so many of each service (``gateway_pypi=3``), and wait until all is healthy."""
         scaled = [f"--scale={name.replace('_', '-')}={count}" for name, count in scale.items()]
         await self.compose("up", "--wait", "--no-recreate", *scaled)
+
+    async def bring_back(self, service: str, count: int) -> None:
+        """Start what is missing of one service, and wait until all ``count`` of it are healthy."""
+        await self.compose("up", "--wait", "--no-deps", "--no-recreate", f"--scale={service}={count}", service)
 
     async def containers(self, service: str) -> list[str]:
         """The ids of the service's running containers, in the order of their numbers."""
@@ -93,34 +109,37 @@ async def running_stack(
     *files: str, scale: Mapping[str, int] | None = None, **settings: str
 ) -> AsyncIterator[Stack]:
     """The services of ``files``, by default ``compose.yaml``, for as long as it lasts, and nothing after it."""
+    with shared_folder() as folder:
+        stack = Stack(folder, files or ("compose.yaml",), settings)
+        try:
+            try:
+                await stack.up(**(scale or {}))
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{await stack.logs()}") from None
+            yield stack
+        finally:
+            await stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A new folder, for as long as it lasts; what is mounted in a home below it is seen in containers."""
     folder = Path(tempfile.mkdtemp(prefix="dpm-"))
     folder.chmod(0o755)
-    shared = _share(folder)
-    stack = Stack(folder, files or ("compose.yaml",), settings)
-    try:
-        try:
-            await stack.up(**(scale or {}))
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{await stack.logs()}") from None
-        yield stack
-    finally:
-        await stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", check=False)
-        detach(stack.home.mount)
-        if shared:
-            detach(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _share(folder: Path) -> bool:
-    """Let a mount below ``folder`` be seen in containers; whether that took a mount on ``folder`` itself."""
     found = subprocess.run(
         ["findmnt", "-n", "-o", "PROPAGATION", "--target", str(folder)], check=True, capture_output=True, text=True
     )
-    if "shared" in found.stdout:
-        return False
-    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
-    subprocess.run(["mount", "--make-rshared", str(folder)], check=True)
-    return True
+    bound = "shared" not in found.stdout
+    if bound:
+        subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+        subprocess.run(["mount", "--make-rshared", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        detach(Home(folder / "home").mount)
+        if bound:
+            detach(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _run(*command: str, check: bool) -> str:

@@ -1,0 +1,64 @@
+"""The commands of the guide for containers do what the guide says, one after the other."""
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from dpm_gateway_pypi.machine import machine_index
+from dpm_runtime.mounts import mounted_at
+from dpm_testkit.nats_server import free_port
+from dpm_testkit.relay import Relay
+from dpm_testkit.stack import ROOT, bridge_address, docker, project_of, shared_folder
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(500)]
+
+GUIDE = ROOT / "docs" / "guides" / "compose.md"
+PATIENCE = 450.0
+
+
+def commands(project: str, port: int) -> str:
+    """The shell blocks of the guide, with a container, a volume and a port of their own."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 5
+    text = "\n".join(blocks).replace("127.0.0.1:3141", f"127.0.0.1:{port}")
+    text, count = re.subn(r"(--name|--volume|exec|stop --time 30|rm|}}') dpm\b", rf"\1 {project}", text)
+    assert count == 6, text
+    return text
+
+
+async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
+    with shared_folder() as folder:
+        project, port, home = project_of(folder), free_port(), folder / "home"
+        script = f"set -ex\n{sys.executable} -m venv {tmp_path}\n{commands(project, port)}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
+        try:
+            async with Relay(machine_index(os.environ, ())).running(host=await bridge_address()) as upstream:
+                environment = {
+                    **kept,
+                    "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+                    "PIP_NO_CACHE_DIR": "1",
+                    "PIP_CONFIG_FILE": os.devnull,
+                    "PIP_FORCE_REINSTALL": "1",
+                    "COMPOSE_PROJECT_NAME": project,
+                    "DPM_HOME": str(home),
+                    "DPM_PYPI_PORT": str(port),
+                    "DPM_PYPI_UPSTREAM": upstream.url,
+                }
+                process = await asyncio.create_subprocess_exec(
+                    "bash", "-c", script, env=environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+                )  # fmt: skip
+                async with asyncio.timeout(PATIENCE):
+                    output, _ = await process.communicate()
+            assert process.returncode == 0, output.decode()
+            nodes = 2
+            assert set(upstream.files_asked.values()) == {nodes}
+            assert not mounted_at(home / "mnt")
+        finally:
+            await docker("compose", "--project-name", project, "down", "--volumes", check=False)
+            await docker("rm", "--force", "--volumes", project, check=False)
+            await docker("volume", "rm", "--force", project, check=False)
