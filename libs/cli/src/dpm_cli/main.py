@@ -14,6 +14,7 @@ from dpm_cli import show, store_command, token_command
 from dpm_cli.options import EXIT_CODES, AsJson
 from dpm_cli.outcome import ExitCode, exit_code_of
 from dpm_cli.prefetch import command as prefetch_command
+from dpm_cli.top import command as top_command
 from dpm_cli.use import command as use_command
 from dpm_core.errors import DpmError, Invalid
 
@@ -177,6 +178,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 use_command.register(app)
 prefetch_command.register(app)
+top_command.register(app)
 
 
 def main() -> None:

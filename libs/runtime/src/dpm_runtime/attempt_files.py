@@ -20,6 +20,7 @@ from dpm_core.registry import from_json, to_json
 from dpm_core.sidecars import Kept, Sidecar
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.disk import DiskThreads, disk_errors, replace_file, write_all
+from dpm_runtime.home import Home
 from dpm_runtime.layout import DATA, LOCK, STATE, Layout
 from dpm_runtime.ofd_lock import OfdLock
 
@@ -71,6 +72,17 @@ def kept(want: Want, state: AttemptState, source: Source, token: int | None, now
         want.fresh_for,
         want.private,
     )
+
+
+def attempts_under_way(home: Home) -> list[tuple[str, AttemptView]]:
+    """Every attempt that has a living writer and no verdict yet, with its artifact's id. Raises OSError."""
+    layout = Layout(home)
+    views = [
+        (artifact_id, view_attempt(layout.attempt(artifact_id, token), token))
+        for artifact_id in layout.artifact_ids()
+        for token in layout.tokens(artifact_id)
+    ]
+    return [(artifact_id, view) for artifact_id, view in views if view and view.locked and not view.state.over]
 
 
 def begin_attempt(layout: Layout, files: BlobFiles, threads: DiskThreads, want: Want) -> "DiskAttempt":

@@ -1,0 +1,1 @@
+"""``dpm top``: a node as it works, live."""
