@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from dpm_core.artifacts import Lane, Validators, Want
+from dpm_core.cids import cid_of
 from dpm_core.events import ArtifactStored, FailReason, FetchFailed, FetchRequested, FetchStarted, FetchUnchanged
 from dpm_core.ports import NotHeld
 from dpm_fetcher import librarian
@@ -187,6 +188,29 @@ async def test_fifty_clients_at_once_are_one_fetch(world: World) -> None:
     assert all(answer.content == BODY for answer in answers)
     assert world.count(FetchStarted) == 2  # the index and the file
     assert len(world.origin.asked) == 2
+
+
+async def test_a_page_that_rotted_on_disk_is_fetched_again_and_served(world: World) -> None:
+    world.publish()
+    await world.get(FILE)
+    await world.folded()
+    world.store.spoil(cid_of([world.origin.held[INDEX + "demo/"].body]))
+    page = await world.get("/simple/demo/")
+    assert (page.status_code, page.json()["name"]) == (200, "demo")
+    assert [url for url, _ in world.origin.asked].count(INDEX + "demo/") == 2
+
+
+async def test_a_small_file_that_rotted_on_disk_is_fetched_again_and_served(world: World) -> None:
+    body = BODY[:1000]
+    world.publish(body)
+    await world.get(FILE)
+    await world.folded()
+    world.store.spoil(cid_of([body]))
+    file = await world.get(FILE)
+    assert (file.status_code, file.content) == (200, body)
+    await world.folded()
+    assert (await world.get(FILE)).headers["cache-status"] == "dpm; hit"
+    assert len(world.origin.asked) == 3
 
 
 async def test_a_page_is_confirmed_after_its_time_and_served_stale_when_upstream_is_down(world: World) -> None:

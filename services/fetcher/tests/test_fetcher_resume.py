@@ -178,8 +178,8 @@ async def test_a_body_that_broke_off_behind_its_last_byte_is_whole() -> None:
 async def test_a_full_disk_is_said_once_and_upstream_asked_once() -> None:
     bench = Bench(Part(BODY), Part(BODY))
     request = await bench.asked(want())
-    writing = bench.store.check
-    bench.store.check = lambda: writing() if not bench.origin.asked else _full()  # type: ignore[method-assign]
+    writing = bench.store.require_room
+    bench.store.require_room = lambda: writing() if not bench.origin.asked else _full()  # type: ignore[method-assign]
     assert await bench.fetcher.on_request(request) == Done()
     failed = bench.log.events[-1]
     assert isinstance(failed, FetchFailed)

@@ -47,6 +47,28 @@ def show_store(
         show.console().print(text, style=style or None)
 
 
+@store.command(epilog=EXIT_CODES)
+def check(as_json: AsJson = False) -> None:
+    """Hash every blob on the disk, and set those aside that are wrong: they are fetched again when asked for.
+
+    Also finds what the catalog has and the disk has not. Ends with 1 if anything was wrong.
+    """
+    from dpm_cli import keeper
+    from dpm_core.commands import Check, Checked
+
+    checked = asyncio.run(keeper.ask(_settings().folders, "check", Check(), Checked, _say(as_json)))
+    wrong = len(checked.bad) + len(checked.lost)
+    if as_json:
+        typer.echo(json.dumps(asdict(checked), indent=2))
+    else:
+        out = show.console()
+        out.print(f"{checked.blobs} blobs: {len(checked.bad)} set aside, {len(checked.lost)} without a file")
+        if checked.unnamed:
+            out.print(f"{checked.unnamed} blobs that no artifact has", style="dim")
+    if wrong:
+        raise typer.Exit(ExitCode.FAILED)
+
+
 @commands.command(epilog=EXIT_CODES)
 def pin(names: Names, ecosystem: Ecosystem = None, as_json: AsJson = False) -> None:
     """Keep artifacts whatever the store's size."""

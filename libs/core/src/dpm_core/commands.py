@@ -58,3 +58,29 @@ class Collected:
     evicted: tuple[Item, ...]
     leftovers: tuple[Cid, ...]
     freed: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """Hash every blob on the disk."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A blob that was set aside, and what was wrong with it."""
+
+    cid: Cid
+    why: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How many ``blobs`` were hashed, which were set aside, and which the catalog had though their file was gone.
+
+    ``unnamed`` counts those that no artifact has.
+    """
+
+    blobs: int
+    bad: tuple[Bad, ...]
+    lost: tuple[Cid, ...]
+    unnamed: int

@@ -298,6 +298,12 @@ class Custody(Protocol):
         ``unless`` is asked, with the sidecar and in a thread, while nobody else can store or remove the blob.
         """
 
+    async def check(self, cid: Cid) -> str | None:
+        """Hash the blob's bytes: what is wrong with them, None if nothing is, or if there are none."""
+
+    async def quarantine(self, cid: Cid) -> str | None:
+        """Set the blob aside if its bytes are wrong: what is wrong with them, None if nothing was done."""
+
 
 class Stream(Protocol):
     """The body of an answer, read once and in order."""

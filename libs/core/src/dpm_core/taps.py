@@ -14,6 +14,9 @@ USED = "gateway.used"
 MISMATCH = "fusefs.mismatch"
 """The file system met bytes on disk that are not what their name says."""
 
+MISREAD = "gateway.mismatch"
+"""So did a gateway, which reads the store itself where there is no file system."""
+
 
 REMOVED = "fetcher.removed"
 """A fetcher has removed files of blobs."""

@@ -12,6 +12,7 @@ from dpm_core.taps import WAITING, Waiting
 from dpm_gateway.app import create_app
 from dpm_gateway.bulletin import Bulletin
 from dpm_gateway.doorkeeper import Doorkeeper
+from dpm_gateway.doubts import Doubts
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler, Policy
@@ -51,7 +52,9 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         for listener in listeners:
             resources.callback(listener.close)
         bus = await resources.enter_async_context(NatsBus.open(bus_url(home), name, home.key(name)))
-        disk = DiskBlobStore(home)
+        doubts = Doubts(bus.tap)
+        resources.push_async_callback(doubts.close)
+        disk = DiskBlobStore(home, mismatch=doubts.about)
         resources.push_async_callback(disk.close)
         mounted = MountedBlobStore(home, disk) if settings.fuse else None
         if mounted is not None:

@@ -1,12 +1,13 @@
 """Finished blobs on disk: bytes, sidecars, and the way from a sha256 to them."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from dpm_core.artifacts import Blob
-from dpm_core.cids import CHUNK, Cid, raw_cid
+from dpm_core.cids import CHUNK, Cid, CidHasher, raw_cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
 from dpm_core.registry import from_json, to_json
@@ -84,6 +85,40 @@ class BlobFiles:
             self._layout.blob(cid).unlink(missing_ok=True)
             self._layout.sidecar(cid).unlink(missing_ok=True)
             return True
+
+    def check(self, cid: Cid) -> str | None:
+        """What is wrong with the blob's bytes, None if nothing is, or if there are none. Raises OSError."""
+        hasher = CidHasher()
+        try:
+            with self._layout.blob(cid).open("rb", buffering=0) as file:
+                while data := file.read(CHUNK):
+                    hasher.update(data)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return f"it cannot be read: {error.strerror}"
+        found = hasher.cid()
+        return None if found == cid else f"its {hasher.size} bytes are those of {found}"
+
+    def quarantine(self, cid: Cid) -> str | None:
+        """Move the blob and its sidecar out of the store if its bytes are wrong; returns what is wrong with them.
+
+        Raises OSError, Conflict.
+        """
+        with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
+            why = self.check(cid)
+            if why is None:
+                return None
+            known = self.sidecar(cid)
+            if known is not None and known.blob.size > CHUNK:
+                self._layout.sha256_link(known.blob.sha256.hex).unlink(missing_ok=True)
+            aside = self._layout.quarantined(cid)
+            self._layout.blob(cid).rename(aside)
+            with contextlib.suppress(FileNotFoundError):
+                self._layout.sidecar(cid).rename(aside.with_name(f"{aside.name}.json"))
+            return why
 
     def _link(self, blob: Blob) -> None:
         link = self._layout.sha256_link(blob.sha256.hex)

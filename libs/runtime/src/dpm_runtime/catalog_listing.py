@@ -77,13 +77,13 @@ class Listing:
         for each in ids:
             yield from map(_item, self._catalog.rows(f"{_ITEM} WHERE artifact.id = ?", (each,)))
 
-    def cids(self) -> set[str]:
+    def cids(self) -> set[Cid]:
         """Every blob that an artifact has."""
-        return {row[0] for row in self._catalog.rows("SELECT cid FROM blob")}
+        return {str.__new__(Cid, row[0]) for row in self._catalog.rows("SELECT cid FROM blob")}
 
-    def left_over_cids(self) -> set[str]:
+    def left_over_cids(self) -> set[Cid]:
         """Every blob that nobody has any more whose file is still there."""
-        return {row[0] for row in self._catalog.rows("SELECT cid FROM leftover")}
+        return {str.__new__(Cid, row[0]) for row in self._catalog.rows("SELECT cid FROM leftover")}
 
     def left_over(self) -> tuple[int, int]:
         """How many blobs nobody has any more whose files are still there, and their bytes."""

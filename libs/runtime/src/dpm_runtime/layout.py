@@ -28,6 +28,7 @@ class Layout:
     def __init__(self, home: Home) -> None:
         self.blobs = home.blobs
         self.incoming = home.incoming
+        self._quarantine = home.quarantine
         self._locks = home.run / "blobs"
 
     def blob(self, cid: Cid) -> Path:
@@ -41,6 +42,10 @@ class Layout:
     def sha256_link(self, hex_digest: str) -> Path:
         """The link that leads from a sha256 to a blob larger than one leaf."""
         return self.blobs / _BY_SHA256 / hex_digest[:2] / hex_digest
+
+    def quarantined(self, cid: Cid) -> Path:
+        """Where a blob goes that is not what its name says, in the place of one that went there before."""
+        return self._quarantine / cid
 
     def blob_lock(self, cid: Cid) -> Path:
         """The lock under which blobs whose hash begins alike are stored, changed and removed."""

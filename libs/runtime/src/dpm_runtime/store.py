@@ -6,7 +6,7 @@ from pathlib import Path
 from dpm_core.artifacts import Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
-from dpm_core.errors import Unavailable
+from dpm_core.errors import Unavailable, Untrusted
 from dpm_core.events import ArtifactStored
 from dpm_core.sidecars import Sidecar, told_by
 from dpm_runtime.attempt_files import DiskAttempt, begin_attempt, view_attempt
@@ -25,14 +25,22 @@ class DiskBlobStore:
 
     The constructor touches nothing on disk; the home must be prepared. Everything runs on one event loop; disk
     work that takes time runs in threads of the store's own. To end it: ``fail_all``, then ``close``, or use it
-    as an asynchronous context manager.
+    as an asynchronous context manager. ``mismatch`` is told, on the event loop, of each blob about which the disk
+    was found to lie.
     """
 
-    def __init__(self, home: Home, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        mismatch: Callable[[Cid], None] = lambda cid: None,
+    ) -> None:
         self._layout = Layout(home)
         self._files = BlobFiles(self._layout)
         self._threads = DiskThreads()
-        self._chunks = VerifiedChunks(self._threads)
+        self._chunks = VerifiedChunks(self._threads, mismatch)
+        self._mismatch = mismatch
         self._watch = GrowthWatch(poll_seconds)
         self._growths: dict[Path, tuple[Growth, list[GrowingFile]]] = {}
         self._failing = False
@@ -45,7 +53,11 @@ class DiskBlobStore:
 
         Raises Unavailable if the disk cannot say, Untrusted if what is there cannot be this blob.
         """
-        return await open_verified(self._layout, self._files, cid, self._threads, self._chunks)
+        try:
+            return await open_verified(self._layout, self._files, cid, self._threads, self._chunks)
+        except Untrusted:
+            self._mismatch(cid)
+            raise
 
     async def follow(self, artifact_id: str, token: int) -> GrowingFile | None:
         """The attempt, or None if it has no folder (any more). Each call's result is closed by its caller.
@@ -151,6 +163,22 @@ class DiskBlobStore:
         """
         with disk_errors("remove a blob"):
             return await self._threads.run(self._files.remove, cid, unless)
+
+    async def check(self, cid: Cid) -> str | None:
+        """Hash the blob's bytes: what is wrong with them, None if nothing is, or if there are none.
+
+        Raises Unavailable.
+        """
+        with disk_errors("check a blob"):
+            return await self._threads.run(self._files.check, cid)
+
+    async def quarantine(self, cid: Cid) -> str | None:
+        """Set the blob aside if its bytes are wrong: what is wrong with them, None if nothing was done.
+
+        Open readers keep what they have. Raises Unavailable.
+        """
+        with disk_errors("set a blob aside"):
+            return await self._threads.run(self._files.quarantine, cid)
 
     # the end
 

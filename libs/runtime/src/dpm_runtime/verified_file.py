@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dpm_core.cids import CHUNK, Cid, cid_of_leaves
 from dpm_core.errors import Invalid, Untrusted
@@ -19,8 +19,9 @@ CACHED = 32 * 1024 * 1024
 class VerifiedChunks:
     """The chunks that were verified last, shared by all open files; each is read and hashed once at a time."""
 
-    def __init__(self, threads: DiskThreads) -> None:
+    def __init__(self, threads: DiskThreads, mismatch: Callable[[Cid], None]) -> None:
         self._threads = threads
+        self._mismatch = mismatch
         self._kept: OrderedDict[tuple[Cid, int], bytes] = OrderedDict()
         self._bytes = 0
         self._coming: dict[tuple[Cid, int], asyncio.Future[bytes]] = {}
@@ -42,6 +43,8 @@ class VerifiedChunks:
     def _arrived(self, key: tuple[Cid, int], done: asyncio.Future[bytes]) -> None:
         del self._coming[key]
         if done.cancelled() or done.exception() is not None:
+            if not done.cancelled() and isinstance(done.exception(), Untrusted):
+                self._mismatch(key[0])
             return
         self._kept[key] = done.result()
         self._bytes += len(done.result())

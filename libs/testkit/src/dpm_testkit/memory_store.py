@@ -44,6 +44,7 @@ class MemoryBlobStore:
         self.full = False
         self.blobs: dict[Cid, bytes] = {}
         self.sidecars: dict[Cid, Sidecar] = {}
+        self.quarantined: dict[Cid, bytes] = {}
         self.attempts: dict[str, dict[int, MemoryAttempt]] = {}
 
     async def open(self, cid: Cid) -> MemoryBody | None:
@@ -58,7 +59,7 @@ class MemoryBlobStore:
         return max(self.attempts.get(artifact_id, {}), default=None)
 
     async def begin(self, want: Want) -> "MemoryAttempt":
-        self.check()
+        self.require_room()
         return MemoryAttempt(self, want)
 
     def view(self, artifact_id: str, token: int) -> AttemptView | None:
@@ -97,7 +98,18 @@ class MemoryBlobStore:
         self.sidecars.pop(cid, None)
         return True
 
-    def check(self) -> None:
+    async def check(self, cid: Cid) -> str | None:
+        data = self.blobs.get(cid)
+        return None if data is None or cid_of([data]) == cid else f"its {len(data)} bytes are others"
+
+    async def quarantine(self, cid: Cid) -> str | None:
+        why = await self.check(cid)
+        if why is not None:
+            self.quarantined[cid] = self.blobs.pop(cid)
+            self.sidecars.pop(cid, None)
+        return why
+
+    def require_room(self) -> None:
         """Raise Unavailable while the disk is full."""
         if self.full:
             raise Unavailable("cannot write what was fetched: No space left on device", retry_after=30.0)
@@ -127,7 +139,7 @@ class MemoryAttempt:
         self._changed = asyncio.Event()
 
     async def start(self, token: int, adopt: int | None = None) -> int:
-        self._store.check()
+        self._store.require_room()
         attempts = self._store.attempts.setdefault(self.want.ref.id, {})
         dead = attempts.get(adopt or 0)
         if dead is not None and not dead.locked and dead.state.phase is not Phase.FAILED:
@@ -146,7 +158,7 @@ class MemoryAttempt:
             self._touch()
 
     async def write(self, data: bytes) -> None:
-        self._store.check()
+        self._store.require_room()
         self.data += data
         self._touch()
 
@@ -170,7 +182,7 @@ class MemoryAttempt:
         blob = Blob(cids.cid(), len(body), digests)
         final = state.verified(blob.cid, blob.size)
         await self.publish(final)
-        self._store.check()
+        self._store.require_room()
         known = self._store.sidecars.get(blob.cid)
         leaves = tuple(leaf.hex() for leaf in cids.leaves()) if len(body) > CHUNK else ()
         about = kept(self.want, state, source, self.token, self._store.now())

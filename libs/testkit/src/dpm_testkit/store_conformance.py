@@ -329,6 +329,19 @@ class BlobStoreSuite:
         assert kit.store.sidecar(blob.cid) is None
         assert not await kit.store.remove(blob.cid, unless=lambda sidecar: sidecar is None)
 
+    async def test_a_blob_with_other_bytes_is_set_aside_and_a_right_one_is_not(self, kit: StoreKit) -> None:
+        right, wrong = await stored(kit.store, 3), await stored(kit.store, 4, SMALL)
+        kit.spoil(wrong.cid)
+        assert [await kit.store.check(blob.cid) is None for blob in (right, wrong)] == [True, False]
+        assert [await kit.store.quarantine(blob.cid) is None for blob in (right, wrong)] == [True, False]
+        assert await content(kit.store, right.cid) == BODY
+        assert await kit.store.open(wrong.cid) is None
+        assert kit.store.sidecar(wrong.cid) is None
+        assert await kit.store.check(wrong.cid) is None
+        assert await kit.store.quarantine(wrong.cid) is None
+        assert await stored(kit.store, 5, SMALL) == wrong
+        assert await content(kit.store, wrong.cid) == SMALL
+
     async def test_a_sweep_takes_what_is_over_after_a_minute_and_what_died_after_ten(self, kit: StoreKit) -> None:
         await stored(kit.store, 3, name="over")
         dead = await begun(kit.store, 7, want(name="dead"), open_state(), BODY[:GOT])

@@ -7,13 +7,16 @@ import logging
 
 from starlette.applications import Starlette
 
-from dpm_core.commands import Collect, Selection
+from dpm_core.commands import Check, Collect, Selection
 from dpm_core.errors import Conflict, Unavailable
+from dpm_core.taps import MISMATCH, MISREAD
 from dpm_fetcher import collector, librarian, room, stock, uses
 from dpm_fetcher.care import Care
+from dpm_fetcher.check import Checker
 from dpm_fetcher.collector import Collector
 from dpm_fetcher.commands import Command, commands_app
 from dpm_fetcher.operator import Operator
+from dpm_fetcher.quarantine import Quarantine
 from dpm_fetcher.room import Room
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.catalog_care import SqliteCare
@@ -62,23 +65,29 @@ async def _keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore, cat
     space_of = context.home.blobs
     making_room = Room(care, lambda space: quota_of(context.settings, space), lambda: Space.of(space_of))
     collecting = Collector(care, store, bus.tap)
-    operator = Operator(care, Listing(catalog), making_room, collecting)
+    listing = Listing(catalog)
+    operator = Operator(care, listing, making_room, collecting)
+    quarantine = Quarantine(store, bus.log, bus.tap, context.clock)
+    checker = Checker(quarantine, kept, store.cids, listing.cids)
     # httptools would send chunks even to a client of HTTP/1.0
-    serving = serving_on_socket(_commands(operator), context.home.commands, http="h11")
+    serving = serving_on_socket(_commands(operator, checker), context.home.commands, http="h11")
     async with serving, asyncio.TaskGroup() as parts:
         parts.create_task(librarian.keep(catalog, bus.log))
         parts.create_task(stock.tell(catalog, bus.log.end, context.home.blobs, context.clock))
         parts.create_task(uses.note(bus.tap, kept, context.clock))
+        parts.create_task(quarantine.listen(MISMATCH))
+        parts.create_task(quarantine.listen(MISREAD))
         parts.create_task(room.keep(making_room, LOOK_SECONDS))
         parts.create_task(collector.keep(collecting, LOOK_SECONDS))
 
 
-def _commands(operator: Operator) -> Starlette:
+def _commands(operator: Operator, checker: Checker) -> Starlette:
     return commands_app(
         [
             Command("pin", Selection, operator.pin),
             Command("unpin", Selection, operator.unpin),
             Command("evict", Selection, operator.evict),
             Command("collect", Collect, operator.collect),
+            Command("check", Check, checker.check),
         ]
     )

@@ -89,7 +89,7 @@ class FileSystem(pyfuse3.Operations):
         self._store.fail_all()
 
     def removed(self, cids: Iterable[Cid]) -> None:
-        """Blobs have left the store: the kernel is to forget their names, which it was told are lasting."""
+        """Blobs have left the store: the kernel is to forget their names and sizes, which it took for lasting."""
         for cid in cids:
             nodes: list[tuple[Folder, str, Node]] = [(Folder.CID, cid, ByCid(cid))]
             if cid.is_raw:
@@ -97,7 +97,7 @@ class FileSystem(pyfuse3.Operations):
                 nodes.append((Folder.SHA256, digest.hex, BySha256(digest)))
             for folder, name, node in nodes:
                 parent, number = self._inodes.known(folder), self._inodes.known(node)
-                if parent is not None and number is not None and self._shown.looks(node) is None:
+                if parent is not None and number is not None:
                     pyfuse3.invalidate_entry_async(
                         InodeT(parent), cast(Any, name.encode()), deleted=InodeT(number), ignore_enoent=True
                     )
