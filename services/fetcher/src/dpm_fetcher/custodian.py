@@ -31,6 +31,9 @@ from dpm_runtime.store import DiskBlobStore
 LOOK_SECONDS = 5.0
 """Between two looks at how full the store is, and at what is left over."""
 
+CATALOG = "catalog"
+"""What a fetcher is not ready without: that it keeps the catalog, or that another one does."""
+
 STANDBY_SECONDS = 1.0
 """Between two looks whether the lock is free, or the catalog can be used again."""
 
@@ -39,20 +42,25 @@ log = logging.getLogger(__name__)
 
 async def keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore) -> None:
     """Be the custodian, or stand by, for ever. Raises ReaderTooOld."""
+    context.readiness.waiting(CATALOG, "not opened yet")
     while True:
         try:
             catalog = SqliteCatalog.writer(context.home.catalog)
         except Conflict:
+            context.readiness.ready(CATALOG)
             await context.clock.sleep(STANDBY_SECONDS)
             continue
         except (Unavailable, OSError) as error:
             log.error("the catalog cannot be opened", extra={"why": str(error)})
+            context.readiness.waiting(CATALOG, str(error))
             await context.clock.sleep(STANDBY_SECONDS)
             continue
         try:
             await _keep(context, bus, store, catalog)
         except* Unavailable as errors:
-            log.error("the catalog is opened again", extra={"why": [str(each) for each in errors.exceptions]})
+            why = "; ".join(str(each) for each in errors.exceptions)
+            log.error("the catalog is opened again", extra={"why": why})
+            context.readiness.waiting(CATALOG, why)
         finally:
             catalog.close()
         await context.clock.sleep(STANDBY_SECONDS)
@@ -72,6 +80,7 @@ async def _keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore, cat
     # httptools would send chunks even to a client of HTTP/1.0
     serving = serving_on_socket(_commands(operator, checker), context.home.commands, http="h11")
     async with serving, asyncio.TaskGroup() as parts:
+        context.readiness.ready(CATALOG)
         parts.create_task(librarian.keep(catalog, bus.log))
         parts.create_task(stock.tell(catalog, bus.log.end, context.home.blobs, context.clock))
         parts.create_task(uses.note(bus.tap, kept, context.clock))
