@@ -20,7 +20,7 @@ from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning, ExitCode, NotRunning, WrongState, exit_code_of
 from dpm_cli.services import order, processes_of, service_of
-from dpm_cli.status import Summary, count_samples, lines
+from dpm_cli.status import Summary, count_down, count_samples, lines
 from dpm_core.errors import Conflict, DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import announce_bus, bus_url
 from dpm_runtime.home import Home
@@ -255,6 +255,14 @@ def test_hits_misses_and_bypasses_are_summed_over_gateways() -> None:
 
 def test_a_gateway_that_has_counted_nothing_counts_nothing() -> None:
     assert count_samples(["", "# EOF\n"]) == {"hits": 0, "misses": 0, "bypasses": 0}
+
+
+def test_upstreams_that_are_down_are_summed_over_fetchers_and_told_only_then() -> None:
+    down = "# TYPE dpm_upstream_circuit_open gauge\ndpm_upstream_circuit_open 2.0\n"
+    assert count_down([down, "", down]) == 4
+    said = [line for line, _ in lines(Summary("1", True, "/home", down=4))]
+    assert any("4 down" in line for line in said)
+    assert not any("down" in line for line, _ in lines(Summary("1", True, "/home", down=0)))
 
 
 def test_the_status_shows_every_service_with_its_state_and_pid() -> None:

@@ -19,11 +19,14 @@ from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.settings import Settings
 
+FETCHER = "fetcher"
+
 INDEX = {"pypi": "simple/"}
 """What clients of an ecosystem append to a gateway's address."""
 
 REQUESTS = "dpm_gateway_requests_total"
 BYPASSES = "dpm_fuse_bypass_total"
+DOWN = "dpm_upstream_circuit_open"
 HITS = frozenset({"hit", "stale"})
 """Results of a request that were served from what was held."""
 MISSES = frozenset({"miss"})
@@ -35,7 +38,8 @@ class Summary:
 
     ``ports`` are by setting (``pypi``, ``nats``), those in use while the node runs; ``addresses`` are what
     clients of an ecosystem are given. ``artifacts``, ``bytes``, ``hits``, ``misses`` and ``bypasses`` are None
-    where nobody can say; the last three count since the gateways started.
+    where nobody can say; the last three count since the gateways started. ``down`` is how many upstream hosts
+    do not answer the fetchers.
     """
 
     version: str
@@ -50,6 +54,7 @@ class Summary:
     hits: int | None = None
     misses: int | None = None
     bypasses: int | None = None
+    down: int | None = None
 
     def to_json(self) -> str:
         """The whole, as one JSON object."""
@@ -73,7 +78,12 @@ async def collect(settings: Settings) -> Summary:
         told = await control.ask(home, {"do": "status"}, seconds=10.0)
         running = True
     services = told.get("services", {})
-    counts = await _counts(home, _gateways(services)) if running else {}
+    counts = {}
+    if running:
+        gateways, fetchers = await asyncio.gather(_pages(home, *_gateways(services)), _pages(home, FETCHER))
+        counts = (count_samples(gateways) if gateways else {}) | (
+            {"down": count_down(fetchers)} if fetchers else {}
+        )
     return summarise(settings, services, running=running, pid=told.get("pid"), **_totals(home), **counts)
 
 
@@ -116,6 +126,14 @@ def count_samples(pages: Iterable[str]) -> dict[str, int]:
     return counts
 
 
+def count_down(pages: Iterable[str]) -> int:
+    """The upstream hosts that are down, over the metric pages of the fetchers."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = (family for page in pages for family in text_string_to_metric_families(page))
+    return sum(int(sample.value) for family in families for sample in family.samples if sample.name == DOWN)
+
+
 def lines(summary: Summary) -> list[tuple[str, str]]:
     """The summary for people: each line with its style, empty for none."""
     known = {
@@ -125,6 +143,8 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
         "misses": _number(summary.misses),
         "bypasses": _number(summary.bypasses),
     }
+    if summary.down:
+        known["upstreams"] = f"{summary.down} down and asked now and then only; the fetcher's log names them"
     state = f"runs, pid {summary.pid}" if summary.running else "is not running"
     facts = {"home": summary.home}
     facts |= {f"{name} port": str(port) for name, port in summary.ports.items()}
@@ -160,13 +180,12 @@ def _gateways(processes: Iterable[str]) -> list[str]:
     return sorted({name for each in processes if (name := service_of(each)).startswith(GATEWAYS)})
 
 
-async def _counts(home: Home, gateways: Iterable[str]) -> dict[str, int]:
-    sockets = [path for name in gateways for path in sorted(home.run.glob(f"{name}-[0-9]*.sock"))]
+async def _pages(home: Home, *services: str) -> list[str]:
+    sockets = [path for name in services for path in sorted(home.run.glob(f"{name}-[0-9]*.sock"))]
     answers = await asyncio.gather(
         *(unix_http.request(path, "/metrics") for path in sockets), return_exceptions=True
     )
-    pages = [answer[1].decode() for answer in answers if not isinstance(answer, BaseException)]
-    return count_samples(pages) if pages else {}
+    return [answer[1].decode() for answer in answers if not isinstance(answer, BaseException)]
 
 
 def _totals(home: Home) -> dict[str, int]:
