@@ -1,7 +1,7 @@
 """The HTTP application of a gateway: one catch-all route around a handler."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from fastapi import FastAPI
 from starlette.requests import Request as HttpRequest
@@ -36,6 +36,8 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
     async def answer(http: HttpRequest) -> Response:
         if refusal := names.refusal(http.scope):
             return PlainTextResponse(f"{refusal}\n", status_code=400)
+        if http.method in ("GET", "HEAD") and has_body(http.headers):
+            return PlainTextResponse("a request for a package has no body\n", status_code=413)
         try:
             answer = await unless_gone(http.receive, handler.answer(_request(http)))
         except HungUp:
@@ -44,6 +46,11 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
 
     app.add_route("/{path:path}", answer, methods=METHODS, include_in_schema=False)
     return app
+
+
+def has_body(headers: Mapping[str, str]) -> bool:
+    """Whether a body follows a request's head (RFC 9112, 6.3)."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
 
 
 def _request(http: HttpRequest) -> Request:

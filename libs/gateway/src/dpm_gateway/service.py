@@ -20,8 +20,10 @@ from dpm_gateway.marks import Marks
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.doorway import FetchersDoor
+from dpm_runtime.files_limit import files_limit
 from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.porter import Limits, Porter
 from dpm_runtime.service import ServiceContext
 from dpm_runtime.serving import BACKLOG, serving, tcp_listeners
 from dpm_runtime.store import DiskBlobStore
@@ -38,6 +40,9 @@ READINESS_SECONDS = 0.5
 
 EAGER_SECONDS = 0.05
 """Between two looks while something is waited for: a start is not to take longer than it must."""
+
+FILES_PER_CONNECTION = 2
+"""Of the files that the process may open: most connections wait; one that is sent a body needs up to five."""
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +94,20 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
             _watch_readiness(context, bus, mounted),
         ):
             await resources.enter_async_context(_background(task, context))
+        porter = Porter(
+            Limits(
+                connections=min(settings.client_connections, files_limit() // FILES_PER_CONNECTION),
+                head_seconds=settings.client_head_seconds,
+                stall_seconds=settings.client_stall_seconds,
+            )
+        )
+        resources.enter_context(porter.observed())
         # Entered last, so that requests under way end before what they wait on.
         await resources.enter_async_context(
             serving(
                 create_app(handler, hosts=hosts),
                 listeners,
+                porter=porter,
                 backlog=BACKLOG,
                 date_header=True,
                 timeout_graceful_shutdown=settings.drain_seconds,

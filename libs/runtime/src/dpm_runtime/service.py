@@ -27,6 +27,7 @@ from starlette.routing import BaseRoute
 from dpm_core.errors import Conflict, DpmError, Invalid
 from dpm_core.ports import Clock
 from dpm_runtime.cards import Card, number_lock, write_card
+from dpm_runtime.files_limit import raise_files_limit
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
 from dpm_runtime.ops import Readiness, serve_ops, serve_ops_on_port
@@ -103,6 +104,7 @@ def run_service(name: str, main: Main, *, routes: Sequence[BaseRoute] = (), **ov
     before the environment.
     """
     os.umask(OWN)
+    raise_files_limit()
     try:
         settings = load(**overrides)
         settings.folders.prepare()

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from dpm_core.errors import Invalid, Unavailable
-from dpm_runtime.outlet import OutletProtocol
+from dpm_runtime.porter import Porter
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path that the kernel takes (unix(7): sun_path, less its end)."""
@@ -42,13 +42,17 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, listeners: Sequence[sockets.socket], **options: Any) -> AsyncIterator[None]:
+async def serving(
+    app: Any, listeners: Sequence[sockets.socket], *, porter: Porter | None = None, **options: Any
+) -> AsyncIterator[None]:
     """Serve ``app`` on sockets that are bound already, by uvicorn with ``options`` (as for uvicorn.Config).
 
-    Enters once it accepts; leaving stops accepting, gives requests under way a moment, and closes the sockets.
+    ``porter`` says what is put up with from clients. Enters once it accepts; leaving stops accepting, gives
+    requests under way a moment, and closes the sockets.
     """
+    porter = porter or Porter()
     settings: dict[str, Any] = {
-        "http": OutletProtocol,
+        "http": porter.protocol,
         "ws": "none",
         # who forwards to us is not told apart from whoever claims to
         "proxy_headers": False,
@@ -66,6 +70,7 @@ async def serving(app: Any, listeners: Sequence[sockets.socket], **options: Any)
             listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
     server = _Server(uvicorn.Config(app, **{**settings, **options}))
     running = asyncio.create_task(server.serve(list(listeners)))
+    keeping = asyncio.create_task(porter.keep())
     up = asyncio.create_task(server.up.wait())
     try:
         await asyncio.wait({running, up}, return_when=asyncio.FIRST_COMPLETED)
@@ -76,6 +81,7 @@ async def serving(app: Any, listeners: Sequence[sockets.socket], **options: Any)
         up.cancel()
         server.should_exit = True
         await running
+        keeping.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -100,6 +100,13 @@ class Settings(BaseSettings):
         False,
         description="serve the list of all projects at `/simple/`: large public indexes have tens of megabytes",
     )
+    client_connections: int = Field(
+        10_000, gt=0, description="of clients, a gateway process; no more than half of the files that it may open"
+    )
+    client_head_seconds: float = Field(10.0, gt=0, description="for a client to say its request")
+    client_stall_seconds: float = Field(
+        60.0, gt=0, description="a client that takes less than 16 KiB in them is dropped"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
     )

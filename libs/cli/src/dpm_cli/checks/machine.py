@@ -20,9 +20,9 @@ FEWEST_WATCHES = 1024
 FEWEST_INSTANCES = 8
 """Each process that follows growing files takes one."""
 
-FEWEST_FILES = 256
-AMPLE_FILES = 1024
-"""A client that waits takes two descriptors of its gateway."""
+FEWEST_FILES = 512
+AMPLE_FILES = 4096
+"""A gateway has as many clients at once as half of the files that it may open."""
 
 
 async def fuse_device(subject: Subject) -> Finding:
@@ -109,15 +109,13 @@ async def files_suffice(subject: Subject) -> Finding:
     """Whether a process may have enough files open."""
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # services take all that they may have
+    if hard == resource.RLIM_INFINITY:
         return ok("no limit")
-    text = f"a process may open {soft} files (ulimit -n)"
-    if soft >= AMPLE_FILES:
+    text = f"a process may open {hard} files (ulimit -Hn)"
+    if hard >= AMPLE_FILES:
         return ok(text)
-    raisable = hard == resource.RLIM_INFINITY or hard >= AMPLE_FILES
-    mend = f"ulimit -n {AMPLE_FILES if hard == resource.RLIM_INFINITY else min(hard, 16384)}" if raisable else ""
-    return failed(text, mend) if soft < FEWEST_FILES else warning(text, mend)
+    return failed(text) if hard < FEWEST_FILES else warning(text)
 
 
 CHECKS = (
@@ -150,7 +148,7 @@ CHECKS = (
     Check(
         "DPM-OPEN-FILES",
         "A process may have enough files open",
-        "Raise the limit: `ulimit -n` in the shell, `LimitNOFILE=` in a unit, `ulimits:` in a compose file.",
+        "Raise the hard limit: `LimitNOFILE=` in a unit, `ulimits:` in a compose file, `nofile` in limits.conf.",
         files_suffice,
     ),
 )
