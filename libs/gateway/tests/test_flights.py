@@ -188,7 +188,7 @@ async def test_nobody_is_held_up_while_a_successors_folder_does_not_come(sky: Sk
     began = time.monotonic()
     for _ in range(20):
         await asyncio.sleep(0.001)
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 2
     with pytest.raises(AttemptLost):
         await soon(waiting)
 

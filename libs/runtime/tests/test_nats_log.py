@@ -72,7 +72,7 @@ async def test_without_a_server_everything_says_so_at_once(tmp_path: Path) -> No
         with pytest.raises(Unavailable):
             await bus.log.last(ref().topic)
         await bus.tap.tell("gateway.waiting", {})
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < 2.5
         assert not bus.connected
         assert bus.reason
 
