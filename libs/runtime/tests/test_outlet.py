@@ -53,6 +53,7 @@ class Served:
         assert isinstance(outlet, Outlet)
         sent = await outlet.pour(self._file, self._start, self._size, self._run)
         self.poured.append(sent)
+        assert outlet.sent == sent
         rest = self._content[self._start + sent : self._start + self._size]
         await send({"type": "http.response.body", "body": rest, "more_body": False})
 

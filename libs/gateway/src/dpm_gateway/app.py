@@ -8,20 +8,18 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 
 from dpm_core.ecosystem import Request
-from dpm_gateway.counted import Counted
 from dpm_gateway.handler import Handler
 from dpm_gateway.hangup import HungUp, unless_gone
+from dpm_gateway.seen import METHODS, Seen
 from dpm_runtime.host_names import HostNames
 
 CLIENT_GONE = 499
 """The status of an answer that nobody gets."""
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
 log = logging.getLogger(__name__)
 
 
-def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
+def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
     """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``."""
     names = HostNames(hosts)
     app = FastAPI(
@@ -29,8 +27,7 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        # the process has its own exporters, and its own log
-        telemetry={"auto_configure": False, "operation_spans": False, "logs": False},
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},  # see Seen
     )
 
     async def answer(http: HttpRequest) -> Response:
@@ -41,11 +38,13 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> FastAPI:
         try:
             answer = await unless_gone(http.receive, handler.answer(_request(http)))
         except HungUp:
+            http.state.result = "gone"
             return Response(status_code=CLIENT_GONE)
-        return Counted(answer.response, {"ecosystem": handler.ecosystem, "result": answer.result})
+        http.state.result = answer.result
+        return answer.response
 
-    app.add_route("/{path:path}", answer, methods=METHODS, include_in_schema=False)
-    return app
+    app.add_route("/{path:path}", answer, methods=[*METHODS], include_in_schema=False)
+    return Seen(app, handler.ecosystem)
 
 
 def has_body(headers: Mapping[str, str]) -> bool:

@@ -7,7 +7,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from opentelemetry import trace
 from starlette.responses import Response
 
 from dpm_core.artifacts import Held, Want
@@ -124,7 +123,6 @@ class Handler:
         except Unavailable as error:
             refusal = Refusal(503, error.what, error.retry_after or 5.0)
             result, response = "failed", self._problem(request, refusal)
-        trace.get_current_span().set_attribute("dpm.result", result)
         _requests.add(1, {"ecosystem": self.ecosystem, "result": result})
         seconds = round(time.perf_counter() - begun, 4)
         about = {"method": request.method, "path": request.path, "status": response.status_code}

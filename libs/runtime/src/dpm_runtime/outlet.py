@@ -40,10 +40,11 @@ log = logging.getLogger(__name__)
 
 
 class Outlet:
-    """The way out for one answer."""
+    """The way out for one answer; ``sent`` counts its bytes."""
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
+        self.sent = 0
 
     @property
     def connection(self) -> Any:
@@ -77,6 +78,7 @@ class Outlet:
         finally:
             pouring.abandon()
             self._cycle.expected_content_length -= pouring.sent
+            self.sent += pouring.sent
         return pouring.sent
 
     async def _flushed(self) -> None:

@@ -22,12 +22,11 @@ from typing import Any, TextIO
 
 import prometheus_client
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -85,14 +84,6 @@ def without_secrets(text: str) -> str:
     return _SECRET.sub(lambda url: url["scheme"] + url["rest"] + ("?…" if url["query"] else ""), text)
 
 
-class _WithoutQueries(SpanProcessor):
-    """Takes queries out of spans, as out of logs: they may be signed."""
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        if span.attributes and "url.query" in span.attributes:
-            span.set_attribute("url.query", "…")
-
-
 class Telemetry:
     """The telemetry of this process, from :func:`start_telemetry`; spans are recorded if ``spans`` takes them."""
 
@@ -115,7 +106,6 @@ class Telemetry:
         if spans is not None:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-            self.tracers.add_span_processor(_WithoutQueries())
             self.tracers.add_span_processor(BatchSpanProcessor(spans))
 
     def metrics(self) -> bytes:
