@@ -54,6 +54,7 @@ upgrade: venv ## lock anew, each package at its newest version
 bench: setup ## print and judge the times that are promised; FRESH=1 adds a fresh clone (minutes)
 	@python bench/startup.py $(if $(FRESH),--fresh)
 	@python bench/stalled.py
+	@python bench/telemetry.py
 
 .PHONY: chaos
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)

@@ -21,7 +21,7 @@ from dpm_testkit.package_server import File, PackageServer
 ROUNDS = 30
 REQUESTS = 50
 HIT_BYTES = 10_000
-LIMIT = 1.10
+LIMIT = 1.20
 
 
 async def hits(url: str, session: aiohttp.ClientSession) -> None:
