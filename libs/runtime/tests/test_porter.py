@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from dpm_runtime.porter import PIPELINED, Limits, Porter
@@ -16,6 +16,7 @@ from dpm_testkit.patience import eventually, soon, until, wait_on
 
 HEAD = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BIG = 32 * 1024 * 1024
+PIECE = 64 * 1024
 
 
 class Bench:
@@ -35,8 +36,11 @@ class Bench:
             await self.held.wait()
         if path == "/upload":
             await Request(scope, receive).body()
-        body = bytes(BIG) if path == "/big" else path.encode()
-        await Response(body)(scope, receive, send)
+        if path == "/big":
+            pieces = (bytes(PIECE) for _ in range(BIG // PIECE))
+            await StreamingResponse(pieces, headers={"Content-Length": str(BIG)})(scope, receive, send)
+            return
+        await Response(bytes(BIG) if path == "/lump" else path.encode())(scope, receive, send)
 
     async def connect(self, *, window: int | None = None) -> "Client":
         raw = socket.socket()
@@ -250,3 +254,98 @@ async def test_a_house_full_of_requests_takes_no_more() -> None:
         bench.held.set()
         for client in clients:
             assert await client.answer() == (200, b"/held")
+
+
+async def begun(client: Client, what: bytes = b"big") -> None:
+    """Let it ask for much, and wait for the first of it."""
+    client.writer.write(HEAD.replace(b"small", what))
+    await soon(asyncio.ensure_future(client.reader.readuntil(b"\r\n\r\n")))
+
+
+async def test_a_house_full_of_answers_makes_room_by_letting_go_who_takes_its_own_slowest() -> None:
+    async with server(connections=2) as bench:
+        stalled, quick = await bench.connect(window=4096), await bench.connect()
+        for client in (stalled, quick):
+            await begun(client)
+        got = 0
+
+        async def one_is_known_as_slow() -> bool:
+            nonlocal got
+            got += len(await quick.some())
+            bench.later(1)
+            return len(bench.porter._slow) == 1
+
+        assert await eventually(one_is_known_as_slow)
+        for _ in range(3):
+            new = await bench.connect()
+            new.writer.write(HEAD)
+            assert await new.answer() == (200, b"/small")
+        while got < BIG:
+            got += len(await quick.some())
+        assert got == BIG
+        assert len(await stalled.closed()) < BIG
+
+
+async def test_who_has_just_come_is_not_sent_away_for_another_while_somebody_takes_its_answer_slowly() -> None:
+    async with server(files=5 + 5 + 5 + 1) as bench:
+        slow = [await bench.connect(window=4096) for _ in range(2)]
+        for client in slow:
+            await begun(client)
+
+        async def both_are_known_as_slow() -> bool:
+            bench.later(1)
+            return len(bench.porter._slow) == 2
+
+        assert await eventually(both_are_known_as_slow)
+        first, second = await bench.connect(), await bench.connect()
+        await until(lambda: bench.entered == 4)
+        for client in (first, second):
+            client.writer.write(HEAD.replace(b"small", b"held"))
+        await until(lambda: bench.asked.count("/held") == 2)
+        bench.held.set()
+        for client in (first, second):
+            assert await client.answer() == (200, b"/held")
+        await until(lambda: bench.entered == 3)
+
+
+async def test_who_stalls_in_a_house_half_full_is_let_go_in_the_end() -> None:
+    async with server(connections=2, stall_seconds=60) as bench:
+        stalled = await bench.connect(window=4096)
+        await begun(stalled)
+
+        async def is_gone() -> bool:
+            bench.later(1)
+            return bench.entered == 0
+
+        assert await eventually(is_gone)
+
+
+async def test_an_answer_takes_more_files_than_a_connection_that_waits() -> None:
+    async with server(files=2 * 5 + 2) as bench:
+        idle = [await bench.connect() for _ in range(4)]
+        await until(lambda: bench.entered == 4)
+        asking = [await bench.connect() for _ in range(2)]
+        for client in asking:
+            client.writer.write(HEAD.replace(b"small", b"held"))
+        await until(lambda: len(bench.asked) == 2)
+        for client in idle[:2]:
+            assert (await client.closed()).startswith(b"HTTP/1.1 503 ")
+        assert bench.entered == 4
+        asked_for = await bench.connect()
+        asked_for.writer.write(HEAD)
+        assert (await asked_for.closed()).startswith(b"HTTP/1.1 503 ")
+        bench.held.set()
+        for client in asking:
+            assert await client.answer() == (200, b"/held")
+
+
+async def test_who_has_not_taken_its_last_answer_leaves_nothing_behind_when_it_has_to_go() -> None:
+    async with server(connections=1) as bench:
+        await begun(await bench.connect(window=4096), b"lump")
+        (protocol,) = bench.porter._taken
+        await until(lambda: protocol in bench.porter._waiting)
+        assert protocol.transport.get_write_buffer_size() > 0
+        new = await bench.connect()
+        new.writer.write(HEAD)
+        assert await new.answer() == (200, b"/small")
+        await until(lambda: protocol.transport._sock is None)  # type: ignore[attr-defined]

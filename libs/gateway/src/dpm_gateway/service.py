@@ -41,8 +41,8 @@ READINESS_SECONDS = 0.5
 EAGER_SECONDS = 0.05
 """Between two looks while something is waited for: a start is not to take longer than it must."""
 
-FILES_PER_CONNECTION = 2
-"""Of the files that the process may open: most connections wait; one that is sent a body needs up to five."""
+OWN_FILES = 256
+"""Open files that the process needs beside those for its clients."""
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,8 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
             await resources.enter_async_context(_background(task, context))
         porter = Porter(
             Limits(
-                connections=min(settings.client_connections, files_limit() // FILES_PER_CONNECTION),
+                connections=settings.client_connections,
+                files=max(files_limit() // 2, files_limit() - OWN_FILES),
                 head_seconds=settings.client_head_seconds,
                 stall_seconds=settings.client_stall_seconds,
             )

@@ -27,6 +27,15 @@ PIPELINED = 64
 LEAST_BYTES = 16 * 1024
 """A client that takes fewer bytes in the time of a stall has stalled."""
 
+SLOW_BYTES = 16 * 1024
+"""In a full house those may have to go who take fewer bytes than so many a second."""
+
+HUSH_SECONDS = 1.0
+"""Who has said nothing for so long has to go before anybody who is being answered."""
+
+BODY_FILES = 5
+"""Open files of a connection on which an answer is sent: itself twice, a pipe's two ends, what is sent."""
+
 SWEEP_SECONDS = 1.0
 """Between two looks at who is late."""
 
@@ -49,18 +58,20 @@ _dropped = counter(
     "{connection}",
     "connections of clients that were closed because of what they did, or to make room",
     reason="`late`: its request's head took too long; `large`: that head was too large; `pipelined`: too many "
-    "requests at once; `stalled`: it took no bytes; `crowded`: of too many it said nothing for longest",
+    "requests at once; `stalled`: it took no bytes; `crowded`: of too many it said nothing for longest, or took "
+    "its answer slowest",
 )
 _connections = observed("dpm.server.connections", Kind.GAUGE, "{connection}", "connections of clients")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``connections`` at once; seconds and bytes for the head of a request; seconds in which a client must take
-    some of what it is sent.
+    """``connections`` at once, and files that they may have open; seconds and bytes for the head of a request;
+    seconds in which a client must take some of what it is sent.
     """
 
     connections: int = 10_000
+    files: int = 1_000_000
     head_seconds: float = 10.0
     head_bytes: int = 64 * 1024
     stall_seconds: float = 60.0
@@ -77,6 +88,8 @@ class Porter:
         self._clock = clock
         self._taken: dict[PorterProtocol, _Taken] = {}
         self._waiting: OrderedDict[PorterProtocol, float] = OrderedDict()
+        self._seen: dict[PorterProtocol, _Taken] = {}
+        self._slow: list[PorterProtocol] = []
 
     def protocol(self, *arguments: Any, **named: Any) -> "PorterProtocol":
         """What uvicorn asks for, for each connection."""
@@ -100,22 +113,56 @@ class Porter:
             self._waiting.popitem(last=False)[0].drop(Dropped.LATE)
         due = now - self.limits.stall_seconds
         for protocol, taken in list(self._taken.items()):
-            if taken.looked_at <= due and self._stalls(protocol, taken):
-                protocol.drop(Dropped.STALLED)
+            if taken.looked_at <= due:
+                self._taken[protocol] = again = _Taken.by(protocol, now)
+                if again.pace(taken, below=LEAST_BYTES / self.limits.stall_seconds) is not None:
+                    protocol.drop(Dropped.STALLED)
+        self._look_for_slow(now)
 
-    def _stalls(self, protocol: "PorterProtocol", before: "_Taken") -> bool:
-        taken = self._taken[protocol] = _Taken(self._clock(), protocol.owed, protocol.acknowledged)
-        return bool(before.owed and taken.owed and taken.acknowledged - before.acknowledged < LEAST_BYTES)
+    def _look_for_slow(self, now: float) -> None:
+        """While answers need much of the room: know who has to go if they need all of it."""
+        before, self._seen, self._slow = self._seen, {}, []
+        if 2 * self._answering < self.limits.connections and 2 * self._files < self.limits.files:
+            return
+        self._seen = {each: _Taken.by(each, now) for each in self._taken if each not in self._waiting}
+        paces = {
+            each: pace
+            for each, seen in self._seen.items()
+            if each in before and (pace := seen.pace(before[each], below=SLOW_BYTES)) is not None
+        }
+        self._slow = sorted(paces, key=paces.__getitem__, reverse=True)
+
+    @property
+    def _answering(self) -> int:
+        return len(self._taken) - len(self._waiting)
+
+    @property
+    def _files(self) -> int:
+        return len(self._waiting) + BODY_FILES * self._answering
+
+    def _fits(self) -> bool:
+        """Whether there is room for all, if need be once some have gone."""
+        while self._files > self.limits.files or len(self._taken) > self.limits.connections:
+            if (victim := self._first_to_go()) is None:
+                return False
+            self.left(victim)
+            victim.drop(Dropped.CROWDED)
+        return True
+
+    def _first_to_go(self) -> "PorterProtocol | None":
+        """Who says nothing for longest, or takes its answer slowest; None if all are as they should be."""
+        while self._slow and (self._slow[-1] not in self._taken or self._slow[-1] in self._waiting):
+            self._slow.pop()
+        since = next(iter(self._waiting.values()), None)
+        if since is not None and (not self._slow or self._clock() - since >= HUSH_SECONDS):
+            return self._waiting.popitem(last=False)[0]
+        return self._slow.pop() if self._slow else None
 
     def entered(self, protocol: "PorterProtocol") -> None:
-        """A connection is made. If there are too many, one goes: who says nothing for longest, else this one."""
-        if len(self._taken) >= self.limits.connections:
-            victim = self._waiting.popitem(last=False)[0] if self._waiting else protocol
-            victim.drop(Dropped.CROWDED)
-            if victim is protocol:
-                return
-        self._taken[protocol] = _Taken(self._clock(), 0, 0)
+        """A connection is made. In a full house somebody goes; this one, if all others are as they should be."""
+        self._taken[protocol] = _Taken.by(protocol, self._clock())
         self.waits(protocol)
+        self._fits()
 
     def waits(self, protocol: "PorterProtocol") -> None:
         """A request may come."""
@@ -123,9 +170,9 @@ class Porter:
             self._waiting[protocol] = self._clock()
             self._waiting.move_to_end(protocol)
 
-    def heard(self, protocol: "PorterProtocol") -> None:
-        """A request's head is here."""
-        self._waiting.pop(protocol, None)
+    def heard(self, protocol: "PorterProtocol") -> bool:
+        """A request's head is here; whether it may be answered."""
+        return self._waiting.pop(protocol, None) is None or self._fits()
 
     def left(self, protocol: "PorterProtocol") -> None:
         """The connection is no more."""
@@ -141,6 +188,15 @@ class _Taken:
     owed: int
     acknowledged: int
 
+    @classmethod
+    def by(cls, protocol: "PorterProtocol", now: float) -> "_Taken":
+        return cls(now, protocol.owed, protocol.acknowledged)
+
+    def pace(self, before: "_Taken", *, below: float) -> float | None:
+        """Bytes a second that it took since ``before``; None if these are enough, or it had taken all it got."""
+        took, seconds = self.acknowledged - before.acknowledged, self.looked_at - before.looked_at
+        return took / seconds if before.owed and self.owed and took < below * seconds else None
+
 
 class PorterProtocol(OutletProtocol):
     """A server's protocol, as long as its porter puts up with the client."""
@@ -150,7 +206,6 @@ class PorterProtocol(OutletProtocol):
         self._porter = porter
         self._in_head = True
         self._head_bytes = 0
-        self._refusal: HTTPStatus | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
@@ -184,9 +239,10 @@ class PorterProtocol(OutletProtocol):
             self._give_up(Dropped.LARGE)
         if len(self.pipeline) >= PIPELINED:
             self._give_up(Dropped.PIPELINED)
+        if not self._porter.heard(self):
+            self._give_up(Dropped.CROWDED)
         self._in_head = False
         super().on_headers_complete()
-        self._porter.heard(self)
 
     def _give_up(self, reason: Dropped) -> None:
         self.drop(reason)
@@ -218,13 +274,14 @@ class PorterProtocol(OutletProtocol):
         if self._answering or status is None:
             self.transport.abort()
             return
-        if not self._in_head or (reason is Dropped.LATE and not self._head_bytes):
+        if self._in_head and not (reason is Dropped.LATE and not self._head_bytes):
+            more = "Retry-After: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
+            line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            self.transport.write(f"{line}{more}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        if reason is Dropped.CROWDED and self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
             self.transport.close()  # once the client has what it was sent
-            return
-        more = "Retry-After: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
-        line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        self.transport.write(f"{line}{more}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        self.transport.close()
 
     @property
     def _answering(self) -> bool:

@@ -101,7 +101,7 @@ class Settings(BaseSettings):
         description="serve the list of all projects at `/simple/`: large public indexes have tens of megabytes",
     )
     client_connections: int = Field(
-        10_000, gt=0, description="of clients, a gateway process; no more than half of the files that it may open"
+        10_000, gt=0, description="of clients, a gateway process, as far as it may open files for them"
     )
     client_head_seconds: float = Field(10.0, gt=0, description="for a client to say its request")
     client_stall_seconds: float = Field(

@@ -22,7 +22,7 @@ FEWEST_INSTANCES = 8
 
 FEWEST_FILES = 512
 AMPLE_FILES = 4096
-"""A gateway has as many clients at once as half of the files that it may open."""
+"""Each client takes one file of its gateway, five while it is sent a body."""
 
 
 async def fuse_device(subject: Subject) -> Finding:
