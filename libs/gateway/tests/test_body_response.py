@@ -11,8 +11,9 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from dpm_core.ecosystem import Page
 from dpm_core.errors import AttemptLost
-from dpm_gateway.responses import CutShort, Representation, body_response
+from dpm_gateway.responses import PIECE, CutShort, Representation, body_response, page_response
 from dpm_runtime.serving import serving
 from dpm_testkit.patience import soon
 
@@ -187,3 +188,23 @@ def test_what_has_no_known_length_is_sent_whole() -> None:
     answer = body_response("GET", {"range": "bytes=2-3"}, Representation(None, "x/y", '"tag"'), source)
     assert answer.status_code == 200
     assert "content-length" not in answer.headers
+
+
+async def test_of_a_large_page_no_more_is_handed_out_than_the_client_takes() -> None:
+    body, sent, stuck = bytes(range(256)) * 20_000, list[Message](), asyncio.Event()
+    full = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) == 3:
+            full.set()
+            await stuck.wait()
+
+    response = page_response("GET", {}, Page("text/html", body), None, {})
+    running = answering(response, sent, asyncio.Event(), send)
+    await soon(asyncio.ensure_future(full.wait()))
+    assert 0 < len(body_of(sent)) <= 2 * PIECE
+    stuck.set()
+    await soon(running)
+    assert body_of(sent) == body
+    assert response.headers["Content-Length"] == str(len(body))

@@ -1,9 +1,15 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
 
 MONDAY = "Mon, 16 Nov 2026 10:00:00 GMT"
 TUESDAY = "Tue, 17 Nov 2026 10:00:00 GMT"
+DATE_PARTS = [
+    "Mon", ",", "16", "Nov", "2026", "10:00:00", "GMT", "+", "-", "0000", "9999", "99999999999999999999", "0", "²",
+    ":", ".", "(", "é", "",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("field", ['"a"', 'W/"a"', '"b", "a"', "*"])
@@ -44,3 +50,17 @@ def test_a_body_that_was_changed_since_is_none_that_was_asked_for() -> None:
     assert precondition_failed({"if-unmodified-since": MONDAY}, '"a"', TUESDAY)
     assert not precondition_failed({"if-unmodified-since": TUESDAY}, '"a"', MONDAY)
     assert not precondition_failed({}, '"a"', MONDAY)
+
+
+@given(st.lists(st.sampled_from([*DATE_PARTS, *(f"{each} " for each in DATE_PARTS)]), max_size=12).map("".join))
+def test_a_date_that_makes_no_sense_is_no_condition(date: str) -> None:
+    not_modified({"if-modified-since": date}, None, MONDAY)
+    precondition_failed({"if-unmodified-since": date}, None, MONDAY)
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 16 Nov 2026 10:00:00 +99999999999999999", "16 Nov 99999999999 10:00:00 -0000"]
+)
+def test_a_date_beyond_all_time_is_no_condition(date: str) -> None:
+    assert not not_modified({"if-modified-since": date}, None, MONDAY)
+    assert not precondition_failed({"if-unmodified-since": date}, None, MONDAY)

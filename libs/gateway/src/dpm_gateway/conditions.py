@@ -49,5 +49,5 @@ def range_applies(headers: Mapping[str, str], etag: str | None, last_modified: s
 def _seconds(date: str | None) -> float | None:
     try:
         return email.utils.parsedate_to_datetime(date).timestamp() if date else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

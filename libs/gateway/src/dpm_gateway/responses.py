@@ -17,6 +17,7 @@ from dpm_gateway.coding import Coding
 from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
 from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
+from dpm_runtime.mounted_files import LoadedBody
 from dpm_runtime.outlet import EXTENSION, Outlet
 
 PIECE = 256 * 1024
@@ -213,6 +214,11 @@ def page_response(
     headers["Content-Type"] = page.media_type
     if coding is Coding.GZIP:
         headers["Content-Encoding"] = coding.value
+    size = len(page.body)
     if method == "HEAD":
-        return HeadResponse(status, {**headers, "Content-Length": str(len(page.body))})
-    return Response(page.body, status_code=status, headers=headers)
+        return HeadResponse(status, {**headers, "Content-Length": str(size)})
+    if size <= PIECE:
+        return Response(page.body, status_code=status, headers=headers)
+    # what is sent at once is copied for each client that does not take it
+    body = LoadedBody(page.body)
+    return BodyResponse(status, {**headers, "Content-Length": str(size)}, body, (Span(0, size),), body.close)
