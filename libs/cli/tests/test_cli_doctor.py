@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from dpm_cli.checks import store
 from dpm_cli.checks.model import Finding, Level, Subject
 from dpm_cli.doctor import checks, examine, subject
+from dpm_core.cids import cid_of
+from dpm_core.subjects import STREAM
+from dpm_runtime.bus_grants import STREAM_ACCOUNT
 from dpm_runtime.home import LAYOUT, Home
+from dpm_runtime.layout import Layout
 from dpm_runtime.nkey_files import make_seeds
 from dpm_runtime.settings import Settings
 
@@ -262,3 +267,21 @@ async def test_a_container_whose_mounts_nobody_sees_is_told(
     finding = await look("DPM-PROPAGATION", about(Home(Path(root)), proc=tmp_path, root=tmp_path))
     assert finding.level == level
     assert finding.text.startswith(told)
+
+
+async def test_a_store_without_a_log_is_told_of_with_what_mends_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await look("DPM-LOG", about(home))).text == "nothing lies in the store"
+    blob = Layout(home).blob(cid_of([b"bytes"]))
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(b"bytes")
+    assert (await look("DPM-LOG", about(home))).text == "nothing lies in the store"  # it comes this moment
+    monkeypatch.setattr(store, "SETTLED_SECONDS", -60.0)
+    finding = await look("DPM-LOG", about(home))
+    assert (finding.level, finding.text) == (Level.FAILED, "the log is gone, and 1 blobs lie in the store")
+    assert "dpm repair" in finding.mend
+
+    (home.nats / "jetstream" / "jetstream" / STREAM_ACCOUNT / "streams" / STREAM).mkdir(parents=True)
+    finding = await look("DPM-LOG", about(home))
+    assert (finding.level, finding.text) == (Level.WARNING, "1 of 1 blobs in the store are in no event")

@@ -74,9 +74,11 @@ class Report:
 
 def checks() -> tuple[Check, ...]:
     """All checks, in the order in which they are shown: what others rest on comes first."""
-    from dpm_cli.checks import bus, clients, home, machine, mount, node, upstream
+    from dpm_cli.checks import bus, clients, home, machine, mount, node, store, upstream
 
-    return tuple(check for group in (home, machine, mount, node, bus, upstream, clients) for check in group.CHECKS)
+    return tuple(
+        check for group in (home, machine, mount, node, bus, store, upstream, clients) for check in group.CHECKS
+    )
 
 
 def subject() -> Subject:

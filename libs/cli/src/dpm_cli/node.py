@@ -46,7 +46,7 @@ async def run(
     with NodeLock(home):
         names = order(installed(), fuse=settings.fuse) if plan is None else ()
         forget(home, names, say)
-        await _Node(settings, (plan or _plan)(settings), say).run(announce)
+        await _Node(settings, plan(settings) if plan else _plan(settings, say), say).run(announce)
 
 
 def forget(home: Home, names: Sequence[str], say: Say) -> int:
@@ -83,7 +83,7 @@ def environment(home: Home) -> Mapping[str, str]:
     return {**os.environ, "DPM_HOME": str(home.root), "DPM_OPS_PORT": "0"}
 
 
-def _plan(settings: Settings) -> Sequence[Service]:
+def _plan(settings: Settings, say: Say) -> Sequence[Service]:
     """The installed services, everything before their start done: ports checked, keys made, the bus configured."""
     home = settings.folders
     program = nats_server.find()
@@ -92,7 +92,7 @@ def _plan(settings: Settings) -> Sequence[Service]:
     ports.require_free("pypi_port", settings.listen, settings.pypi_port)
     ports.require_free("nats_port", ("127.0.0.1",), settings.nats_port)
     port = settings.nats_port or ports.choose_free()
-    bus: Bus = set_up(home, port, settings.nats_host)
+    bus: Bus = set_up(home, port, settings.nats_host, say=say)
     plan = services(
         home, installed(), nats_server=program, nats_config=bus.config, nats_port=port, provision=bus.provision,
         fuse=settings.fuse, replicas=settings.replicas,

@@ -22,13 +22,17 @@ class Bus:
     provision: Callable[[], Awaitable[None]]
 
 
-def set_up(home: Home, port: int, host: str = "127.0.0.1") -> Bus:
+def set_up(
+    home: Home, port: int, host: str = "127.0.0.1", *, say: Callable[[str], None] = lambda text: None
+) -> Bus:
     """Make the keys that are missing and configure nats-server to listen on ``port``.
 
-    Services reach it by ``host``; if that is not this machine's loopback it listens on all addresses. Raises
-    Invalid for a bad key, and as :func:`keep_to_one_log`.
+    Services reach it by ``host``; if that is not this machine's loopback it listens on all addresses. ``say`` is
+    told if the log begins anew beside a store that holds something. Raises Invalid for a bad key, and as
+    :func:`keep_to_one_log`.
     """
     from dpm_runtime import bus
+    from dpm_runtime.layout import Layout
     from dpm_runtime.lost_log import forget_sequences
     from dpm_runtime.settings import is_loopback
 
@@ -44,6 +48,8 @@ def set_up(home: Home, port: int, host: str = "127.0.0.1") -> Bus:
                 "the log was lost while the node ran", advice="start the node again: `dpm down`, `dpm up`"
             )
         forget_sequences(home)
+        if any(Layout(home).cids()):
+            say("the log was lost and begins anew: `dpm repair` tells it what lies in the store")
 
     async def provision() -> None:
         nonlocal provisioned

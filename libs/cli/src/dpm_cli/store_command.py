@@ -1,4 +1,4 @@
-"""``dpm store``, ``dpm pin``, ``dpm unpin``, ``dpm evict`` and ``dpm gc``: what is held, and what is to be."""
+"""``dpm store``, and the commands that change what is held: pin, unpin, evict, gc, repair."""
 
 import asyncio
 import json
@@ -109,6 +109,35 @@ def gc(
         typer.echo(json.dumps(asdict(collected), indent=2))
     else:
         _show_collected(collected, dry_run)
+
+
+@commands.command(epilog=EXIT_CODES)
+def repair(as_json: AsJson = False) -> None:
+    """Tell the log of all that lies in the store and is not in it, as after it was lost.
+
+    Ends with 1 if not all could be told: an artifact is being fetched, or nobody can say what a blob is.
+    """
+    from dpm_cli import keeper
+    from dpm_core.commands import Repair, Repaired
+
+    repaired = asyncio.run(keeper.ask(_settings().folders, "repair", Repair(), Repaired, _say(as_json)))
+    if as_json:
+        typer.echo(json.dumps(asdict(repaired), indent=2))
+    else:
+        out = show.console()
+        out.print(
+            f"{repaired.blobs} blobs: {repaired.told} artifacts told to the log, {repaired.known} known to it"
+        )
+        if repaired.evicted:
+            out.print(f"{repaired.evicted} artifacts that were evicted stay so", style="dim")
+        if repaired.pinned:
+            out.print(f"{repaired.pinned} artifacts are pinned again")
+        for name in repaired.busy:
+            out.print(f"{name} is being fetched", style="yellow")
+        if repaired.bad:
+            out.print(f"{len(repaired.bad)} blobs of which nobody can say what they are", style="yellow")
+    if repaired.busy or repaired.bad:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _show_collected(collected: "Collected", dry_run: bool) -> None:

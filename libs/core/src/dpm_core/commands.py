@@ -84,3 +84,26 @@ class Checked:
     bad: tuple[Bad, ...]
     lost: tuple[Cid, ...]
     unnamed: int
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Tell the log of what lies in the store and is not in the log."""
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What the log was told from what is kept beside ``blobs`` (so many have a file).
+
+    Counted are artifacts: those it was ``told`` of, those it had ``known``, those that were ``evicted`` while
+    others kept their bytes, and those that are ``pinned`` again. ``busy`` are the names of those that are being
+    fetched, ``bad`` the blobs of which nobody can say what they are.
+    """
+
+    blobs: int
+    told: int
+    known: int
+    evicted: int
+    pinned: int
+    busy: tuple[str, ...]
+    bad: tuple[Bad, ...]

@@ -119,7 +119,7 @@ def decide_eviction(cid: Cid, standing: Standing, now: float) -> EvictionDecisio
         return Stay("it has other bytes by now")
     if entry.pinned:
         return Stay("it is pinned")
-    why = _busy(last, standing, now)
+    why = busy(last, standing, now)
     return Evict(last.sequence) if why is None else Stay(why, passing=True)
 
 
@@ -138,7 +138,7 @@ def decide_pin(pinned: bool, standing: Standing, now: float) -> PinDecision:
     last, entry = standing.last, standing.entry
     if last is None or entry is None:
         return Stay("it is no longer held")
-    why = _busy(last, standing, now)
+    why = busy(last, standing, now)
     if why is not None:
         return Stay(why, passing=True)
     if entry.pinned == pinned:
@@ -146,7 +146,7 @@ def decide_pin(pinned: bool, standing: Standing, now: float) -> PinDecision:
     return Pin(last.sequence)
 
 
-def _busy(last: Recorded, standing: Standing, now: float) -> str | None:
+def busy(last: Recorded, standing: Standing, now: float) -> str | None:
     """Why nothing may be appended about an artifact for the moment, None if nobody is at it.
 
     It would take an attempt's token away, and cost a transfer.

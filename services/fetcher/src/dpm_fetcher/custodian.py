@@ -7,7 +7,7 @@ import logging
 
 from starlette.applications import Starlette
 
-from dpm_core.commands import Check, Collect, Selection
+from dpm_core.commands import Check, Collect, Repair, Selection
 from dpm_core.errors import Conflict, Unavailable
 from dpm_core.taps import MISMATCH, MISREAD
 from dpm_fetcher import collector, librarian, room, stock, uses
@@ -17,11 +17,13 @@ from dpm_fetcher.collector import Collector
 from dpm_fetcher.commands import Command, commands_app
 from dpm_fetcher.operator import Operator
 from dpm_fetcher.quarantine import Quarantine
+from dpm_fetcher.reseeding import Reseeder
 from dpm_fetcher.room import Room
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.catalog_care import SqliteCare
 from dpm_runtime.catalog_listing import Listing
 from dpm_runtime.disk import Space
+from dpm_runtime.lost_log import FormerCatalog
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.quota import quota_of
 from dpm_runtime.service import ServiceContext
@@ -77,8 +79,9 @@ async def _keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore, cat
     operator = Operator(care, listing, making_room, collecting)
     quarantine = Quarantine(store, bus.log, bus.tap, context.clock)
     checker = Checker(quarantine, kept, store.cids, listing.cids)
+    reseeder = Reseeder(care, store, store.cids, operator, FormerCatalog(context.home))
     # httptools would send chunks even to a client of HTTP/1.0
-    serving = serving_on_socket(_commands(operator, checker), context.home.commands, http="h11")
+    serving = serving_on_socket(_commands(operator, checker, reseeder), context.home.commands, http="h11")
     async with serving, asyncio.TaskGroup() as parts:
         context.readiness.ready(CATALOG)
         parts.create_task(librarian.keep(catalog, bus.log))
@@ -90,7 +93,7 @@ async def _keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore, cat
         parts.create_task(collector.keep(collecting, LOOK_SECONDS))
 
 
-def _commands(operator: Operator, checker: Checker) -> Starlette:
+def _commands(operator: Operator, checker: Checker, reseeder: Reseeder) -> Starlette:
     return commands_app(
         [
             Command("pin", Selection, operator.pin),
@@ -98,5 +101,6 @@ def _commands(operator: Operator, checker: Checker) -> Starlette:
             Command("evict", Selection, operator.evict),
             Command("collect", Collect, operator.collect),
             Command("check", Check, checker.check),
+            Command("repair", Repair, reseeder.repair),
         ]
     )

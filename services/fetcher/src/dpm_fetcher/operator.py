@@ -30,7 +30,7 @@ ASKED_FOR = "asked for by an operator"
 """The reason of an eviction that somebody asked for."""
 
 PATIENCE_SECONDS = 30.0
-"""For an artifact that is being fetched, and for the catalog to fold what was appended."""
+"""For an artifact that is being fetched, and for files to go."""
 
 LOOK_SECONDS = 0.1
 
@@ -121,7 +121,7 @@ class Operator:
             else:
                 done.append(item)
                 appended = max(appended, answer)
-        await self._folded(appended)
+        await self._care.folded(appended)
         return Changed(tuple(done), tuple(passed))
 
     async def _append(self, item: Item, decide: Decide, tell: Tell) -> int | Stay:
@@ -139,12 +139,6 @@ class Operator:
                     topic = standing.entry.ref.topic
                     with suppress(Conflict):
                         return await self._care.events.append(topic, tell(item, standing.entry), after=after)
-
-    async def _folded(self, sequence: int) -> None:
-        """Wait a while until the catalog knows of it: who looks next is to see what was done."""
-        deadline = self._care.clock.now() + PATIENCE_SECONDS
-        while self._care.catalog.position() < sequence and self._care.clock.now() < deadline:
-            await self._care.clock.sleep(LOOK_SECONDS / 10)
 
 
 def _collected(evicted: Sequence[Item], holdings: Sequence[Holding], removed: Sequence[Leftover]) -> Collected:
