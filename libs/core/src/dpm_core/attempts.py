@@ -14,6 +14,10 @@ WITHHELD_WHOLE = 1024 * 1024
 """Bodies of up to so many bytes are withheld whole."""
 
 
+FORMAT = 1
+"""Of an attempt's state: a newer one is left alone. What is only added needs no new one."""
+
+
 class Phase(StrEnum):
     """Where an attempt stands: opening, then open, then verified or failed."""
 
@@ -48,6 +52,7 @@ class AttemptState:
     streams: bool = False
     cid: Cid | None = None
     failure: Failure | None = None
+    format: int = FORMAT
 
     @property
     def over(self) -> bool:

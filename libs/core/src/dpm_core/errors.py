@@ -43,6 +43,18 @@ class Unavailable(DpmError):
         self.lasting = lasting
 
 
+class TooNew(Unavailable):
+    """A newer version of DPM wrote this. This one would misread it, and damage it if it went on."""
+
+    def __init__(self, what: str, found: object, known: object) -> None:
+        """``what`` is in the format ``found``; this version knows those up to ``known``."""
+        super().__init__(
+            f"{what} is in format {found}; this version of DPM knows {known}. "
+            "Use the newer DPM that wrote it; or restore a backup from before it into an empty home",
+            lasting=True,
+        )
+
+
 class Conflict(Unavailable):
     """An append was refused because somebody else's event came first: read again and decide again."""
 

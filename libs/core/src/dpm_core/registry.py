@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dpm_core.errors import Invalid
+from dpm_core.errors import Invalid, TooNew
 
 READER = 1
 """The version of this reader: events whose ``dpm-min-reader`` is above it cannot be understood."""
@@ -25,8 +25,8 @@ Plain = dict[str, Any]
 Upcaster = Callable[[Plain], Plain]
 
 
-class ReaderTooOld(Invalid):
-    """The log holds an event that only a newer version of DPM can read: this one must not serve."""
+class ReaderTooOld(TooNew):
+    """The log holds an event that only a newer version of DPM can read: this one must not go on from there."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Any | None:
     except (KeyError, ValueError) as error:
         raise Invalid(f"event with malformed headers: {error}") from error
     if min_reader > READER:
-        raise ReaderTooOld(f"event {name!r} needs a reader of version {min_reader}, this is {READER}")
+        raise ReaderTooOld(f"an event {name!r} of the log", min_reader, READER)
     known = _by_name.get(name)
     if known is None:
         return None
@@ -121,6 +121,22 @@ def from_json(body: bytes, cls: type[T]) -> T:
         return msgspec.json.decode(body, type=cls, dec_hook=_revive)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Invalid(f"not a {cls.__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    format: int = 1
+
+
+def from_file(body: bytes, cls: type[T], what: str, *, known: int) -> T:
+    """As ``from_json``, for what a newer version may have written in a format above ``known``.
+
+    ``what`` names the file. Raises TooNew, Invalid.
+    """
+    found = from_json(body, _Stamp).format
+    if found > known:
+        raise TooNew(what, found, known)
+    return from_json(body, cls)
 
 
 def _convert(plain: Plain, cls: type[T]) -> T:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from dpm_core.artifacts import ArtifactRef, Blob, Validators
 from dpm_core.events import ArtifactStored, Source
 
+FORMAT = 1
+"""Of sidecars: a newer one is left alone. What is only added needs no new one."""
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -53,6 +56,7 @@ class Sidecar:
     blob: Blob
     leaves: tuple[str, ...] = ()
     artifacts: Mapping[str, Kept] = field(default_factory=dict)
+    format: int = FORMAT
 
     def joined(self, newer: "Sidecar") -> "Sidecar":
         """Both of one blob as one; where they differ, ``newer`` counts."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dpm_core.decisions import Recorded
 from dpm_core.events import FetchStarted
 from dpm_core.ports import EventLog
+from dpm_core.registry import ReaderTooOld
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,16 @@ class Bulletin:
 
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = defaultdict(set)
+        self._refusal: ReaderTooOld | None = None
 
     @contextmanager
     def watch(self, artifact_id: str) -> Iterator[Watch]:
-        """Watch an artifact. Begin before reading its last event, and nothing is missed."""
+        """Watch an artifact. Begin before reading its last event, and nothing is missed.
+
+        Raises ReaderTooOld while ``read`` cannot go on: nobody would hear of anything.
+        """
+        if self._refusal is not None:
+            raise self._refusal
         watch = Watch()
         self._watches[artifact_id].add(watch)
         try:
@@ -70,6 +77,10 @@ class Bulletin:
                 watch.tell(recorded)
 
     async def read(self, events: EventLog, ecosystem: str, *, after: int) -> None:
-        """Follow the log for ever. Raises ReaderTooOld."""
-        async for recorded in events.follow(ecosystem, after=after):
-            self.tell(recorded)
+        """Follow the log for ever. Raises ReaderTooOld, as does every ``watch`` from then on."""
+        try:
+            async for recorded in events.follow(ecosystem, after=after):
+                self.tell(recorded)
+        except ReaderTooOld as error:
+            self._refusal = error
+            raise

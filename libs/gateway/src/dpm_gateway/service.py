@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from dpm_core.ecosystem import Ecosystem
 from dpm_core.ports import Tap
+from dpm_core.registry import ReaderTooOld
 from dpm_core.taps import WAITING, Waiting
 from dpm_gateway.app import create_app
 from dpm_gateway.bulletin import Bulletin
@@ -88,7 +89,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         handler = Handler(ecosystem, catalog, store, flights, desk, marks, doorkeeper, context.clock, policy)
         hosts = {*settings.allow_hosts, *settings.listen}
         for task in (
-            _read_log(bulletin, bus, ecosystem.name, catalog.position()),
+            _read_log(context, bulletin, bus, ecosystem.name, catalog.position()),
             _tell_waiting(bus.tap, flights),
             _tell_uses(bus, marks),
             _watch_readiness(context, bus, mounted),
@@ -145,8 +146,12 @@ async def _background(work: Awaitable[None], context: ServiceContext) -> AsyncIt
             await task
 
 
-async def _read_log(bulletin: Bulletin, bus: NatsBus, ecosystem: str, after: int) -> None:
-    await bulletin.read(bus.log, ecosystem, after=after)
+async def _read_log(context: ServiceContext, bulletin: Bulletin, bus: NatsBus, ecosystem: str, after: int) -> None:
+    try:
+        await bulletin.read(bus.log, ecosystem, after=after)
+    except ReaderTooOld as error:  # hits go on
+        log.error("the log cannot be read any further", extra={"why": error.what})
+        context.readiness.waiting("log", error.what)
 
 
 async def _tell_waiting(tap: Tap, flights: Flights) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from dpm_core.artifacts import Blob, Want
-from dpm_core.attempts import AttemptState, AttemptView, Phase
+from dpm_core.attempts import FORMAT, AttemptState, AttemptView, Phase
 from dpm_core.cids import CHUNK, CidHasher
 from dpm_core.digests import Digest, Hasher
 from dpm_core.errors import Conflict, Invalid, Untrusted
 from dpm_core.events import Source
-from dpm_core.registry import from_json, to_json
+from dpm_core.registry import from_file, to_json
 from dpm_core.sidecars import Kept, Sidecar
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.disk import DiskThreads, disk_errors, replace_file, write_all
@@ -29,15 +29,20 @@ T = TypeVar("T")
 
 
 def read_state(folder: Path) -> AttemptState | None:
-    """What an attempt's ``state.json`` says, None if there is none. Raises Invalid, OSError."""
+    """What an attempt's ``state.json`` says, None if there is none. Raises Invalid, TooNew, OSError."""
     try:
-        return from_json((folder / STATE).read_bytes(), AttemptState)
+        return state_of((folder / STATE).read_bytes(), folder)
     except FileNotFoundError:
         return None
 
 
+def state_of(body: bytes, folder: Path) -> AttemptState:
+    """The state that the file in an attempt's folder holds. Raises Invalid, TooNew."""
+    return from_file(body, AttemptState, f"the attempt {folder.parent.name}/{folder.name}", known=FORMAT)
+
+
 def view_attempt(folder: Path, token: int) -> AttemptView | None:
-    """An attempt as anyone may see it, None if it has no folder. Raises OSError.
+    """An attempt as anyone may see it, None if it has no folder. Raises TooNew, OSError.
 
     Publishing a state counts as growth: a writer that syncs a large file is at work although no bytes come.
     """
@@ -75,7 +80,10 @@ def kept(want: Want, state: AttemptState, source: Source, token: int | None, now
 
 
 def attempts_under_way(home: Home) -> list[tuple[str, AttemptView]]:
-    """Every attempt that has a living writer and no verdict yet, with its artifact's id. Raises OSError."""
+    """Every attempt that has a living writer and no verdict yet, with its artifact's id.
+
+    Raises TooNew, OSError.
+    """
     layout = Layout(home)
     views = [
         (artifact_id, view_attempt(layout.attempt(artifact_id, token), token))

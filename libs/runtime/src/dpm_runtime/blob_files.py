@@ -10,8 +10,8 @@ from dpm_core.artifacts import Blob
 from dpm_core.cids import CHUNK, Cid, CidHasher, raw_cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
-from dpm_core.registry import from_json, to_json
-from dpm_core.sidecars import Sidecar
+from dpm_core.registry import from_file, to_json
+from dpm_core.sidecars import FORMAT, Sidecar
 from dpm_runtime.disk import replace_file, sync_folder
 from dpm_runtime.layout import Layout
 from dpm_runtime.ofd_lock import OfdLock
@@ -27,13 +27,13 @@ class BlobFiles:
         self._layout = layout
 
     def sidecar(self, cid: Cid) -> Sidecar | None:
-        """What is kept beside the blob, None if there is nothing that can be read. Raises OSError."""
+        """What is kept beside the blob, None if there is nothing that can be read. Raises TooNew, OSError."""
         try:
             body = self._layout.sidecar(cid).read_bytes()
         except FileNotFoundError:
             return None
         with contextlib.suppress(Invalid):
-            return from_json(body, Sidecar)
+            return from_file(body, Sidecar, f"the sidecar of {cid}", known=FORMAT)
         return None
 
     def find_sha256(self, hex_digest: str) -> Cid | None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dpm_core.attempts import AttemptState, Failure, Phase, readable
 from dpm_core.cids import Cid
-from dpm_core.errors import AttemptFailed, AttemptLost, Invalid
+from dpm_core.errors import AttemptFailed, AttemptLost, Invalid, TooNew
 from dpm_core.events import FailReason
 from dpm_core.ports import Body
-from dpm_core.registry import from_json
+from dpm_runtime.attempt_files import state_of
 from dpm_runtime.disk import Descriptor, DiskThreads, disk_errors
 from dpm_runtime.growth_watch import GrowthWatch, Watching
 from dpm_runtime.layout import DATA, LOCK, STATE, tokens
@@ -118,11 +118,11 @@ class Growth:
                 stamp = (status.st_ino, status.st_mtime_ns)
                 if stamp == self._stamp:
                     return
-                self.state = from_json(file.read(), AttemptState)
+                self.state = state_of(file.read(), self._folder)
                 self._stamp = stamp
         except FileNotFoundError:
             pass  # swept away: what was known last stays
-        except Invalid as error:
+        except (Invalid, TooNew) as error:
             self.lost = f"the state of this attempt cannot be read: {error}"
 
     def _measure(self) -> None:

@@ -12,6 +12,14 @@ LAYOUT = 1
 """The version of the layout, written to ``VERSION``; a home with a newer one is refused."""
 
 
+def unknown_layout(root: Path, found: str) -> str:
+    """What is said of a home that holds the layout ``found``, and what to do."""
+    return (
+        f"{root} has layout {found!r}; this version of DPM knows {LAYOUT}. "
+        "Use the newer DPM that made it; or restore a backup from before it into an empty home"
+    )
+
+
 @dataclass(frozen=True)
 class Home:
     """Where everything of a node is.
@@ -112,7 +120,7 @@ class Home:
         if version.exists():
             found = version.read_text().strip()
             if not found.isdigit() or int(found) > LAYOUT:
-                raise Invalid(f"{self.root} has layout {found!r}; this version of DPM knows {LAYOUT}")
+                raise Invalid(unknown_layout(self.root, found))
         for folder in (
             *(() if self.vault else (self.keys, self.nats)),
             self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,

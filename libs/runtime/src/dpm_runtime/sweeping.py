@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from dpm_core.attempts import AttemptState
-from dpm_core.errors import Conflict, Invalid
+from dpm_core.errors import Conflict, Invalid, TooNew
 from dpm_runtime.attempt_files import read_state
 from dpm_runtime.layout import DATA, LOCK, STATE, Layout, tokens
 from dpm_runtime.ofd_lock import OfdLock
@@ -48,9 +48,12 @@ def _sweep_attempt(folder: Path, now: float, *, adoptable: bool) -> bool:
         lock = OfdLock.acquire(folder / LOCK)
     except (Conflict, FileNotFoundError):
         return False
-    with lock, contextlib.suppress(FileNotFoundError):  # another sweep was quicker
+    with (
+        lock,
+        contextlib.suppress(FileNotFoundError, TooNew),
+    ):  # another sweep was quicker; a newer DPM's is its own
         hidden = folder.name.startswith(".")
-        if adoptable and not _over(folder) and now - _touched(folder) < ADOPTABLE_FOR:
+        if not _over(folder) and adoptable and now - _touched(folder) < ADOPTABLE_FOR:
             return False
         if not hidden:  # out of sight at once: nobody finds half an attempt
             folder = folder.rename(folder.with_name(f".{secrets.token_hex(8)}"))

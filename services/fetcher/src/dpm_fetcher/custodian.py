@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 
 from dpm_core.commands import Check, Collect, Repair, Selection
 from dpm_core.errors import Conflict, Unavailable
+from dpm_core.registry import ReaderTooOld
 from dpm_core.taps import MISMATCH, MISREAD
 from dpm_fetcher import collector, librarian, room, stock, uses
 from dpm_fetcher.care import Care
@@ -36,6 +37,9 @@ LOOK_SECONDS = 5.0
 CATALOG = "catalog"
 """What a fetcher is not ready without: that it keeps the catalog, or that another one does."""
 
+LOG = "log"
+"""What it is not ready without, too: that this version can read all of it."""
+
 STANDBY_SECONDS = 1.0
 """Between two looks whether the lock is free, or the catalog can be used again."""
 
@@ -43,7 +47,10 @@ log = logging.getLogger(__name__)
 
 
 async def keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore) -> None:
-    """Be the custodian, or stand by, for ever. Raises ReaderTooOld."""
+    """Be the custodian, or stand by, for ever.
+
+    At an event that only a newer version can read it lets go of the catalog for good, and is not ready any more.
+    """
     context.readiness.waiting(CATALOG, "not opened yet")
     while True:
         try:
@@ -59,12 +66,18 @@ async def keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore) -> N
             continue
         try:
             await _keep(context, bus, store, catalog)
+        except* ReaderTooOld as errors:
+            why = "; ".join(str(each) for each in errors.exceptions)
+            log.error("the log cannot be folded any further", extra={"why": why})
+            context.readiness.waiting(LOG, why)
         except* Unavailable as errors:
             why = "; ".join(str(each) for each in errors.exceptions)
             log.error("the catalog is opened again", extra={"why": why})
             context.readiness.waiting(CATALOG, why)
         finally:
             catalog.close()
+        if LOG in context.readiness.waits_for:
+            await asyncio.Event().wait()  # a newer fetcher may take the catalog, this one never again
         await context.clock.sleep(STANDBY_SECONDS)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from dpm_core.artifacts import Lane
 from dpm_core.errors import Unavailable
+from dpm_core.registry import ReaderTooOld
 from dpm_fetcher import custodian
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
@@ -27,6 +28,9 @@ AT_ONCE = 1_000
 """Requests in hand at once; most of them wait for a lane, which costs little."""
 
 SWEEP_SECONDS = 15.0
+
+TOO_NEW_SECONDS = 10.0
+"""After a request that this version cannot read, until it takes others again."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
             tasks = [
                 parts.create_task(part)
                 for part in (
-                    react(bus.log, fetcher.on_request, at_once=AT_ONCE),
+                    _take_requests(context, bus, fetcher),
                     custodian.keep(context, bus, store),
                     waiters.listen(bus.tap),
                     _sweep(context, store),
@@ -72,6 +76,17 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
             await context.stop.wait()
             for task in tasks:
                 task.cancel()
+
+
+async def _take_requests(context: ServiceContext, bus: NatsBus, fetcher: Fetcher) -> None:
+    """For ever. A request that only a newer fetcher can read is left to it, and said until this one ends."""
+    while True:
+        try:
+            await react(bus.log, fetcher.on_request, at_once=AT_ONCE)
+        except ReaderTooOld as error:
+            log.error("a fetch request is left to a newer fetcher", extra={"why": error.what})
+            context.readiness.waiting("requests", error.what)
+            await context.clock.sleep(TOO_NEW_SECONDS)
 
 
 def _deadlines(settings: Settings) -> Deadlines:

@@ -46,7 +46,7 @@ async def home_usable(subject: Subject) -> Finding:
 
 async def layout_known(subject: Subject) -> Finding:
     """Whether this version of DPM knows the layout of the home."""
-    from dpm_runtime.home import LAYOUT
+    from dpm_runtime.home import LAYOUT, unknown_layout
 
     version = subject.home.root / "VERSION"
     try:
@@ -56,7 +56,7 @@ async def layout_known(subject: Subject) -> Finding:
     if not found.isdigit():
         return failed(f"{version} holds {found[:20]!r}, which is no version")
     if int(found) > LAYOUT:
-        return failed(f"the home has layout {found}; this version of DPM knows {LAYOUT}")
+        return failed(unknown_layout(subject.home.root, found))
     return ok(f"layout {found}")
 
 
