@@ -81,6 +81,18 @@ class Bench:
                 return Answer(*about, bytes(received), len(received))
         return Answer(*about, None, len(received))
 
+    async def held(self, project: str) -> bytes:
+        """A page, once all know that it is held: its first client has it a moment earlier."""
+
+        async def hit() -> bytes | None:
+            answer = await self.get(f"simple/{project}/", Accept="application/vnd.pypi.simple.v1+json")
+            assert answer.status == 200 and answer.body is not None
+            return answer.body if answer.headers["cache-status"].endswith("; hit") else None
+
+        body = await eventually(hit)
+        await until(lambda: self.outcomes.get(project))
+        return body
+
     async def index_is_well(self) -> bool:
         answer = await self.get("simple/well/", **{"Cache-Control": "no-cache"})
         return answer.status == 200 and "age" not in answer.headers
@@ -115,9 +127,7 @@ async def test_what_goes_wrong_upstream_comes_to_what_the_reference_says(fault: 
         await eventually(bench.index_is_well, pause=0.2)
         held = b""
         if fault.wants is not Wants.PAGE:
-            listed = await bench.get(page, Accept="application/vnd.pypi.simple.v1+json")
-            assert listed.status == 200 and listed.body is not None
-            held = listed.body
+            held = await bench.held(fault.id)
         upstream.begin()
         path, headers = page, {"Accept": "application/vnd.pypi.simple.v1+json"}
         if fault.wants is Wants.HELD:
@@ -165,7 +175,7 @@ async def test_a_host_that_is_down_costs_nobody_time_until_it_is_back(bench: Ben
 
     async with bench.upstream.doing(held):
         await eventually(bench.index_is_well, pause=0.2)
-        await bench.get(f"simple/{held.id}/")
+        await bench.held(held.id)
         others = await bench.node.metric("fetcher", "dpm_upstream_circuit_open")
         await bench.upstream.stop()
         async with asyncio.timeout(PATIENCE):

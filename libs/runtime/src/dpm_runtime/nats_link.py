@@ -27,6 +27,9 @@ _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 _PING_SECONDS = 2
 
+_REWIRING = 0.5
+"""Seconds that nobody may answer: while a server takes on other keys it joins its accounts anew."""
+
 log = logging.getLogger("dpm.bus")
 
 
@@ -89,6 +92,18 @@ class Link:
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> Msg:
         """Ask, and wait for the answer. Raises Unavailable for want of one; it may have been acted upon."""
+        deadline = asyncio.get_running_loop().time() + min(_REWIRING, self.timeout)
+        while True:
+            try:
+                return await self._request(subject, body, headers)
+            except nats.errors.NoRespondersError as error:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unavailable(
+                        f"nobody answers on {subject}: JetStream or its stream is missing"
+                    ) from error
+            await asyncio.sleep(0.01)
+
+    async def _request(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> Msg:
         connection = self.connection()
         asking = asyncio.ensure_future(
             connection.client.request(subject, body, timeout=self.timeout, headers=dict(headers or {}) or None)
@@ -101,8 +116,8 @@ class Link:
         except nats.errors.TimeoutError as error:
             # The server tells of a missing permission only through the error callback, which is logged.
             raise Unavailable(f"the bus gave no answer on {subject} in {self.timeout} s") from error
-        except nats.errors.NoRespondersError as error:
-            raise Unavailable(f"nobody answers on {subject}: JetStream or its stream is missing") from error
+        except nats.errors.NoRespondersError:
+            raise
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the bus failed on {subject}: {error!r}") from error
         finally:

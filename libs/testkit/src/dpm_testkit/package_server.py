@@ -149,6 +149,8 @@ class PackageServer:
         if start:
             response.headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         await response.prepare(request)
+        if request.method == "HEAD":  # a body here would be taken for the next answer of the connection
+            return response
         if file.cut_after is not None and not start:
             await self._write(response, request.path, body[: file.cut_after], file)
             assert request.transport is not None
