@@ -15,7 +15,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus docker ## set up what is missing and run all tests, real parts and containers included
+test: setup ipfs prometheus index-servers docker ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest -m real
 	@$(MAKE) test-containers
@@ -76,7 +76,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs prometheus docker
+.PHONY: system venv packages nats-server ipfs prometheus index-servers docker
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -93,3 +93,5 @@ ipfs: nats-server
 # After the system's packages: two apt-get at once would wait for one another.
 prometheus: venv
 	@deploy/setup/prometheus.sh
+index-servers: venv
+	@deploy/setup/index-servers.sh

@@ -14,6 +14,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "requirements.lock"
 GO_LOCK = ROOT / "deploy/tools/go.lock"
+SERVERS_LOCK = ROOT / "deploy/tools/index-servers.lock"
+LOCKS = [LOCK, GO_LOCK, SERVERS_LOCK]
 PROJECTS = [
     ROOT / "pyproject.toml",
     *sorted(ROOT.glob("libs/*/pyproject.toml")),
@@ -78,13 +80,13 @@ def implied() -> dict[str, list[Requirement]]:
     return found
 
 
-@pytest.mark.parametrize("lock", [LOCK, GO_LOCK], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_entry_is_one_version_with_hashes(lock: Path) -> None:
     pinned = re.compile(r"[a-z0-9-]+==\S+( ; [^-]+?)?( +--hash=sha256:[0-9a-f]{64})+")
     assert [entry for entry in entries(lock) if not pinned.fullmatch(entry)] == []
 
 
-@pytest.mark.parametrize("lock", [LOCK, GO_LOCK], ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_no_host_or_path_is_named(lock: Path) -> None:
     assert re.findall(r".*(?:://|--(?!hash)|\s/|@).*", lock.read_text()) == []
 

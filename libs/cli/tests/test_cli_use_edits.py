@@ -56,6 +56,12 @@ def test_pip_reads_the_node_from_every_section_and_all_else_as_before(text: str)
         assert {**was, "index-url": ""} == {**now, "index-url": ""}
 
 
+@pytest.mark.parametrize("index", [NODE, PLAIN])
+def test_pip_is_never_given_an_index_beside_another(index: Index) -> None:
+    for text in ("", "[global]\nindex-url = http://old/\n", "[install]\nindex_url = http://old/\n"):
+        assert "extra" not in edits.pip(text, index)
+
+
 @given(ini())
 def test_every_other_line_of_pips_file_stays_as_it_stood(text: str) -> None:
     after = iter(edits.pip(text, NODE).splitlines())

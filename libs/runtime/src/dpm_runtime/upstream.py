@@ -34,9 +34,8 @@ DOWN = frozenset({500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 53
 TOO_MANY = 429
 
 UNAUTHORIZED = 401
+NO_SUCH_RANGE = 416
 NOT_ALLOWED = frozenset({UNAUTHORIZED, 403})
-NO_HEAD = frozenset({405, 501})
-"""Statuses of servers that answer GET alone."""
 
 Authorization: TypeAlias = Callable[[Want, str], Awaitable[str | None]]
 """What to show for a want at a URL: a value of the field Authorization."""
@@ -47,7 +46,7 @@ _durations = histogram(
     "http.client.request.duration",
     "s",
     "requests to upstream, until the answer's headers",
-    http__request__method="`GET`, or `HEAD` where somebody's credentials are tried",
+    http__request__method="`GET`",
     server__address="the upstream's host",
     server__port="its port",
     http__response__status_code="absent if there was no answer",
@@ -172,20 +171,19 @@ class UpstreamOrigin:
         async def shown(want: Want, url: str) -> str | None:
             return authorization if same_site(want.ref.upstream, url) else None
 
-        headers = {**dict(want.headers), "User-Agent": self._agent, "Accept-Encoding": "identity"}
+        # not HEAD, which servers answer in strange ways, or not at all; of a body the first byte will do
+        headers = {**_request_headers(want, 0, None, self._agent), "Range": "bytes=0-0"}
         with saying_unavailable(authority(want.url)):
-            response = await self._follow(want, headers, shown, "HEAD")
+            response = await self._follow(want, headers, shown)
             response.close()
-            if response.status in NO_HEAD:
-                response = await self._follow(want, headers, shown)
-                response.close()
-        return response.status
+        # what is there and empty has no first byte; who may not have it is told that first (RFC 9110, 14.2)
+        return 200 if response.status == NO_SUCH_RANGE else response.status
 
     async def _own(self, want: Want, url: str) -> str | None:
         return await self._credentials.authorization(want.ref.upstream, url) if want.private else None
 
     async def _follow(
-        self, want: Want, headers: dict[str, str], authorization: Authorization, method: str = "GET"
+        self, want: Want, headers: dict[str, str], authorization: Authorization
     ) -> aiohttp.ClientResponse:
         url = want.url
         allowed = {authority(want.url), *want.hosts}
@@ -193,9 +191,9 @@ class UpstreamOrigin:
         for resent in range(MAX_REDIRECTS + 1):
             to = target(url, self._named)
             shown = await authorization(want, url)
-            with _asking(method, url, resent) as asked:
+            with _asking(url, resent) as asked:
                 sent = {**headers, **asked.headers, **({"Authorization": shown} if shown else {})}
-                response = await self._ask(method, url, to, sent)
+                response = await self._ask(url, to, sent)
                 asked.answered(response.status)
             if response.status not in REDIRECTS:
                 return response
@@ -203,7 +201,7 @@ class UpstreamOrigin:
             url = _next_url(url, response.headers.get("Location", ""), allowed)
         raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times", lasting=True)
 
-    async def _ask(self, method: str, url: str, to: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _ask(self, url: str, to: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
         host, circuits = authority(url), self._circuits
         if wait := circuits.ask(host, self._clock()):
@@ -213,7 +211,7 @@ class UpstreamOrigin:
             )
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                response = await self._session.request(method, to, headers=headers, allow_redirects=False)
+                response = await self._session.get(to, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
                 circuits.dropped(host)
@@ -282,12 +280,12 @@ class _Asked:
 
 
 @contextmanager
-def _asking(method: str, url: str, resent: int) -> Iterator[_Asked]:
+def _asking(url: str, resent: int) -> Iterator[_Asked]:
     """A span and a duration for one request, by the semantic conventions for HTTP clients."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     about: dict[str, str | int] = {
-        "http.request.method": method,
+        "http.request.method": "GET",
         "server.address": parts.hostname or "",
         "server.port": port,
     }
@@ -298,7 +296,7 @@ def _asking(method: str, url: str, resent: int) -> Iterator[_Asked]:
         more["http.request.resend_count"] = resent
     begun = time.perf_counter()
     with _tracer.start_as_current_span(
-        method, kind=SpanKind.CLIENT, attributes={**about, **more}, record_exception=False
+        "GET", kind=SpanKind.CLIENT, attributes={**about, **more}, record_exception=False
     ) as span:
         asked = _Asked(span, about)
         try:
