@@ -11,6 +11,7 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.digests import Digest
 from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request, Target
 from dpm_gateway_pypi.ecosystem import BESIDE_LIMIT, PyPI
+from dpm_gateway_pypi.filenames import normalise
 from dpm_gateway_pypi.indexes import Index
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS
 
@@ -112,6 +113,13 @@ def test_a_file_names_the_index_pages_where_it_may_stand() -> None:
     assert found.indexes[0] == page("/simple/demo-thing-2/").want
 
 
+@pytest.mark.parametrize("project", ["demo", "files", "De_mo"])
+@pytest.mark.parametrize("name", ["other-1.0-py3-none-any.whl", "demo-1.0.txt", "latest", "latest.metadata"])
+def test_a_file_behind_a_page_stands_on_that_page_whatever_its_name(project: str, name: str) -> None:
+    found = ask(f"/simple/{project}/-/FILES.example.org/a%2Bb/{name}")
+    assert found == IndexedFile(f"files.example.org/a+b/{name}", (page(f"/simple/{normalise(project)}/").want,))
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -137,7 +145,9 @@ def test_other_methods_are_refused_and_the_allowed_ones_named(method: str) -> No
         "/", "/other/", "/other/simple/", "/other/simple/demo/", "/simple/demo/other", "/simple/demo/other/",
         "/simple/files/files.example.org", "/simple/files/files.example.org/",
         "/simple/files/files.example.org/demo-1.0.tar.gz/", "/simple/files/files.example.org/demo-1.0.tar.gz.sig",
-        "/simple/files/files.example.org/index.html", "/simple/-/", "/simple/d%C3%A9mo/", "/simple/_demo/",
+        "/simple/files/files.example.org/index.html", "/simple/-/", "/simple/demo/-", "/simple/demo/-/",
+        "/simple/demo/-/h", "/simple/demo/-/h/", "/simple/demo/-/h/a/", "/simple/-/-/h/demo-1.0.tar.gz",
+        "/simple/d%C3%A9mo/", "/simple/_demo/",
         "/simple/demo%0A/", "/simple/a%20b/", "/pypi/demo/json", "/pypi/demo/1.0/json",
     ],
 )  # fmt: skip
@@ -171,7 +181,8 @@ def test_the_list_of_all_projects_is_served_only_where_that_is_set() -> None:
         "/simple/files/h/a%2fdemo-1.zip",
         "/simple/files/h/a%5Cdemo-1.zip", "/simple/files/h/%00/demo-1.zip", "/simple/files/h/%zz/demo-1.zip",
         "/simple/files/h/%ff/demo-1.zip", "/simple/files//demo-1.zip", "/simple/files/h//demo-1.zip",
-        "/simple/démo/", "/simple/files/h/demo-1%7F.zip",
+        "/simple/démo/", "/simple/files/h/demo-1%7F.zip", "/simple/demo/-//a.zip",
+        "/simple/demo/-/../files/h/a.zip",
     ],
 )  # fmt: skip
 def test_tricks_with_paths_are_bad_requests(path: str) -> None:
@@ -183,7 +194,7 @@ def test_a_path_without_end_is_refused() -> None:
 
 
 PIECES = [
-    "simple", "files", "h.example.org", "demo", "De_mo", "", ".", "..", "%2e", "%2f", "%", "%00", "%E2%82%AC",
+    "simple", "files", "-", "h.example.org", "demo", "De_mo", "", ".", "..", "%2e", "%2f", "%", "%00", "%E2%82%AC",
     ":80", "[::1]", "demo-1.0.tar.gz", "demo-1-2.zip", "demo-1-py3-none-any.whl",
 ]  # fmt: skip
 PIECE = st.sampled_from(PIECES) | st.text(alphabet=string.printable, max_size=8)

@@ -84,6 +84,8 @@ def test_files_of_an_owned_name_come_from_its_owner_only() -> None:
     for name in ("acme_rocket-1.0-py3-none-any.whl", "acme_rocket-1.0-py3-none-any.whl.metadata"):
         assert not upstreams(f"/simple/files/h/{name}")
         assert upstreams(f"/acme/simple/files/h/{name}") == {(ACME.upstream, "acme-rocket/")}
+    assert not upstreams("/simple/acme-rocket/-/h/demo-1.0.tar.gz")
+    assert upstreams("/acme/simple/acme-rocket/-/h/demo-1.0.tar.gz") == {(ACME.upstream, "acme-rocket/")}
     # by its name this may be a file of the public project acme, never one of acme-rocket
     assert upstreams("/simple/files/h/acme-rocket-1.0.tar.gz") == {(PUBLIC.upstream, "acme/")}
 

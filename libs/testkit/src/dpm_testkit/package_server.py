@@ -56,6 +56,8 @@ class PackageServer:
         self.index_status = 200
         self.etags = True
         self.url = ""
+        self.bodies: dict[str, tuple[str, bytes]] = {}
+        """What it answers before all else, by path: media type and body."""
         self.passwords: set[str] = set()
         """``user:password`` of whom alone it lets in, if there are any."""
 
@@ -67,7 +69,7 @@ class PackageServer:
     @asynccontextmanager
     async def running(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator["PackageServer"]:
         """Serve on a port of ``host`` for as long as the context lasts."""
-        app = web.Application(middlewares=[self._let_in])
+        app = web.Application(middlewares=[self._let_in, self._answer_as_told])
         app.router.add_get("/simple/{project}/", self._index)
         app.router.add_get("/packages/{project}/{name}", self._file)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -88,6 +90,16 @@ class PackageServer:
         if self.passwords and request.headers.get("Authorization") not in {basic(each) for each in self.passwords}:
             return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
         return await handler(request)
+
+    @web.middleware
+    async def _answer_as_told(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path not in self.bodies:
+            return await handler(request)
+        self._note(request)
+        media_type, body = self.bodies[request.path]
+        return web.Response(body=body, content_type=media_type)
 
     def _note(self, request: web.Request) -> None:
         self.asked[request.path] += 1

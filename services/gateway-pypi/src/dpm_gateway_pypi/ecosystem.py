@@ -1,8 +1,9 @@
 """PyPI's protocol, the simple repository API: PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792.
 
 https://packaging.python.org/en/latest/specifications/simple-repository-api/ has them in one text. Pages are at
-``/simple/<project>/``, files at ``/simple/files/<host>/<path>``, where host and path are upstream's; those of an
-index with a name are at ``/<name>/simple/…``.
+``/simple/<project>/``, files at ``/simple/files/<host>/<path>``, where host and path are upstream's, or at
+``/simple/<project>/-/<host>/<path>``, where the project is none that the file's name leads to; those of an index
+with a name are at ``/<name>/simple/…``.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from dpm_gateway_pypi.filenames import METADATA, SIGNATURE, candidates, normalis
 from dpm_gateway_pypi.indexes import Index, Indexes
 from dpm_gateway_pypi.links import request_segments, spell
 from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS, negotiate
-from dpm_gateway_pypi.pages import ProjectPage
+from dpm_gateway_pypi.pages import PLACED, ProjectPage
 from dpm_gateway_pypi.project_list import ProjectList
 
 BESIDE_LIMIT = 16 * 1024 * 1024
@@ -85,6 +86,8 @@ class PyPI:
                 if normalise(project) == request.path.split("/")[-2]:
                     return self._page(index, project, request)
                 return _renamed(project, "../", request)
+            case [project, mark, host, *path] if mark == PLACED and path and path[-1]:
+                return self._placed_file(index, project, (host, *path))
             case ["files", host, *path] if path and path[-1]:
                 return self._file(index, (host, *path))
         return Refusal(404, f"nothing is here: pages are at {index.path}<project>/, files where these link to")
@@ -165,6 +168,12 @@ class PyPI:
         if not projects:
             return Refusal(404, "the last part of the path is no name of a file that this index serves")
         return IndexedFile(spell(segments), tuple(self._want(index, project) for project in projects), index.realm)
+
+    def _placed_file(self, index: Index, project: str, segments: tuple[str, ...]) -> Target:
+        name = normalise(project)
+        if name is None or self._indexes.owner_beside(index, name) is not None:
+            return Refusal(404, "that is no project of this index, so it has no files")
+        return IndexedFile(spell(segments), (self._want(index, name),), index.realm)
 
     def _want(self, index: Index, project: str | None) -> Want:
         """The page of ``project``, or the list of all."""

@@ -15,9 +15,11 @@ from dpm_core.errors import Invalid
 _SAFE = "!$()*+,;=:@~"
 
 # Nearly every link is as plain as this: the slow way would take most of the time of a large page.
-_PLAIN = re.compile(r"https?://([a-z0-9-]+(?:\.[a-z0-9-]+)*)((?:/[A-Za-z0-9_~+=@-][A-Za-z0-9._~+=@-]*)+)\Z")
+_PLAIN = re.compile(
+    r"https?://([a-z0-9][a-z0-9-]*(?:\.[a-z0-9-]+)*)((?:/[A-Za-z0-9_~+=@-][A-Za-z0-9._~+=@-]*)+)\Z"
+)
 
-_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?\Z")
+_HOST = re.compile(r"(?:[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::[0-9]+)?\Z")
 _SPELLING = re.compile(r"(?:[A-Za-z0-9._~!$()*+,;=:@/-]|%[0-9A-Fa-f]{2})*\Z")
 _BROKEN = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

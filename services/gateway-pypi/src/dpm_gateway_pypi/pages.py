@@ -7,17 +7,22 @@ import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 from dpm_core.digests import HEX_LENGTHS, Digest
 from dpm_core.ecosystem import Fact
 from dpm_core.errors import Invalid
 from dpm_gateway_pypi import anchors, forms
-from dpm_gateway_pypi.filenames import METADATA, SIGNATURE
+from dpm_gateway_pypi.filenames import METADATA, SIGNATURE, candidates
 from dpm_gateway_pypi.links import Link, link
 
 FILES = "../files/"
 """From ``/simple/<project>/`` to the files: relative, so that a page holds under any name of the node."""
+
+PLACED = "-"
+"""Behind the page's address and before the files whose names do not say that they stand there. No host and no
+project can be called so.
+"""
 
 _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 """PEP 714's name, PEP 658's, and the one that was served by mistake and is still read by clients."""
@@ -27,29 +32,30 @@ _PREFERRED = ("sha256", "sha512", "sha384", "blake2b", "sha224", "sha1", "md5")
 
 
 class ProjectPage:
-    """A page of upstream's, with the base URL that its links are relative to."""
+    """The page of ``project`` at upstream, with the base URL that its links are relative to."""
 
-    def __init__(self, page: dict[str, Any], base: str, *, from_html: bool) -> None:
+    def __init__(self, project: str, page: dict[str, Any], base: str, *, from_html: bool) -> None:
+        self._project = project
         self._page = page
         self._base = base
         self._from_html = from_html
 
     @classmethod
-    def read(cls, media_type: str, body: bytes, url: str, name: str) -> "ProjectPage":
-        """Read ``body``, which upstream served as ``media_type`` at ``url``, the page of the project ``name``.
+    def read(cls, media_type: str, body: bytes, url: str, project: str) -> "ProjectPage":
+        """Read ``body``, which upstream served as ``media_type`` at ``url``, the page of ``project``.
 
         Raises Invalid for another media type than the three of PEP 691, for what is malformed, and for
         another major version than 1 (PEP 629: such a page may mean something else).
         """
         found = forms.read(media_type, body)
         if isinstance(found, str):
-            page, base = anchors.read(found, url, name)
+            page, base = anchors.read(found, url, project)
         else:
             page, base = found, url
             if not isinstance(page.get("files"), list):
                 raise Invalid("the index page has no list of files")
         forms.require_version(page)
-        return cls(page, base, from_html=isinstance(found, str))
+        return cls(project, page, base, from_html=isinstance(found, str))
 
     def facts(self) -> list[Fact]:
         """Every file of the page, with its metadata (PEP 658) and signature where the page says so."""
@@ -101,7 +107,8 @@ class ProjectPage:
         What PEP 740 calls provenance stays where it is, since that must be a secure origin: only a relative
         address of it is made whole.
         """
-        led = {**file, "url": FILES + at.spelt}
+        named = self._project in candidates(unquote(at.path.rpartition("/")[2]))
+        led = {**file, "url": (FILES if named else f"{PLACED}/") + at.spelt}
         if isinstance(provenance := file.get("provenance"), str) and not provenance.startswith("https://"):
             try:
                 led["provenance"] = urljoin(self._base, provenance)
