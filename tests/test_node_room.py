@@ -29,7 +29,9 @@ async def upstream() -> AsyncIterator[PackageServer]:
 
 @pytest.fixture
 async def node(upstream: PackageServer) -> AsyncIterator[Node]:
-    async with running_node(pypi_upstream=upstream.url, store_bytes=str(100 * MIB), reserve_bytes="0") as node:
+    async with running_node(
+        pypi_upstream=upstream.url, store_bytes=str(100 * MIB), reserve_bytes=str(16 * MIB)
+    ) as node:
         yield node
 
 

@@ -316,6 +316,28 @@ async def test_hits_go_on_without_bus_fetcher_and_upstream(world: World) -> None
     assert (await world.get("/simple/other/")).status_code == 503
 
 
+async def test_on_a_full_disk_a_miss_is_507_with_what_to_do_and_hits_go_on(world: World) -> None:
+    world.publish()
+    await world.get("/simple/demo/")
+    await world.folded()
+    world.store.full = True
+    for path in (FILE, "/simple/other/"):
+        miss = await world.get(path)
+        assert miss.status_code == 507
+        assert "No space left on device (free space on the node's disk" in miss.text
+        assert int(miss.headers["retry-after"]) == 30
+    assert (await world.get("/simple/demo/")).headers["cache-status"] == "dpm; hit"
+    world.clock.ahead = 700
+    stale = await world.get("/simple/demo/")
+    assert stale.status_code == 200
+    assert "the disk takes no newer one" in stale.headers["cache-status"]
+    world.store.full = False
+    assert (await world.get(FILE)).content == BODY
+    await world.folded()
+    world.store.full = True
+    assert (await world.get(FILE)).content == BODY
+
+
 async def test_small_wrong_bytes_are_a_clean_error_and_the_next_try_works(world: World) -> None:
     held = world.publish(b"right")
     held.body = b"wrong"

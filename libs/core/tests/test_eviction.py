@@ -23,6 +23,7 @@ from dpm_core.events import (
 )
 from dpm_core.eviction import (
     GIB,
+    LEAST_RESERVE,
     Evict,
     Pin,
     Quota,
@@ -64,7 +65,8 @@ def holdings() -> st.SearchStrategy[list[Holding]]:
 
 
 @pytest.mark.parametrize(
-    ("disk", "limit", "reserve"), [(100 * GIB, 20 * GIB, GIB), (10_000 * GIB, 50 * GIB, GIB), (1000, 200, 20)]
+    ("disk", "limit", "reserve"),
+    [(100 * GIB, 20 * GIB, GIB), (10_000 * GIB, 50 * GIB, GIB), (1000, 200, LEAST_RESERVE)],
 )
 def test_a_store_takes_a_fifth_of_its_disk_and_at_most_50_gib(disk: int, limit: int, reserve: int) -> None:
     assert (default_limit(disk), default_reserve(disk)) == (limit, reserve)
@@ -77,7 +79,8 @@ def test_a_store_takes_a_fifth_of_its_disk_and_at_most_50_gib(disk: int, limit: 
         (901, 500, 101),  # one more, and it goes down to eight
         (500, 50, 0),  # the reserve is whole
         (500, 49, 51),  # it is touched: as much again is made free
-        (20, 0, 20),  # no more than there is
+        (30, 0, 30),  # no more than there is
+        (24, 0, 0),  # nothing where that is not even half of the reserve
         (2000, 10, 1200),  # the larger need counts
     ],
 )

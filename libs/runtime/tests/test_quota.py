@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dpm_core.eviction import GIB, Quota
+from dpm_core.eviction import GIB, LEAST_RESERVE, Quota
 from dpm_runtime.disk import Space
 from dpm_runtime.quota import quota_of
 from dpm_runtime.settings import Settings
@@ -12,7 +12,7 @@ from dpm_runtime.settings import Settings
     ("given", "quota"),
     [
         ({}, Quota(20 * GIB, 0.9, 0.8, GIB)),
-        ({"store_bytes": 1000, "reserve_bytes": 0}, Quota(1000, 0.9, 0.8, 0)),
+        ({"store_bytes": 1000, "reserve_bytes": LEAST_RESERVE}, Quota(1000, 0.9, 0.8, LEAST_RESERVE)),
         ({"evict_from_percent": 50, "evict_to_percent": 25}, Quota(20 * GIB, 0.5, 0.25, GIB)),
     ],
 )

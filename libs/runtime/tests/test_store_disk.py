@@ -2,7 +2,6 @@ import asyncio
 import hashlib
 import json
 import os
-import resource
 import threading
 import time
 from pathlib import Path
@@ -147,24 +146,6 @@ async def test_small_reads_one_after_another_or_at_once_hash_each_mebibyte_once(
     assert b"".join([await file.read(offset, 50_000) for offset in range(0, len(BODY), 50_000)]) == BODY
     assert sorted(hashed) == [0, 1, 2, 3]
     file.close()
-
-
-async def test_a_disk_that_is_full_is_unavailable_and_the_bytes_so_far_still_count(store: DiskBlobStore) -> None:
-    attempt = await begun(store, 7, want(), open_state(), BODY[:GOT])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (GOT + 10_000, hard))
-    try:
-        with pytest.raises(Unavailable) as refused:
-            await attempt.write(BODY[GOT:])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert refused.value.advice
-    view = store.view(want().ref.id, 7)
-    assert view is not None and view.written == GOT
-    await attempt.write(BODY[GOT:])
-    blob, _ = await attempt.store(open_state(), UPSTREAM)
-    assert await content(store, blob.cid) == BODY
-    await attempt.close()
 
 
 async def test_right_bytes_that_cannot_be_made_safe_reach_readers_and_may_be_stored_again(

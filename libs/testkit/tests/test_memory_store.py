@@ -1,6 +1,7 @@
 import pytest
 
-from dpm_core.errors import Unavailable
+from dpm_core.errors import DiskFails
+from dpm_testkit.disk_conformance import FullDiskKit, FullDiskSuite
 from dpm_testkit.memory_store import MemoryBlobStore
 from dpm_testkit.store_conformance import BlobStoreSuite, StoreKit
 from dpm_testkit.store_samples import want
@@ -13,11 +14,19 @@ class TestMemoryBlobStore(BlobStoreSuite):
         return StoreKit(store, store.kill, store.spoil)
 
 
-async def test_a_full_store_takes_nothing() -> None:
+class TestFullMemoryBlobStore(FullDiskSuite):
+    @pytest.fixture
+    def kit(self) -> FullDiskKit:
+        store = MemoryBlobStore()
+
+        def fill(full: bool) -> None:
+            store.full = full
+
+        return FullDiskKit(store, lambda: fill(True), lambda: fill(False))
+
+
+async def test_a_full_store_begins_nothing() -> None:
     store = MemoryBlobStore()
-    attempt = await store.begin(want())
     store.full = True
-    with pytest.raises(Unavailable):
-        await attempt.write(b"no room")
-    with pytest.raises(Unavailable):
+    with pytest.raises(DiskFails):
         await store.begin(want())

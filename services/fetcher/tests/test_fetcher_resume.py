@@ -175,22 +175,6 @@ async def test_a_body_that_broke_off_behind_its_last_byte_is_whole() -> None:
     assert await bench.stored() == BODY
 
 
-async def test_a_full_disk_is_said_once_and_upstream_asked_once() -> None:
-    bench = Bench(Part(BODY), Part(BODY))
-    request = await bench.asked(want())
-    writing = bench.store.require_room
-    bench.store.require_room = lambda: writing() if not bench.origin.asked else _full()  # type: ignore[method-assign]
-    assert await bench.fetcher.on_request(request) == Done()
-    failed = bench.log.events[-1]
-    assert isinstance(failed, FetchFailed)
-    assert "No space left" in failed.detail
-    assert len(bench.origin.asked) == 1
-
-
-def _full() -> None:
-    raise Unavailable("cannot write what was fetched: No space left on device")
-
-
 @pytest.mark.parametrize("error", [RuntimeError("a mistake of ours"), Unavailable("cannot start an attempt")])
 async def test_a_claim_ends_with_a_word_whatever_goes_wrong(error: Exception) -> None:
     bench = Bench(*[error] * 9)

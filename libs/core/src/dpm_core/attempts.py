@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from dpm_core.artifacts import NO_VALIDATORS, Validators
 from dpm_core.cids import Cid
+from dpm_core.errors import AttemptFailed, DiskFails, Unavailable
 from dpm_core.events import FailReason
 
 WITHHELD_TAIL = 64 * 1024
@@ -35,6 +36,15 @@ class Failure:
     detail: str
     status: int | None = None
     retry_after: float | None = None
+
+    @classmethod
+    def of(cls, error: Unavailable) -> "Failure":
+        """What is told of an error."""
+        if isinstance(error, AttemptFailed):
+            return error.failure
+        detail = f"{error.what} ({error.advice})" if error.advice else error.what
+        reason = FailReason.DISK if isinstance(error, DiskFails) else FailReason.UNAVAILABLE
+        return cls(reason, detail, error.status, error.retry_after)
 
 
 @dataclass(frozen=True)

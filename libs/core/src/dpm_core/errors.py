@@ -55,6 +55,10 @@ class TooNew(Unavailable):
         )
 
 
+class DiskFails(Unavailable):
+    """This node's own disk does not do what it is asked: it is full, or it fails, which is ``lasting``."""
+
+
 class Conflict(Unavailable):
     """An append was refused because somebody else's event came first: read again and decide again."""
 

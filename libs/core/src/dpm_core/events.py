@@ -26,6 +26,8 @@ class FailReason(StrEnum):
     TOO_LARGE = "too-large"
     EXPIRED = "expired"
     ABANDONED = "abandoned"
+    DISK = "disk"
+    """The node's own disk is full, or it fails."""
 
 
 class OriginKind(StrEnum):

@@ -27,6 +27,9 @@ MOST_RESERVE = GIB
 RESERVE_OF_DISK = 0.02
 """Nor more than this part of the disk."""
 
+LEAST_RESERVE = 16 * 1024 * 1024
+"""Nor less than this, whatever anybody says: on a disk without room no event can be recorded."""
+
 
 def default_limit(disk: int) -> int:
     """Bytes that a store on a disk of ``disk`` bytes may hold."""
@@ -34,15 +37,15 @@ def default_limit(disk: int) -> int:
 
 
 def default_reserve(disk: int) -> int:
-    """Bytes of a disk of ``disk`` bytes that the store leaves free."""
-    return min(MOST_RESERVE, int(disk * RESERVE_OF_DISK))
+    """Bytes of a disk of ``disk`` bytes that are kept free."""
+    return max(LEAST_RESERVE, min(MOST_RESERVE, int(disk * RESERVE_OF_DISK)))
 
 
 @dataclass(frozen=True)
 class Quota:
     """How much may be held, in bytes. Above ``start`` of ``limit`` room is made until ``stop`` of it is held.
 
-    ``reserve`` are bytes of the disk that are left free, whoever else uses it: below them nothing is taken in.
+    ``reserve`` are bytes of the disk that are to be free, whoever else uses it: below them room is made too.
     """
 
     limit: int
@@ -50,14 +53,20 @@ class Quota:
     stop: float = 0.8
     reserve: int = 0
 
+    @property
+    def floor(self) -> int:
+        """Bytes of the disk that fetches never take. Above it they go on while room is made for the reserve."""
+        return self.reserve // 2
+
 
 def excess(held: int, free: int, quota: Quota) -> int:
     """How many bytes must go, 0 if there is room: ``held`` are in the store, ``free`` on its disk.
 
-    Once the reserve is touched as much again is made free, so that not every byte that comes costs a look.
+    Once the reserve is touched as much again is made free, so that not every byte that comes costs a look. Nothing
+    goes where all of it would not bring the disk back to the floor: somebody else has filled it.
     """
     over = held - int(quota.limit * quota.stop) if held > quota.limit * quota.start else 0
-    short = 2 * quota.reserve - free if free < quota.reserve else 0
+    short = 2 * quota.reserve - free if free < quota.reserve and free + held >= quota.floor else 0
     return max(0, min(held, max(over, short)))
 
 

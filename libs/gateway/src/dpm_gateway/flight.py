@@ -141,7 +141,7 @@ class Flight:
                 if self._frontier is not None:
                     await self._frontier.advance()
         except Unavailable as error:
-            self._land(unavailable(error.what, error.retry_after))
+            self._land(Lost(Failure.of(error)))
         except asyncio.CancelledError:
             self._land(unavailable("the gateway is stopping", 1.0))
             raise

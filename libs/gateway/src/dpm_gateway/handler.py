@@ -121,8 +121,7 @@ class Handler:
             log.warning("upstream's index makes no sense", extra={"path": request.path, "why": str(error)})
             result, response = "failed", self._problem(request, Refusal(502, f"upstream's index: {error}"))
         except Unavailable as error:
-            refusal = Refusal(503, error.what, error.retry_after or 5.0)
-            result, response = "failed", self._problem(request, refusal)
+            result, response = "failed", self._problem(request, _refusal(Failure.of(error)))
         _requests.add(1, {"ecosystem": self.ecosystem, "result": result})
         seconds = round(time.perf_counter() - begun, 4)
         about = {"method": request.method, "path": request.path, "status": response.status_code}
@@ -216,7 +215,8 @@ class Handler:
         if entry is None or failure.reason in ANSWERS or age > self._policy.stale_seconds:
             raise Refused(_refusal(failure))
         self._marks.note(entry.ref.id)
-        status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="upstream is away"'
+        why = "the disk takes no newer one" if failure.reason is FailReason.DISK else "upstream is away"
+        status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="{why}"'
         return "stale", _index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
 
     def _media_type_of(self, want: Want, cid: Cid, told: str | None) -> str:
@@ -364,6 +364,8 @@ def _refusal(failure: Failure) -> Refusal:
             return Refusal(403, failure.detail)
         case FailReason.UNTRUSTED | FailReason.TOO_LARGE:
             return Refusal(502, failure.detail)
+        case FailReason.DISK:
+            return Refusal(507, failure.detail, failure.retry_after)
         case _ if failure.status == TOO_MANY_REQUESTS:
             return Refusal(TOO_MANY_REQUESTS, failure.detail, failure.retry_after or 5.0)
         case _:

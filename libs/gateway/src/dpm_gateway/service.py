@@ -20,11 +20,13 @@ from dpm_gateway.handler import Handler, Policy
 from dpm_gateway.marks import Marks
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
+from dpm_runtime.disk import Floor, Space
 from dpm_runtime.doorway import FetchersDoor
 from dpm_runtime.files_limit import files_limit
 from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.porter import Limits, Porter
+from dpm_runtime.quota import quota_of
 from dpm_runtime.service import ServiceContext
 from dpm_runtime.serving import BACKLOG, serving, tcp_listeners
 from dpm_runtime.store import DiskBlobStore
@@ -57,7 +59,11 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         )
         for listener in listeners:
             resources.callback(listener.close)
-        bus = await resources.enter_async_context(NatsBus.open(bus_url(home), name, home.key(name)))
+        # what could not be kept is not asked for: no event is spent on it
+        floor = quota_of(settings, Space.of(home.root)).floor
+        bus = await resources.enter_async_context(
+            NatsBus.open(bus_url(home), name, home.key(name), floor=Floor(home.root, floor))
+        )
         doubts = Doubts(bus.tap)
         resources.push_async_callback(doubts.close)
         disk = DiskBlobStore(home, mismatch=doubts.about)

@@ -19,7 +19,7 @@ from dpm_core.events import Source
 from dpm_core.registry import from_file, to_json
 from dpm_core.sidecars import Kept, Sidecar
 from dpm_runtime.blob_files import BlobFiles
-from dpm_runtime.disk import DiskThreads, disk_errors, replace_file, write_all
+from dpm_runtime.disk import DiskThreads, Floor, disk_errors, replace_file, write_all
 from dpm_runtime.home import Home
 from dpm_runtime.layout import DATA, LOCK, STATE, Layout
 from dpm_runtime.ofd_lock import OfdLock
@@ -93,8 +93,11 @@ def attempts_under_way(home: Home) -> list[tuple[str, AttemptView]]:
     return [(artifact_id, view) for artifact_id, view in views if view and view.locked and not view.state.over]
 
 
-def begin_attempt(layout: Layout, files: BlobFiles, threads: DiskThreads, want: Want) -> "DiskAttempt":
-    """Make an attempt's folder, locked and not yet visible. Raises OSError."""
+def begin_attempt(
+    layout: Layout, files: BlobFiles, threads: DiskThreads, want: Want, floor: Floor
+) -> "DiskAttempt":
+    """Make an attempt's folder, locked and not yet visible; it keeps above ``floor``. Raises OSError."""
+    floor.require()
     parent = layout.artifact(want.ref.id)
     while True:
         folder = parent / f".{secrets.token_hex(8)}"
@@ -109,7 +112,7 @@ def begin_attempt(layout: Layout, files: BlobFiles, threads: DiskThreads, want: 
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
         raise
-    return DiskAttempt(layout, files, threads, want, folder, lock, fd)
+    return DiskAttempt(layout, files, threads, want, folder, lock, fd, floor)
 
 
 class DiskAttempt:
@@ -124,6 +127,7 @@ class DiskAttempt:
         folder: Path,
         lock: OfdLock,
         fd: int,
+        floor: Floor,
     ) -> None:
         self._layout = layout
         self._files = files
@@ -132,6 +136,7 @@ class DiskAttempt:
         self._folder = folder
         self._lock = lock
         self._fd = fd
+        self._floor = floor
         self._token: int | None = None
         self._over = False
         self._closed = False
@@ -231,15 +236,16 @@ class DiskAttempt:
     def _publish(self, state: AttemptState) -> None:
         if self._over:
             return
+        if state.phase is Phase.FAILED:  # first: on a full disk that makes room for the state
+            os.ftruncate(self._fd, 0)
         self._write_state(state)
         self._over = state.over
-        if state.phase is Phase.FAILED:
-            os.ftruncate(self._fd, 0)
 
     def _write_state(self, state: AttemptState) -> None:
         replace_file(self._folder / STATE, to_json(state), temporary=self._folder / f".{STATE}", safe=False)
 
     def _write(self, data: bytes) -> None:
+        self._floor.require(len(data))
         try:
             write_all(self._fd, data, self._size)
         except OSError:

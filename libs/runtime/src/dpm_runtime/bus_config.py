@@ -17,6 +17,10 @@ from typing import Any
 from dpm_core.subjects import EVENTS, HINTS
 from dpm_runtime.bus_grants import READ, READER, STREAM_ACCOUNT, SYSTEM_ACCOUNT, TAPS, Grant, reader
 
+NO_LIMIT = 2**40
+"""Bytes. Without it nats-server takes three quarters of what is free at its start for the most that it may store:
+one that is started while the disk is full would refuse every append, also when there is room again."""
+
 
 def render(
     port: int,
@@ -49,7 +53,7 @@ def render(
         "listen": f"{listen}:{port}",
         "server_name": "dpm",
         # Without it an acknowledged event can be lost when the power fails.
-        "jetstream": {"store_dir": str(store), "sync_interval": "always"},
+        "jetstream": {"store_dir": str(store), "sync_interval": "always", "max_file_store": NO_LIMIT},
         "accounts": accounts,
         "system_account": SYSTEM_ACCOUNT,
     }

@@ -19,6 +19,7 @@ from dpm_core.fold import fold
 from dpm_core.ports import Entry, Totals
 from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES
 from dpm_runtime.catalog_shelf import FIND, SqliteShelf, entry_of
+from dpm_runtime.disk import full_disk
 from dpm_runtime.ofd_lock import OfdLock
 
 LOCK_NAME = "writer.lock"
@@ -218,7 +219,10 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _refuse(error: sqlite3.Error) -> NoReturn:
+    what = f"the catalog cannot be used: {error}"
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        raise full_disk(what) from error
     raise Unavailable(
-        f"the catalog cannot be used: {error}",
+        what,
         advice="stop the node, delete the folder `catalog` of its home and start it: it is rebuilt from the log",
     ) from error

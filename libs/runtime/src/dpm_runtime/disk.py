@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,13 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from dpm_core.errors import Unavailable
+from dpm_core.errors import DiskFails, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 16
 """Threads of a store: more than cores, since most of their time is the disk's."""
+
+RETRY_SECONDS = 30.0
+"""After so many, whoever was refused may try again: room is made in half the time."""
+
+MAKE_ROOM = "free space on the node's disk, or have its store take less: dpm gc --down-to SIZE"
+LOOK_AFTER = "look at the health of the node's disk, and at what the kernel says of it: dmesg"
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FAILING = frozenset({errno.EIO, errno.EROFS})
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,20 @@ class Space:
         """The disk that ``path`` is on. Raises OSError."""
         found = os.statvfs(path)
         return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """So many ``bytes`` of the disk that ``folder`` is on are left free."""
+
+    folder: Path
+    bytes: int
+
+    def require(self, size: int = 0) -> None:
+        """See that there is room for ``size`` bytes above it. Raises OSError, ENOSPC if there is not."""
+        if Space.of(self.folder).free < self.bytes + size:
+            kept = f" but for {self.bytes // 2**20} MiB that are left to the log" if self.bytes else ""
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC) + kept)
 
 
 class Descriptor:
@@ -120,12 +144,21 @@ class DiskThreads:
 
 @contextlib.contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Turn what the disk refuses into Unavailable; ``what`` says what was tried."""
+    """Turn what the disk refuses into Unavailable, DiskFails where it is full or fails; ``what`` was tried."""
     try:
         yield
     except OSError as error:
-        advice = "free space on the disk of the home, or check its health"
-        raise Unavailable(f"cannot {what}: {error.strerror or error}", retry_after=30.0, advice=advice) from error
+        said = f"cannot {what}: {error.strerror or error}"
+        if error.errno in _FULL:
+            raise full_disk(said) from error
+        if error.errno in _FAILING:
+            raise DiskFails(said, retry_after=RETRY_SECONDS, advice=LOOK_AFTER, lasting=True) from error
+        raise Unavailable(said, retry_after=RETRY_SECONDS, advice="see whether the home can be used") from error
+
+
+def full_disk(what: str) -> DiskFails:
+    """The error of a disk that has no room."""
+    return DiskFails(what, retry_after=RETRY_SECONDS, advice=MAKE_ROOM)
 
 
 def sync_folder(path: Path) -> None:

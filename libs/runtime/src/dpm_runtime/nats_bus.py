@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from dpm_core.subjects import EVENTS, HINTS
+from dpm_runtime.disk import Floor
 from dpm_runtime.meters import Kind, observed
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_log import NatsEventLog
@@ -18,25 +19,33 @@ _connections = observed(
 class NatsBus:
     """The log and the taps of one service. They work when the bus is there; the service starts without it."""
 
-    def __init__(self, link: Link, *, told: str = HINTS) -> None:
+    def __init__(self, link: Link, *, told: str = HINTS, floor: Floor | None = None) -> None:
         self._link = link
-        self.log = NatsEventLog(link, told=told)
+        self.log = NatsEventLog(link, told=told, floor=floor)
         self.tap = NatsTap(link)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, url: str, service: str, seed_file: Path, *, timeout: float = 2.0, reader: bool = False
+        cls,
+        url: str,
+        service: str,
+        seed_file: Path,
+        *,
+        timeout: float = 2.0,
+        reader: bool = False,
+        floor: Floor | None = None,
     ) -> AsyncIterator["NatsBus"]:
         """Connect in the background, for ever, as ``service`` with its nkey; ``timeout`` (seconds) a request.
 
-        A ``reader`` has a key that only reads; it is given up for good when the server refuses it, and whoever
-        waits gets KeyRefused then. Never waits for the server. Raises Invalid if the seed cannot be read.
+        Nothing is appended below ``floor``. A ``reader`` has a key that only reads; it is
+        given up for good when the server refuses it, and whoever waits gets KeyRefused then. Never waits for the
+        server. Raises Invalid if the seed cannot be read.
         """
         link = Link(url, service, seed_file, timeout=timeout, insistent=not reader)
         async with link.kept():
             with _connections.by(lambda: [(int(link.connected), {})]):
-                yield cls(link, told=EVENTS if reader else HINTS)
+                yield cls(link, told=EVENTS if reader else HINTS, floor=floor)
 
     @property
     def connected(self) -> bool:

@@ -18,12 +18,17 @@ from dpm_core.events import Event, Unknown, lifetime
 from dpm_core.ports import Delivery
 from dpm_core.registry import ID_HEADER
 from dpm_core.subjects import ALL_EVENTS, HINTS, STREAM, kind_filter, topic_filter
+from dpm_runtime.disk import Floor, disk_errors
 from dpm_runtime.messaging import appending
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_reading import NANOSECOND, ordered, pulled
 
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 """JetStream's ``err_code`` of an append whose condition does not hold."""
+
+ROOM = 4 * 1024 * 1024
+"""Bytes of the log's disk below which not even a fetcher appends: after a write that failed, nats-server answers
+no append any more until it is started again."""
 
 PAUSE = 0.2
 """Seconds before a broken subscription is made anew."""
@@ -34,14 +39,24 @@ log = logging.getLogger("dpm.bus")
 class NatsEventLog:
     """EventLog over a link that may be down: then every method raises Unavailable at once, readers wait."""
 
-    def __init__(self, link: Link, *, told: str = HINTS) -> None:
-        """``told`` is below which this link hears of what was stored: EVENTS for keys that only read."""
+    def __init__(self, link: Link, *, told: str = HINTS, floor: Floor | None = None) -> None:
+        """``told`` is below which this link hears of what was stored: EVENTS for keys that only read.
+
+        Nothing is appended while less than ``floor`` is free on the log's disk.
+        """
+        self._floor = floor
         self._link = link
         self._told = told
 
     async def append(self, topic: Topic, event: Event, *, after: int | None = None) -> int:
-        """See EventLog. An append without an answer is looked for, once, before it counts as failed."""
+        """See EventLog. An append without an answer is looked for, once, before it counts as failed.
+
+        Raises DiskFails while the log's disk has no room.
+        """
         with appending(event) as trace:
+            if self._floor is not None:
+                with disk_errors("append to the log"):
+                    self._floor.require()
             return await self._append(topic, event, after, trace)
 
     async def _append(self, topic: Topic, event: Event, after: int | None, trace: Mapping[str, str]) -> int:

@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from dpm_core.errors import Invalid
+from dpm_core.eviction import LEAST_RESERVE
 from dpm_runtime.home import Home
 from dpm_runtime.index_settings import IndexSettings, Names, PyPISettings, read_upstream
 
@@ -139,8 +140,8 @@ class Settings(BaseSettings):
     evict_to_percent: int = Field(80, gt=0, le=100, description="of `store_bytes`; until so much is held")
     reserve_bytes: int | None = Field(
         None,
-        ge=0,
-        description="left free on the store's disk, whoever uses it; unset: the lesser of 1 GiB and 2 % of it",
+        ge=LEAST_RESERVE,
+        description="kept free on the store's disk, whoever uses it; unset: the lesser of 1 GiB and 2 % of it",
     )
     claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
     request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")

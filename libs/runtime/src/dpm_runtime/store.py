@@ -11,7 +11,7 @@ from dpm_core.events import ArtifactStored
 from dpm_core.sidecars import Sidecar, told_by
 from dpm_runtime.attempt_files import DiskAttempt, begin_attempt, view_attempt
 from dpm_runtime.blob_files import BlobFiles
-from dpm_runtime.disk import DiskThreads, disk_errors
+from dpm_runtime.disk import DiskThreads, Floor, disk_errors
 from dpm_runtime.growing import GrowingFile, Growth
 from dpm_runtime.growth_watch import POLL_SECONDS, GrowthWatch
 from dpm_runtime.home import Home
@@ -26,7 +26,7 @@ class DiskBlobStore:
     The constructor touches nothing on disk; the home must be prepared. Everything runs on one event loop; disk
     work that takes time runs in threads of the store's own. To end it: ``fail_all``, then ``close``, or use it
     as an asynchronous context manager. ``mismatch`` is told, on the event loop, of each blob about which the disk
-    was found to lie.
+    was found to lie; attempts leave ``floor`` bytes of the disk free.
     """
 
     def __init__(
@@ -35,12 +35,14 @@ class DiskBlobStore:
         *,
         poll_seconds: float = POLL_SECONDS,
         mismatch: Callable[[Cid], None] = lambda cid: None,
+        floor: int = 0,
     ) -> None:
         self._layout = Layout(home)
         self._files = BlobFiles(self._layout)
         self._threads = DiskThreads()
         self._chunks = VerifiedChunks(self._threads, mismatch)
         self._mismatch = mismatch
+        self._floor = Floor(home.incoming, floor)
         self._watch = GrowthWatch(poll_seconds)
         self._growths: dict[Path, tuple[Growth, list[GrowingFile]]] = {}
         self._failing = False
@@ -146,7 +148,7 @@ class DiskBlobStore:
     async def begin(self, want: Want) -> DiskAttempt:
         """A new attempt, locked and not yet visible. Raises Unavailable if the disk cannot take it."""
         with disk_errors("begin an attempt"):
-            return begin_attempt(self._layout, self._files, self._threads, want)
+            return begin_attempt(self._layout, self._files, self._threads, want, self._floor)
 
     async def sweep(self, now: float) -> int:
         """Delete what finished, lost or abandoned attempts left (see ``sweeping``); returns how many.

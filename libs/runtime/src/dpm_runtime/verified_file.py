@@ -1,6 +1,7 @@
 """Blobs read from disk, each MiB checked against its hash before anybody sees it."""
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections import OrderedDict
@@ -54,7 +55,12 @@ class VerifiedChunks:
 
 
 def _chunk(fd: int, cid: Cid, index: int, leaf: bytes) -> bytes:
-    data = os.pread(fd, CHUNK, index * CHUNK)
+    try:
+        data = os.pread(fd, CHUNK, index * CHUNK)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise Untrusted(f"on disk, MiB {index} of {cid} cannot be read") from error
+        raise
     if hashlib.sha256(data).digest() != leaf:
         raise Untrusted(f"on disk, MiB {index} of {cid} is not what was stored")
     return data

@@ -8,10 +8,11 @@ from dpm_core.artifacts import Blob, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure, Phase, readable
 from dpm_core.cids import CHUNK, Cid, CidHasher, cid_of
 from dpm_core.digests import Hasher
-from dpm_core.errors import AttemptFailed, AttemptLost, Unavailable, Untrusted
+from dpm_core.errors import AttemptFailed, AttemptLost, Untrusted
 from dpm_core.events import ArtifactStored, FailReason, Source
 from dpm_core.sidecars import Sidecar, told_by
 from dpm_runtime.attempt_files import kept
+from dpm_runtime.disk import full_disk
 from dpm_runtime.sweeping import ADOPTABLE_FOR, KEPT_FOR
 
 
@@ -110,9 +111,9 @@ class MemoryBlobStore:
         return why
 
     def require_room(self) -> None:
-        """Raise Unavailable while the disk is full."""
+        """Raise DiskFails while the disk is full."""
         if self.full:
-            raise Unavailable("cannot write what was fetched: No space left on device", retry_after=30.0)
+            raise full_disk("cannot write what was fetched: No space left on device")
 
     def kill(self, attempt: object) -> None:
         """Let the writer of an attempt die: its lock is free, and it says nothing any more."""

@@ -183,12 +183,15 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def running_node(*, otel: Mapping[str, str] | None = None, **settings: str) -> AsyncIterator[Node]:
+async def running_node(
+    *, otel: Mapping[str, str] | None = None, folder: str | None = None, **settings: str
+) -> AsyncIterator[Node]:
     """A node with ``settings`` (environment names without the prefix, in lower case), for as long as it lasts.
 
-    ``otel`` are settings of OpenTelemetry, likewise without their prefix.
+    Its home is in ``folder``, by default where temporary files are. ``otel`` are settings of OpenTelemetry,
+    likewise without their prefix.
     """
-    root = Path(tempfile.mkdtemp(prefix="dpm-"))
+    root = Path(tempfile.mkdtemp(prefix="dpm-", dir=folder))
     environment = {f"DPM_{name.upper()}": value for name, value in settings.items()}
     environment |= {f"OTEL_{name.upper()}": value for name, value in (otel or {}).items()}
     node = Node(root, environment)

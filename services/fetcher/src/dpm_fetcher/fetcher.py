@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from opentelemetry import trace
@@ -10,7 +9,7 @@ from opentelemetry import trace
 from dpm_core.artifacts import Lane, Topic, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure
 from dpm_core.decisions import Claim, Expire, Later, Recorded, Settled, decide_claim
-from dpm_core.errors import Conflict, Unavailable
+from dpm_core.errors import Conflict, DiskFails, Unavailable
 from dpm_core.events import (
     ArtifactStored,
     Event,
@@ -22,7 +21,7 @@ from dpm_core.events import (
 )
 from dpm_core.ports import Attempt, Clock, EventLog, Intake, Origin
 from dpm_fetcher.lanes import Lanes
-from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, failure, within
+from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, within
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.meters import counter, histogram
 from dpm_runtime.react import Done, Retry, Unprocessable
@@ -108,6 +107,7 @@ class Fetcher:
                 return Done()
             case Claim(after=after, adopt=adopt):
                 if adopt is not None and (stored := self._intake.left(request.want.ref.id, adopt)) is not None:
+                    log.info("a dead fetcher had stored it", extra={"artifact": stored.name, "token": after})
                     return await self._tell(topic, stored, after)
                 _delays.record(max(0.0, self._clock.now() - recorded.time))
                 return await self._attempt(recorded, request, after, view if adopt else None)
@@ -125,13 +125,12 @@ class Fetcher:
         except Conflict:
             log.info("an expired request was answered meanwhile", extra={"artifact": request.want.name})
 
-    async def _tell(self, topic: Topic, stored: ArtifactStored, after: int) -> Delivery:
-        """Say what a fetcher had stored and died before it could say."""
+    async def _tell(self, topic: Topic, event: Event, after: int) -> Delivery:
+        """Answer a request without an attempt."""
         try:
-            await self._events.append(topic, stored, after=after)
+            await self._events.append(topic, event, after=after)
         except Conflict:
             return Retry(0)
-        log.info("a dead fetcher had stored it", extra={"artifact": stored.name, "token": after})
         return Done()
 
     async def _attempt(
@@ -141,7 +140,10 @@ class Fetcher:
         if dead is not None and not (want.vouched or dead.state.validators.strong):
             dead = None  # nothing would tell whether old and new bytes belong together
         begun = self._clock.now()
-        attempt = await self._intake.begin(want)
+        try:
+            attempt = await self._intake.begin(want)
+        except DiskFails as error:
+            return await self._tell(want.ref.topic, _come_to_nothing(want, Failure.of(error)), after)
         try:
             started = FetchStarted(want, recorded.sequence, self._name, dead.token if dead else None)
             try:
@@ -179,17 +181,17 @@ class Fetcher:
         except GivenUp as given_up:
             failed = given_up.failure
         except Unavailable as error:
-            failed = failure(error)
+            failed = Failure.of(error)
         except Exception:
             log.exception("a fetch went wrong", extra={"artifact": want.name})
             failed = Failure(FailReason.UNAVAILABLE, "the fetcher failed, see its log")
         else:
             return self._succeeded(want, outcome, begun)
-        with suppress(Unavailable):  # a full disk: the event says it
+        try:
             await attempt.publish(AttemptState().failed(failed))
-        _attempts.add(1, {"outcome": failed.reason.value, "ecosystem": want.ref.ecosystem})
-        log.warning("fetch failed", extra={"artifact": want.name, "reason": failed.reason, "why": failed.detail})
-        return _failed(want, failed)
+        except Unavailable:  # the disk: readers are to see at least that nobody writes any more
+            await attempt.close()
+        return _come_to_nothing(want, failed)
 
     def _succeeded(self, want: Want, outcome: Outcome, begun: float) -> Event:
         seconds = self._clock.now() - begun
@@ -220,14 +222,18 @@ class Fetcher:
                 log.warning("an attempt was superseded", extra={"artifact": want.name, "token": token})
                 return
             except Unavailable as error:
-                log.warning(
-                    "the bus is away, will record it later", extra={"artifact": want.name, "why": error.what}
-                )
+                log.warning("it will be recorded later", extra={"artifact": want.name, "why": error.what})
                 await self._clock.sleep(APPEND_PAUSE_SECONDS)
 
 
 def _about(want: Want) -> dict[str, str]:
     return {"dpm.lane": want.lane.value, "dpm.artifact.name": want.name}
+
+
+def _come_to_nothing(want: Want, failure: Failure) -> FetchFailed:
+    _attempts.add(1, {"outcome": failure.reason.value, "ecosystem": want.ref.ecosystem})
+    log.warning("fetch failed", extra={"artifact": want.name, "reason": failure.reason, "why": failure.detail})
+    return _failed(want, failure)
 
 
 def _failed(want: Want, failure: Failure) -> FetchFailed:

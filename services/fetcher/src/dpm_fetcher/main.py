@@ -14,8 +14,11 @@ from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.credentials import Credentials
+from dpm_runtime.disk import Floor, Space
 from dpm_runtime.doorway import Doorway
 from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.nats_log import ROOM
+from dpm_runtime.quota import quota_of
 from dpm_runtime.react import react
 from dpm_runtime.service import ServiceContext, run_service
 from dpm_runtime.settings import Settings
@@ -39,8 +42,10 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
     """Fetch until the context's stop is set, and ask upstreams about clients who come to the ``doorway``."""
     settings, home = context.settings, context.home
     async with AsyncExitStack() as resources:
-        bus = await resources.enter_async_context(NatsBus.open(bus_url(home), SERVICE, home.key(SERVICE)))
-        store = DiskBlobStore(home)
+        bus = await resources.enter_async_context(
+            NatsBus.open(bus_url(home), SERVICE, home.key(SERVICE), floor=Floor(home.root, ROOM))
+        )
+        store = DiskBlobStore(home, floor=quota_of(settings, Space.of(home.blobs)).floor)
         resources.push_async_callback(store.close)
         places = settings.pypi.places()
         upstream = await resources.enter_async_context(

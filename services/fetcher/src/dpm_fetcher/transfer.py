@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from dpm_core.artifacts import Blob, Held, Lane, Validators, Want
 from dpm_core.attempts import AttemptState, Failure, Phase, readable
-from dpm_core.errors import Unavailable, Untrusted
+from dpm_core.errors import DiskFails, Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
 from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
 from dpm_runtime.meters import counter
@@ -28,6 +28,10 @@ BACKOFF_SECONDS = 0.25
 
 PATIENT_SECONDS = 10.0
 """A transfer that has begun waits so long where upstream says when to come back; clients have bytes already."""
+
+ROOM_LOOKS = 25
+ROOM_LOOK_SECONDS = 1.0
+"""A transfer that finds the disk full has so many looks, and so long between them: room may be being made."""
 
 _received = counter(
     "dpm.fetcher.received",
@@ -114,7 +118,7 @@ class Transfer:
             failures = 1 if self._written - before >= PROGRESS_BYTES else failures + 1
             pause = self._pause(error, failures)
             if pause is None:
-                raise GivenUp(failure(error)) from error
+                raise GivenUp(Failure.of(error)) from error
             await self._clock.sleep(pause)
 
     def _complete(self) -> bool:
@@ -213,10 +217,22 @@ class Transfer:
     async def _write(self, data: bytes) -> None:
         self._refuse_length(self._written + len(data), more_may_come=True)
         with _disk():
-            await self._attempt.write(data)
+            await self._write_where_room_is(data)
         self._written += len(data)
         if self._abandoned(self._written, self._state.length):
             raise GivenUp(Failure(FailReason.ABANDONED, "nobody waits for it any more"))
+
+    async def _write_where_room_is(self, data: bytes) -> None:
+        looks = 0
+        while True:
+            try:
+                await self._attempt.write(data)
+                return
+            except DiskFails as error:
+                looks += 1
+                if error.lasting or looks > ROOM_LOOKS:
+                    raise
+            await self._clock.sleep(ROOM_LOOK_SECONDS)
 
     def _refuse_length(self, length: int | None, *, more_may_come: bool = False) -> None:
         """Stop at a body of the wrong length before its last byte comes."""
@@ -238,19 +254,13 @@ class Transfer:
         return Stored(blob, state, self._source)
 
 
-def failure(error: Unavailable) -> Failure:
-    """What is recorded of it."""
-    detail = f"{error.what} ({error.advice})" if error.advice else error.what
-    return Failure(FailReason.UNAVAILABLE, detail, error.status, error.retry_after)
-
-
 @contextmanager
 def _disk() -> Iterator[None]:
     """A disk that refuses ends the transfer: upstream need not send it all again."""
     try:
         yield
     except Unavailable as error:
-        raise GivenUp(failure(error)) from error
+        raise GivenUp(Failure.of(error)) from error
 
 
 async def within(
