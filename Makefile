@@ -61,7 +61,8 @@ chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=20
 	@python soak/chaos.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) --from $(or $(FROM),1)
 
 .PHONY: soak
-soak: setup ## what large numbers cost, printed and judged: ARTIFACTS=100000 (minutes; alone on the machine)
+soak: setup ## large numbers, judged: HISTORIES=2000, ARTIFACTS=100000 (minutes; alone on the machine)
+	@python soak/histories.py --examples $(or $(HISTORIES),2000)
 	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
 
 .PHONY: images

@@ -299,7 +299,7 @@ def written(bench: Bench, wheel: Want) -> int:
     return view.written if view else 0
 
 
-async def test_a_loser_of_its_token_records_nothing(bench: Bench) -> None:
+async def test_a_loser_of_its_token_records_nothing_and_leaves_the_request_to_its_successor(bench: Bench) -> None:
     wheel = want(BODY)
     item = bench.origin.has(wheel.url, BODY)
     item.waits_at = 50_000
@@ -307,7 +307,7 @@ async def test_a_loser_of_its_token_records_nothing(bench: Bench) -> None:
     (await followed(bench, wheel)).close()
     await bench.log.append(wheel.ref.topic, FetchStarted(wheel, 1, "fetcher-1"), after=2)
     item.go.set()
-    assert await soon(running) == Done()
+    assert await soon(running) == Retry(0)
     assert bench.kinds == [FetchRequested, FetchStarted, FetchStarted]
 
 

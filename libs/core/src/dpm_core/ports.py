@@ -282,8 +282,14 @@ class Intake(Protocol):
         None for one that did not, and once a later attempt has stored the same bytes. Raises Unavailable.
         """
 
+    def settle(self, artifact_id: str, token: int) -> None:
+        """The log knows how the artifact's attempts up to ``token`` ended. Raises Unavailable."""
+
     async def sweep(self, now: float) -> int:
-        """Delete what finished, lost or abandoned attempts left over a minute ago; returns how many."""
+        """Delete what finished, lost or abandoned attempts left over a minute ago; returns how many.
+
+        The newest one stays longer, if somebody may go on from it, or has to tell of what it stored.
+        """
 
 
 class Custody(Protocol):

@@ -1,8 +1,8 @@
 """Where the store keeps what: private to the runtime, named in one place.
 
 ``blobs/<2>/<CID>`` with ``<CID>.json`` beside it, ``blobs/sha256/<2>/<hex>`` (a relative link, only for blobs
-whose CID does not follow from their sha256), ``incoming/<artifact-id>/<token>/{lock,data,state.json}``, or
-``.<nonce>`` instead of the token while an attempt is not visible.
+whose CID does not follow from their sha256), ``incoming/<artifact-id>/<token>/{lock,data,state.json,settled}``,
+or ``.<nonce>`` instead of the token while an attempt is not visible.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ from dpm_runtime.home import Home
 LOCK = "lock"
 DATA = "data"
 STATE = "state.json"
+SETTLED = "settled"
+"""Made when the log knows how the attempt ended."""
 
 _SIDECAR = ".json"
 _BY_SHA256 = "sha256"
@@ -78,6 +80,13 @@ class Layout:
     def tokens(self, artifact_id: str) -> list[int]:
         """The tokens of the artifact's visible attempts, lowest first."""
         return tokens(self.artifact(artifact_id))
+
+    def settle(self, artifact_id: str, token: int) -> None:
+        """Mark the artifact's attempts up to ``token`` as settled. Raises OSError."""
+        for each in self.tokens(artifact_id):
+            if each <= token:
+                with contextlib.suppress(FileNotFoundError):  # swept meanwhile
+                    (self.attempt(artifact_id, each) / SETTLED).touch(mode=0o600)
 
 
 def tokens(folder: Path) -> list[int]:

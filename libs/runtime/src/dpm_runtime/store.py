@@ -143,6 +143,11 @@ class DiskBlobStore:
             return None
         return told_by(self.sidecar(cid), artifact_id, token)
 
+    def settle(self, artifact_id: str, token: int) -> None:
+        """See Intake."""
+        with disk_errors("note how an attempt ended"):
+            self._layout.settle(artifact_id, token)
+
     # the writer
 
     async def begin(self, want: Want) -> DiskAttempt:

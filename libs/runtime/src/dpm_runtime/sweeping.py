@@ -5,10 +5,11 @@ import secrets
 import shutil
 from pathlib import Path
 
-from dpm_core.attempts import AttemptState
+from dpm_core.attempts import Phase
 from dpm_core.errors import Conflict, Invalid, TooNew
+from dpm_core.events import DAY
 from dpm_runtime.attempt_files import read_state
-from dpm_runtime.layout import DATA, LOCK, STATE, Layout, tokens
+from dpm_runtime.layout import DATA, LOCK, SETTLED, STATE, Layout, tokens
 from dpm_runtime.ofd_lock import OfdLock
 
 KEPT_FOR = 60.0
@@ -19,6 +20,12 @@ ADOPTABLE_FOR = 600.0
 
 Its request is delivered again until some fetcher takes it up, so bytes are of use for as long as it may take
 until one runs again: a crash loop, an upgrade, a reboot of the host. Not for ever, since nobody may come.
+"""
+
+TELLABLE_FOR = float(DAY)
+"""Seconds that a finished attempt stays of which the log may not know, while it is its artifact's newest.
+
+Its bytes are a blob, and its folder says which. Any request stays in the log so long, to be delivered again.
 """
 
 
@@ -34,14 +41,14 @@ def sweep(layout: Layout, now: float) -> int:
         with contextlib.suppress(FileNotFoundError):
             newest = max(tokens(parent), default=0)  # nobody goes on from any other
             swept += sum(
-                _sweep_attempt(folder, now, adoptable=folder.name == str(newest)) for folder in [*parent.iterdir()]
+                _sweep_attempt(folder, now, newest=folder.name == str(newest)) for folder in [*parent.iterdir()]
             )
         with contextlib.suppress(OSError):  # not empty, or gone; a writer that begins meanwhile makes it again
             parent.rmdir()
     return swept
 
 
-def _sweep_attempt(folder: Path, now: float, *, adoptable: bool) -> bool:
+def _sweep_attempt(folder: Path, now: float, *, newest: bool) -> bool:
     if now - _touched(folder) < KEPT_FOR:
         return False
     try:
@@ -53,7 +60,8 @@ def _sweep_attempt(folder: Path, now: float, *, adoptable: bool) -> bool:
         contextlib.suppress(FileNotFoundError, TooNew),
     ):  # another sweep was quicker; a newer DPM's is its own
         hidden = folder.name.startswith(".")
-        if not _over(folder) and adoptable and now - _touched(folder) < ADOPTABLE_FOR:
+        of_use = _of_use(folder)
+        if newest and now - _touched(folder) < of_use:
             return False
         if not hidden:  # out of sight at once: nobody finds half an attempt
             folder = folder.rename(folder.with_name(f".{secrets.token_hex(8)}"))
@@ -62,17 +70,20 @@ def _sweep_attempt(folder: Path, now: float, *, adoptable: bool) -> bool:
     return False
 
 
+def _of_use(folder: Path) -> float:
+    """Seconds for which a dead attempt may be gone on from, or told of."""
+    try:
+        state = read_state(folder)
+    except Invalid:
+        return 0.0
+    if (folder / SETTLED).exists() or (state and state.phase is Phase.FAILED):
+        return 0.0
+    return TELLABLE_FOR if state and state.phase is Phase.VERIFIED else ADOPTABLE_FOR
+
+
 def _touched(folder: Path) -> float:
     times = [0.0]
     for name in (LOCK, DATA, STATE, "."):
         with contextlib.suppress(FileNotFoundError):
             times.append((folder / name).stat().st_mtime)
     return max(times)
-
-
-def _over(folder: Path) -> bool:
-    try:
-        state = read_state(folder)
-    except Invalid:
-        return True
-    return (state or AttemptState()).over

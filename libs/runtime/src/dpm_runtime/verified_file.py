@@ -27,8 +27,18 @@ class VerifiedChunks:
         self._bytes = 0
         self._coming: dict[tuple[Cid, int], asyncio.Future[bytes]] = {}
 
-    async def get(self, file: Descriptor, cid: Cid, index: int, leaf: bytes) -> bytes:
-        """The chunk ``index`` of a blob. Raises Untrusted if it does not hash to ``leaf``, OSError."""
+    async def get(self, file: Descriptor, cid: Cid, index: int, leaf: bytes, length: int) -> bytes:
+        """The chunk ``index`` of a blob, which should have ``length`` bytes.
+
+        Raises Untrusted if it has not, or does not hash to ``leaf``, OSError.
+        """
+        data = await self._verified(file, cid, index, leaf)
+        if len(data) != length:  # the file has changed its size since the chunk was read
+            self._mismatch(cid)
+            raise Untrusted(f"on disk, MiB {index} of {cid} has {length} bytes instead of {len(data)}")
+        return data
+
+    async def _verified(self, file: Descriptor, cid: Cid, index: int, leaf: bytes) -> bytes:
         key = (cid, index)
         kept = self._kept.get(key)
         if kept is not None:
@@ -98,8 +108,9 @@ class VerifiedFile:
         return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)
 
     async def _chunk(self, index: int) -> bytes:
+        length = min(CHUNK, self.size - index * CHUNK)
         with disk_errors("read a blob"):
-            return await self._chunks.get(self._file, self._cid, index, self._leaves[index])
+            return await self._chunks.get(self._file, self._cid, index, self._leaves[index], length)
 
     def close(self) -> None:
         """Let go of it; may be called twice."""

@@ -13,7 +13,7 @@ from dpm_core.events import ArtifactStored, FailReason, Source
 from dpm_core.sidecars import Sidecar, told_by
 from dpm_runtime.attempt_files import kept
 from dpm_runtime.disk import full_disk
-from dpm_runtime.sweeping import ADOPTABLE_FOR, KEPT_FOR
+from dpm_runtime.sweeping import ADOPTABLE_FOR, KEPT_FOR, TELLABLE_FOR
 
 
 class MemoryBody:
@@ -76,12 +76,15 @@ class MemoryBlobStore:
         cid = None if view is None else view.state.cid
         return None if cid is None else told_by(self.sidecars.get(cid), artifact_id, token)
 
+    def settle(self, artifact_id: str, token: int) -> None:
+        for each, attempt in self.attempts.get(artifact_id, {}).items():
+            attempt.settled = attempt.settled or each <= token
+
     async def sweep(self, now: float) -> int:
         swept = 0
         for artifact_id, attempts in list(self.attempts.items()):
             for token, attempt in list(attempts.items()):
-                adoptable = not attempt.state.over and token == max(attempts)
-                kept_for = ADOPTABLE_FOR if adoptable else KEPT_FOR
+                kept_for = max(KEPT_FOR, attempt.of_use if token == max(attempts) else 0.0)
                 if not attempt.locked and now - attempt.touched >= kept_for:
                     del attempts[token]
                     swept += 1
@@ -133,6 +136,7 @@ class MemoryAttempt:
         self.state = AttemptState()
         self.data = bytearray()
         self.locked = True
+        self.settled = False
         self.token: int | None = None
         self.want = want
         self.touched = store.now()
@@ -196,6 +200,13 @@ class MemoryAttempt:
         if self.locked:
             self.locked = False
             self._touch()
+
+    @property
+    def of_use(self) -> float:
+        """Seconds for which it may be gone on from, or told of, once it is dead."""
+        if self.settled or self.state.phase is Phase.FAILED:
+            return 0.0
+        return TELLABLE_FOR if self.state.phase is Phase.VERIFIED else ADOPTABLE_FOR
 
     @property
     def replaced(self) -> bool:

@@ -377,6 +377,13 @@ class BlobStoreSuite:
         await dead.close()
         assert kit.store.left(want().ref.id, 7) is None
 
+    async def test_a_sweep_leaves_what_is_still_to_be_told_of_for_a_day(self, kit: StoreKit) -> None:
+        await stored(kit.store, 7, settled=False)
+        now = time.time()
+        assert await kit.store.sweep(now + 86_000) == 0
+        assert kit.store.left(want().ref.id, 7) is not None
+        assert await kit.store.sweep(now + 87_000) == 1
+
     async def test_a_sweep_takes_a_dead_attempt_after_a_minute_once_a_newer_one_goes_on(
         self, kit: StoreKit
     ) -> None:

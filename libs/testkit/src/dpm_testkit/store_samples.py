@@ -78,10 +78,14 @@ async def attempting(
         await attempt.close()
 
 
-async def stored(store: Intake, token: int, body: bytes = BODY, name: str = "wheel") -> Blob:
-    """A body that has gone its whole way."""
+async def stored(
+    store: Intake, token: int, body: bytes = BODY, name: str = "wheel", *, settled: bool = True
+) -> Blob:
+    """A body that has gone its whole way, up to the log if it is ``settled``."""
     async with attempting(store, token, body, name, got=len(body)) as attempt:
         blob, _ = await attempt.store(open_state(len(body)), UPSTREAM)
+    if settled:
+        store.settle(want(body, name).ref.id, token)
     return blob
 
 

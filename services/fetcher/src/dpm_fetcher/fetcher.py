@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from opentelemetry import trace
 
-from dpm_core.artifacts import Lane, Topic, Want
+from dpm_core.artifacts import Lane, Want
 from dpm_core.attempts import AttemptState, AttemptView, Failure
 from dpm_core.decisions import Claim, Expire, Later, Recorded, Settled, decide_claim
 from dpm_core.errors import Conflict, DiskFails, Unavailable
@@ -86,8 +87,7 @@ class Fetcher:
         request = recorded.event
         if not isinstance(request, FetchRequested):
             return Unprocessable("not a fetch request")
-        topic = request.want.ref.topic
-        last = await self._events.last(topic)
+        last = await self._events.last(request.want.ref.topic)
         view = self._view(request.want, last)
         decision = decide_claim(
             last,
@@ -99,16 +99,18 @@ class Fetcher:
         )
         match decision:
             case Settled():
+                if last is not None:
+                    self._settle(request.want, last.sequence - 1)
                 return Done()
             case Later(seconds=seconds):
                 return Retry(seconds)
             case Expire(after=after):
-                await self._expire(topic, request, after)
-                return Done()
+                late = self._clock.now() - request.deadline
+                return await self._expire(request.want, late, after)
             case Claim(after=after, adopt=adopt):
                 if adopt is not None and (stored := self._intake.left(request.want.ref.id, adopt)) is not None:
                     log.info("a dead fetcher had stored it", extra={"artifact": stored.name, "token": after})
-                    return await self._tell(topic, stored, after)
+                    return await self._tell(request.want, stored, after)
                 _delays.record(max(0.0, self._clock.now() - recorded.time))
                 return await self._attempt(recorded, request, after, view if adopt else None)
 
@@ -117,20 +119,17 @@ class Fetcher:
             return None
         return self._intake.view(want.ref.id, last.sequence)
 
-    async def _expire(self, topic: Topic, request: FetchRequested, after: int) -> None:
-        late = self._clock.now() - request.deadline
+    async def _expire(self, want: Want, late: float, after: int) -> Delivery:
         failure = Failure(FailReason.EXPIRED, f"no fetcher took it up until {late:.0f} s past its deadline")
-        try:
-            await self._events.append(topic, _failed(request.want, failure), after=after)
-        except Conflict:
-            log.info("an expired request was answered meanwhile", extra={"artifact": request.want.name})
+        return await self._tell(want, _failed(want, failure), after)
 
-    async def _tell(self, topic: Topic, event: Event, after: int) -> Delivery:
+    async def _tell(self, want: Want, event: Event, after: int) -> Delivery:
         """Answer a request without an attempt."""
         try:
-            await self._events.append(topic, event, after=after)
+            await self._events.append(want.ref.topic, event, after=after)
         except Conflict:
             return Retry(0)
+        self._settle(want, after)
         return Done()
 
     async def _attempt(
@@ -143,7 +142,7 @@ class Fetcher:
         try:
             attempt = await self._intake.begin(want)
         except DiskFails as error:
-            return await self._tell(want.ref.topic, _come_to_nothing(want, Failure.of(error)), after)
+            return await self._tell(want, _come_to_nothing(want, Failure.of(error)), after)
         try:
             started = FetchStarted(want, recorded.sequence, self._name, dead.token if dead else None)
             try:
@@ -152,7 +151,9 @@ class Fetcher:
                 return Retry(0)
             self._waiters.expect(want.ref.id)
             event = await self._fetch(attempt, token, request, dead, begun)
-            await self._record(want, event, token)
+            if not await self._record(want, event, token):
+                return Retry(0)  # a successor is at it: to be done with its request would take it away
+            self._settle(want, token)
         finally:
             self._waiters.forget(want.ref.id)
             await attempt.close()
@@ -212,18 +213,22 @@ class Fetcher:
             private=want.private,
         )
 
-    async def _record(self, want: Want, event: Event, token: int) -> None:
+    async def _record(self, want: Want, event: Event, token: int) -> bool:
         """Append what the attempt came to. Lost the token: a successor's word counts, ours is dropped."""
         while True:
             try:
                 await self._events.append(want.ref.topic, event, after=token)
-                return
+                return True
             except Conflict:
                 log.warning("an attempt was superseded", extra={"artifact": want.name, "token": token})
-                return
+                return False
             except Unavailable as error:
                 log.warning("it will be recorded later", extra={"artifact": want.name, "why": error.what})
                 await self._clock.sleep(APPEND_PAUSE_SECONDS)
+
+    def _settle(self, want: Want, token: int) -> None:
+        with suppress(Unavailable):  # it only stays longer then
+            self._intake.settle(want.ref.id, token)
 
 
 def _about(want: Want) -> dict[str, str]:
