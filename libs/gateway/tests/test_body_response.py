@@ -4,7 +4,9 @@ import asyncio
 import email
 import email.policy
 import socket
+import struct
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 from dpm_core.ecosystem import Page
 from dpm_core.errors import AttemptLost
 from dpm_gateway.responses import PIECE, CutShort, Representation, body_response, page_response
+from dpm_runtime.disk import Descriptor
+from dpm_runtime.outlet import Outlet
 from dpm_runtime.serving import serving
 from dpm_testkit.patience import soon
 
@@ -208,3 +212,42 @@ async def test_of_a_large_page_no_more_is_handed_out_than_the_client_takes() -> 
     await soon(running)
     assert body_of(sent) == body
     assert response.headers["Content-Length"] == str(len(body))
+
+
+async def test_a_client_that_breaks_off_while_a_file_is_poured_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(32_000_000))
+    file, pouring, ended = Descriptor.open(path), asyncio.Event(), asyncio.Event()
+
+    class File:
+        """Bytes that go past the process."""
+
+        async def pour(self, outlet: Outlet, offset: int, size: int) -> int:
+            async def run(turn: Callable[[], None]) -> None:
+                await asyncio.to_thread(turn)
+                pouring.set()
+
+            return await outlet.pour(file, offset, size, run)
+
+        async def read(self, offset: int, size: int) -> bytes:
+            raise AssertionError("nobody is there to read it")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        about = Representation(32_000_000, "x/y", None)
+        await body_response("GET", {}, about, File(), ended.set)(scope, receive, send)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    async with serving(app, [listener]):
+        for _ in range(20):
+            client = socket.create_connection(listener.getsockname())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close is a reset
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await soon(asyncio.ensure_future(pouring.wait()))
+            client.close()
+            await soon(asyncio.ensure_future(ended.wait()))
+            pouring.clear()
+            ended.clear()
+    file.close()
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from dpm_runtime.porter import PIPELINED, Limits, Porter
-from dpm_runtime.serving import serving
+from dpm_runtime.serving import UNSENT, serving
 from dpm_testkit.patience import eventually, soon, until, wait_on
 
 HEAD = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -341,7 +341,7 @@ async def test_an_answer_takes_more_files_than_a_connection_that_waits() -> None
 
 async def test_who_has_not_taken_its_last_answer_leaves_nothing_behind_when_it_has_to_go() -> None:
     async with server(connections=1) as bench:
-        await begun(await bench.connect(window=4096), b"lump")
+        await begun(stalled := await bench.connect(window=4096), b"lump")
         (protocol,) = bench.porter._taken
         await until(lambda: protocol in bench.porter._waiting)
         assert protocol.transport.get_write_buffer_size() > 0
@@ -349,3 +349,13 @@ async def test_who_has_not_taken_its_last_answer_leaves_nothing_behind_when_it_h
         new.writer.write(HEAD)
         assert await new.answer() == (200, b"/small")
         await until(lambda: protocol.transport._sock is None)  # type: ignore[attr-defined]
+        assert len(await stalled.closed()) < BIG
+
+
+async def test_the_system_holds_little_of_what_a_client_does_not_take() -> None:
+    async with server() as bench:
+        await begun(stalled := await bench.connect(window=4096))
+        (protocol,) = bench.porter._taken
+        await until(lambda: protocol.transport.get_write_buffer_size() > 0)
+        assert protocol.owed - protocol.transport.get_write_buffer_size() <= 2 * UNSENT
+        stalled.writer.close()

@@ -96,7 +96,10 @@ class BodyResponse(Response):
         offset = span.start if span else 0
         end = span.end if span else None
         if outlet and span and span.length > PIECE and isinstance(self._source, Pourable):
-            offset += await self._source.pour(outlet, offset, span.length)
+            try:
+                offset += await self._source.pour(outlet, offset, span.length)
+            except ConnectionError as error:
+                raise HungUp from error
         while end is None or offset < end:
             try:
                 data = await self._source.read(offset, PIECE if end is None else min(PIECE, end - offset))

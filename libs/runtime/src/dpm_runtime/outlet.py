@@ -30,7 +30,7 @@ PIPE = 1024 * 1024
 TURN = 8 * PIPE
 """Bytes after which a thread is free for another connection."""
 
-LINGER_MILLISECONDS = 5
+LINGER_MILLISECONDS = 1
 """How long a thread waits for a client to take more. A quick one needs less; a slow one is to hold no thread."""
 
 Run: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
@@ -72,6 +72,7 @@ class Outlet:
                     await _writable(pouring.socket)
         except ConnectionError:
             transport.abort()
+            await asyncio.sleep(0)  # the server is to know it before it looks whether the answer is complete
             raise
         except (OSError, Unavailable, MountAway) as error:
             log.debug("a body goes on by reading", extra={"why": repr(error)})

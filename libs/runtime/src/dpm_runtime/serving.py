@@ -21,6 +21,9 @@ LONGEST_SOCKET_PATH = 107
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
+UNSENT = 256 * 1024
+"""Bytes that the system takes for a client beyond those under way to it."""
+
 _GRACE_SECONDS = 2
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,8 @@ async def serving(
             # asyncio does so for sockets that know their protocol, which those from create_server do not: without
             # it the second part of an answer waits for the client to confirm the first, up to 40 ms
             listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+            # what a client does not take is to stay where it is, and not fill the system's memory for all sockets
+            listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, UNSENT)
     server = _Server(uvicorn.Config(app, **{**settings, **options}))
     running = asyncio.create_task(server.serve(list(listeners)))
     keeping = asyncio.create_task(porter.keep())
