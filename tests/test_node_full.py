@@ -9,11 +9,16 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import pytest
 
+from dpm_core.errors import Unavailable
+from dpm_core.events import FetchRequested
+from dpm_runtime.bus_address import bus_url
 from dpm_runtime.disk import Space
+from dpm_runtime.nats_bus import NatsBus
 from dpm_testkit.disks import MIB, SmallDisk, small_disk
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually, until
+from dpm_testkit.store_samples import want
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -90,9 +95,31 @@ async def test_a_disk_without_a_byte_left_stops_no_hit(node: Node, disk: SmallDi
     disk.fill()
     await refused(node, "simple/later/")
     await hits(node)
+    assert "nothing is fetched until there is more room" in await node.dpm("status")
+    assert "nothing is fetched while they are less than 8.0 MiB" in await node.dpm("doctor", check=False)
     disk.free()
     await miss(node, "later", SMALL[::-1])
     await hits(node)
+
+
+async def test_a_log_that_a_full_disk_has_stopped_goes_on_once_there_is_room(node: Node, disk: SmallDisk) -> None:
+    disk.fill()
+    # a gateway looks at the disk before it appends: this is what comes between its look and its append
+    async with NatsBus.open(bus_url(node.home), "gateway-pypi", node.home.key("gateway-pypi")) as bus:
+        await bus.up()
+        with pytest.raises(Unavailable, match="no answer"):
+            await bus.log.append(want().ref.topic, FetchRequested(want(), 0.0, "x" * 200_000))
+
+    async def told() -> bool:
+        return "no space left on device" in str((await node.services())["nats"]["detail"])
+
+    await eventually(told)
+    assert "write error" in await node.dpm("doctor", check=False)
+    await hits(node)
+    stuck = (await node.services())["nats"]["pid"]
+    disk.free()
+    await node.back("nats", stuck)
+    await miss(node, "later", SMALL[::-1])
 
 
 async def test_a_download_that_the_disk_has_no_room_for_is_cut_and_told(node: Node, disk: SmallDisk) -> None:

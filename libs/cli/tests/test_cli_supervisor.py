@@ -16,7 +16,7 @@ import pytest
 from dpm_cli import processes
 from dpm_cli.node import forget
 from dpm_cli.outcome import WrongState
-from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
+from dpm_cli.supervisor import Ailment, Backoff, Service, State, Supervisor, Unit
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
 from dpm_testkit.patience import until
@@ -65,7 +65,12 @@ def service(name: str, diary: Path, script: str = PATIENT, stage: int = 0) -> Se
 
 @asynccontextmanager
 async def supervised(
-    home: Home, *services: Service, backoff: Backoff = AT_ONCE, grace: float = 10.0, patience: float = 30.0
+    home: Home,
+    *services: Service,
+    backoff: Backoff = AT_ONCE,
+    grace: float = 10.0,
+    patience: float = 30.0,
+    care: float = 0.01,
 ) -> AsyncIterator[tuple[Supervisor, list[str]]]:
     said: list[str] = []
     supervisor = Supervisor(
@@ -76,6 +81,7 @@ async def supervised(
         grace=grace,
         patience=patience,
         backoff=backoff,
+        care=care,
     )
     try:
         yield supervisor, said
@@ -113,6 +119,26 @@ async def test_all_end_in_reverse_order_and_leave_nothing_in_the_run_folder(home
     assert diary.read_text().split() == ["gateway", "mount", "bus"]
     assert [path.name for path in home.run.iterdir() if path.is_file() or path.is_socket()] == []
     assert not any(psutil.pid_exists(pid) for pid in pids if pid)
+
+
+async def test_a_service_that_ails_is_started_again_once_that_mends_it(home: Home, diary: Path) -> None:
+    ailment: list[Ailment | None] = [Ailment("it cannot write", curable=False)]
+
+    async def ails() -> Ailment | None:
+        return ailment[0]
+
+    bus = service("bus", diary)
+    bus = Service(bus.name, bus.command, bus.waits_for, ails=ails)
+    async with supervised(home, bus) as (supervisor, said):
+        await supervisor.start()
+        (unit,) = supervisor.units
+        await until(lambda: unit.detail == "it cannot write")
+        assert (unit.state, unit.restarts) == (State.RUNNING, 0)
+        ailment[0] = Ailment("it cannot write", curable=True)
+        await until(lambda: unit.restarts == 1)
+        ailment[0] = None
+        await until(lambda: unit.state == State.RUNNING and not unit.detail)
+    assert "bus: it cannot write; it is started again" in said
 
 
 async def test_a_service_that_is_killed_runs_again_as_another_process(home: Home, diary: Path) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from dpm_cli import ask
 from dpm_cli.processes import program_command, service_command
-from dpm_cli.supervisor import Service
-from dpm_core.errors import Invalid, Unavailable
+from dpm_cli.supervisor import Ailment, Service
+from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.cards import read_card
 from dpm_runtime.home import Home
@@ -98,6 +99,7 @@ def services(
         nats_waits_for,
         stage=0,
         when_ready=provision,
+        ails=partial(log_ails, home, nats_port),
     )
     return [bus, *(_service(home, process) for process in processes_of(others, replicas))]
 
@@ -105,6 +107,19 @@ def services(
 def _service(home: Home, process: str) -> Service:
     name = service_of(process)
     return Service(process, service_command(name), readiness(home, name), stage=1, loads_early=True)
+
+
+async def log_ails(home: Home, port: int) -> Ailment | None:
+    """What keeps the log from taking events, though nats-server runs; None if nothing does, or nobody says."""
+    from dpm_runtime.bus import local_url, trouble
+    from dpm_runtime.disk import Space
+    from dpm_runtime.nats_log import ROOM
+
+    try:
+        what = await trouble(local_url(port), home.key("reload"))
+        return Ailment(what, curable=Space.of(home.nats).free >= 2 * ROOM) if what else None
+    except (DpmError, OSError):  # it is away, and shown as such
+        return None
 
 
 async def listens(host: str, port: int) -> str | None:

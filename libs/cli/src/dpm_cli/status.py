@@ -39,7 +39,8 @@ class Summary:
     ``ports`` are by setting (``pypi``, ``nats``), those in use while the node runs; ``addresses`` are what
     clients of an ecosystem are given. ``artifacts``, ``bytes``, ``hits``, ``misses`` and ``bypasses`` are None
     where nobody can say; the last three count since the gateways started. ``down`` is how many upstream hosts
-    do not answer the fetchers.
+    do not answer the fetchers. ``free`` are the bytes that the home's disk has left; below ``floor`` nothing is
+    fetched.
     """
 
     version: str
@@ -55,6 +56,8 @@ class Summary:
     misses: int | None = None
     bypasses: int | None = None
     down: int | None = None
+    free: int | None = None
+    floor: int | None = None
 
     def to_json(self) -> str:
         """The whole, as one JSON object."""
@@ -84,7 +87,9 @@ async def collect(settings: Settings) -> Summary:
         counts = (count_samples(gateways) if gateways else {}) | (
             {"down": count_down(fetchers)} if fetchers else {}
         )
-    return summarise(settings, services, running=running, pid=told.get("pid"), **_totals(home), **counts)
+    return summarise(
+        settings, services, running=running, pid=told.get("pid"), **_totals(home), **_room(settings), **counts
+    )
 
 
 def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool = True, **more: Any) -> Summary:
@@ -143,6 +148,10 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
         "misses": _number(summary.misses),
         "bypasses": _number(summary.bypasses),
     }
+    if summary.free is not None and summary.free < (summary.floor or 0):
+        known["disk"] = (
+            f"full: {show.amount(summary.free)} are free, and nothing is fetched until there is more room"
+        )
     if summary.down:
         known["upstreams"] = f"{summary.down} down and asked now and then only; the fetcher's log names them"
     state = f"runs, pid {summary.pid}" if summary.running else "is not running"
@@ -186,6 +195,17 @@ async def _pages(home: Home, *services: str) -> list[str]:
         *(unix_http.request(path, "/metrics") for path in sockets), return_exceptions=True
     )
     return [answer[1].decode() for answer in answers if not isinstance(answer, BaseException)]
+
+
+def _room(settings: Settings) -> dict[str, int]:
+    from dpm_runtime.disk import Space
+    from dpm_runtime.quota import quota_of
+
+    try:
+        space = Space.of(settings.folders.root)
+    except OSError:
+        return {}
+    return {"free": space.free, "floor": quota_of(settings, space).floor}
 
 
 def _totals(home: Home) -> dict[str, int]:

@@ -18,6 +18,17 @@ from dpm_runtime.home import Home
 POLL_SECONDS = 0.05
 """Between two looks at whether a service has become ready."""
 
+CARE_SECONDS = 5.0
+"""Between two looks at whether a service that is ready ails."""
+
+
+@dataclass(frozen=True)
+class Ailment:
+    """What is wrong with a service that runs; ``curable``: to start it again mends that."""
+
+    what: str
+    curable: bool
+
 
 @dataclass(frozen=True)
 class Service:
@@ -27,7 +38,7 @@ class Service:
     before that, and begins when its stdin ends. ``waits_for`` says what the service's
     process (a pid) still waits for, None once it is ready; it never raises. ``when_ready`` is awaited each time
     that it has become ready, before anything of a higher stage starts; if it raises DpmError, the service counts
-    as not ready.
+    as not ready. ``ails`` is asked now and then while it is ready; it never raises.
     """
 
     name: str
@@ -36,6 +47,7 @@ class Service:
     stage: int = 0
     loads_early: bool = False
     when_ready: Callable[[], Awaitable[None]] | None = None
+    ails: Callable[[], Awaitable[Ailment | None]] | None = None
 
 
 class State(StrEnum):
@@ -93,7 +105,8 @@ class Unit:
 class Supervisor:
     """Runs ``services`` (in the order of their start) with their output in the home's logs.
 
-    ``say`` tells a person what happens. ``grace``: seconds from SIGTERM to SIGKILL.
+    ``say`` tells a person what happens. ``grace``: seconds from SIGTERM to SIGKILL; ``care``: between two looks at
+    whether a service ails.
     """
 
     def __init__(
@@ -106,6 +119,7 @@ class Supervisor:
         grace: float = 10.0,
         patience: float = 30.0,
         backoff: Backoff = Backoff(),
+        care: float = CARE_SECONDS,
     ) -> None:
         self._units = {service.name: Unit(service) for service in services}
         self._home = home
@@ -114,6 +128,7 @@ class Supervisor:
         self._grace = grace
         self._patience = patience
         self._backoff = backoff
+        self._care = care
         self._closing = False
 
     @property
@@ -240,7 +255,7 @@ class Supervisor:
             clean_up(self._home)
 
     async def _watch(self, unit: Unit, process: asyncio.subprocess.Process) -> None:
-        """Let the service's process begin when its turn has come, and ask it until it is ready."""
+        """Let the service's process begin when its turn has come, ask it until it is ready, then care for it."""
         service, pid = unit.service, process.pid
         await unit.may_begin.wait()
         if process.stdin is not None:
@@ -264,6 +279,14 @@ class Supervisor:
         if unit.ready.is_set():
             self._say(f"{service.name} runs again, pid {pid}")
         unit.ready.set()
+        while service.ails is not None:
+            await asyncio.sleep(self._care)
+            ailment = await service.ails()
+            unit.detail = ailment.what if ailment else ""
+            if ailment and ailment.curable:
+                self._say(f"{service.name}: {ailment.what}; it is started again")
+                process.terminate()
+                break
 
     async def _end(self, unit: Unit) -> None:
         async with unit.turn:

@@ -11,7 +11,7 @@ from dpm_core.errors import Unavailable
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, REQUESTS, REQUESTS_DURABLE, STREAM
 from dpm_runtime import whole_file
 from dpm_runtime.bus_config import render
-from dpm_runtime.bus_grants import RELOAD, SERVERS, Grant, grants
+from dpm_runtime.bus_grants import HEALTH, RELOAD, SERVERS, Grant, grants
 from dpm_runtime.bus_readers import locked, readers
 from dpm_runtime.home import Home
 from dpm_runtime.nats_link import Link, Refused
@@ -86,6 +86,17 @@ async def reload(url: str, seed_file: Path, *, timeout: float = 10.0) -> None:
             answer = json.loads((await link.request(RELOAD.format(server), b"")).data)
             if error := answer.get("error"):
                 raise Unavailable(f"nats-server did not take its configuration: {error.get('description')}")
+
+
+async def trouble(url: str, seed_file: Path, *, timeout: float = 3.0) -> str:
+    """What the nats-server at ``url`` says is wrong with it, empty if nothing is; with the key of ``reload``.
+
+    A log whose disk has failed it once, or was full, takes no event any more until the server is started again. It
+    says so here, and gives those who append no answer. Raises Unavailable without one in ``timeout`` seconds.
+    """
+    async with _linked(url, "reload", seed_file, timeout) as link:
+        health = json.loads((await link.request(HEALTH, b"")).data)["data"]
+        return str(health.get("error", ""))
 
 
 async def provision(

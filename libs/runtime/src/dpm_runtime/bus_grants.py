@@ -34,6 +34,8 @@ READER = "reader-"
 SERVERS = "$SYS.REQ.SERVER.PING"
 RELOAD = "$SYS.REQ.SERVER.{}.RELOAD"
 """Of a server by its id: read the configuration again."""
+HEALTH = "$SYS.REQ.SERVER.PING.HEALTHZ"
+"""Whether it is well, its stores included."""
 
 READ = f"$JS.API.DIRECT.GET.{STREAM}"
 """What reading events needs. Not ``$JS.API.CONSUMER.CREATE.DPM``, not even bare: a consumer's name in the body
@@ -73,7 +75,7 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
             ),
             account=STREAM_ACCOUNT,
         ),
-        Grant("reload", publish=(SERVERS, RELOAD.format("*")), account=SYSTEM_ACCOUNT),
+        Grant("reload", publish=(SERVERS, RELOAD.format("*"), HEALTH), account=SYSTEM_ACCOUNT),
         *(
             Grant(
                 f"gateway-{ecosystem}",

@@ -9,6 +9,7 @@ from dpm_runtime.bus_address import bus_url
 
 OPERATOR = "operator"
 SETUP = "setup"
+RELOAD = "reload"
 _UP_SECONDS = 4.0
 
 
@@ -28,6 +29,18 @@ async def bus_answers(subject: Subject) -> Finding:
         except TimeoutError:
             return failed(f"the bus at {url} cannot be used: {bus.reason}")
         return ok(f"{url} answers; the last event is {await bus.log.end()}")
+
+
+async def log_takes_events(subject: Subject) -> Finding:
+    """Whether nats-server can write: after one write that failed it takes no event any more."""
+    if not subject.running:
+        return skipped("no node runs")
+    if not subject.home.key(RELOAD).exists():
+        return skipped(f"the key of {RELOAD} is not here")
+    from dpm_runtime.bus import trouble
+
+    what = await trouble(bus_url(subject.home), subject.home.key(RELOAD), timeout=_UP_SECONDS)
+    return failed(what) if what else ok("nats-server says that its store is well")
 
 
 async def stream_as_made(subject: Subject) -> Finding:
@@ -78,6 +91,14 @@ CHECKS = (
         "See `logs/nats.log` of the home; `dpm down` and `dpm up` configure nats-server anew, with the keys of "
         "the home.",
         bus_answers,
+        seconds=8.0,
+    ),
+    Check(
+        "DPM-BUS-WRITES",
+        "The log takes events",
+        "Free space on the disk of the log, or mend it. `dpm up` then starts nats-server again by itself; in "
+        "containers do it: `docker compose restart nats`.",
+        log_takes_events,
         seconds=8.0,
     ),
     Check(

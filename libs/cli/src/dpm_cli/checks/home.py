@@ -116,11 +116,16 @@ async def keys_safe(subject: Subject) -> Finding:
 async def space_left(subject: Subject) -> Finding:
     """Whether the disk of the home has room for packages."""
     from dpm_cli.show import amount
+    from dpm_runtime.disk import Space
+    from dpm_runtime.quota import quota_of
 
     there = _nearest(subject.home.root)
     disk = os.statvfs(there)
-    free = disk.f_bavail * disk.f_frsize
+    space = Space.of(there)
+    free, quota = space.free, quota_of(subject.settings, space)
     text = f"{amount(free)} are free on the disk of {there}"
+    if free < quota.floor:
+        return failed(f"{text}: nothing is fetched while they are less than {amount(quota.floor)}")
     if free < LEAST_FREE_BYTES:
         return failed(text)
     if disk.f_files and disk.f_favail < FEWEST_FREE_INODES:
@@ -181,7 +186,9 @@ CHECKS = (
     Check(
         "DPM-DISK",
         "The disk of the home has room for packages",
-        "Free some space, or let `DPM_HOME` name a folder on a larger disk.",
+        "Free some space, have the store take less (`dpm gc --down-to SIZE`), or let `DPM_HOME` name a folder on "
+        "a larger disk.",
         space_left,
+        settings=True,
     ),
 )
