@@ -1,6 +1,7 @@
 """Bytes that leave a file for a socket without passing through the process."""
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -143,6 +144,23 @@ async def test_a_thread_that_comes_back_after_it_was_given_up_sends_nothing(
         begin.set()
         writer.close()
     assert app.poured == [0, 0]
+
+
+async def test_where_no_files_are_left_a_body_goes_by_other_means(
+    file: Descriptor, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(flags: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    async with served(file, content) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        before = open_descriptors()
+        monkeypatch.setattr(os, "pipe2", none_left)
+        writer.write(HEAD)
+        assert await body(reader) == content
+        assert open_descriptors() == before
+        writer.close()
+    assert app.poured == [0]
 
 
 async def test_clients_that_read_nothing_hold_no_thread(file: Descriptor, content: bytes) -> None:

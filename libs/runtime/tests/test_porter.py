@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from dpm_runtime.porter import PIPELINED, Limits, Porter
-from dpm_runtime.serving import UNSENT, serving
+from dpm_runtime.serving import ACCEPTED_AT_ONCE, UNSENT, serving
 from dpm_testkit.patience import eventually, soon, until, wait_on
 
 HEAD = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -359,3 +359,18 @@ async def test_the_system_holds_little_of_what_a_client_does_not_take() -> None:
         await until(lambda: protocol.transport.get_write_buffer_size() > 0)
         assert protocol.owed - protocol.transport.get_write_buffer_size() <= 2 * UNSENT
         stalled.writer.close()
+
+
+async def test_a_crowd_that_comes_at_once_waits_to_be_accepted_and_lets_others_have_a_turn() -> None:
+    async with server() as bench:
+        crowd = []
+        for _ in range(4 * ACCEPTED_AT_ONCE):
+            raw = socket.create_connection(("127.0.0.1", bench.port))  # nobody accepts meanwhile
+            crowd.append(raw)
+        most = before = 0
+        while bench.entered < len(crowd):
+            await asyncio.sleep(0)
+            most, before = max(most, bench.entered - before), bench.entered
+        assert most <= ACCEPTED_AT_ONCE
+        for raw in crowd:
+            raw.close()

@@ -28,7 +28,7 @@ from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.porter import Limits, Porter
 from dpm_runtime.quota import quota_of
 from dpm_runtime.service import ServiceContext
-from dpm_runtime.serving import BACKLOG, serving, tcp_listeners
+from dpm_runtime.serving import serving, tcp_listeners
 from dpm_runtime.store import DiskBlobStore
 from dpm_runtime.tokens import TokenBook
 
@@ -44,8 +44,8 @@ READINESS_SECONDS = 0.5
 EAGER_SECONDS = 0.05
 """Between two looks while something is waited for: a start is not to take longer than it must."""
 
-OWN_FILES = 256
-"""Open files that the process needs beside those for its clients."""
+OWN_FILES = 1024
+"""Open files that the process needs beside those for its clients, and for clients who are about to be gone."""
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,6 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
                 create_app(handler, hosts=hosts),
                 listeners,
                 porter=porter,
-                backlog=BACKLOG,
                 date_header=True,
                 timeout_graceful_shutdown=settings.drain_seconds,
             )

@@ -21,7 +21,10 @@ LONGEST_SOCKET_PATH = 107
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
-UNSENT = 256 * 1024
+ACCEPTED_AT_ONCE = 64
+"""Connections accepted before anybody else has a turn. asyncio has one number for this and for the backlog."""
+
+UNSENT = 128 * 1024
 """Bytes that the system takes for a client beyond those under way to it."""
 
 _GRACE_SECONDS = 2
@@ -64,6 +67,7 @@ async def serving(
         "log_config": None,
         "log_level": "warning",
         "server_header": False,
+        "backlog": ACCEPTED_AT_ONCE,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
     for listener in listeners:
@@ -81,6 +85,8 @@ async def serving(
         await asyncio.wait({running, up}, return_when=asyncio.FIRST_COMPLETED)
         if not server.up.is_set():
             running.result()
+        for listener in listeners:
+            listener.listen(BACKLOG)
         yield
     finally:
         up.cancel()
