@@ -99,7 +99,7 @@ async def test_whoever_has_a_token_of_the_node_installs_and_nobody_else(node: No
 
 async def test_whom_upstream_lets_in_the_node_lets_in(node: Node, acme: PackageServer) -> None:
     async with client(node, CLIENTS) as me, client(node, "me:wrong") as other, client(node) as nobody:
-        for path in ("acme-rocket/", "acme-cargo/", "nothing/"):
+        for path in ("", "acme-rocket/", "acme-cargo/", "nothing/", "acme-cargo/-/127.0.0.1/any"):
             assert (await nobody.get(path)).status_code == 401
             assert (await other.get(path)).status_code == 401
         page = (await me.get("acme-cargo/")).json()

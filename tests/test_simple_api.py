@@ -299,6 +299,23 @@ async def test_a_list_of_half_a_million_projects(
     assert upstream.asked["/simple/"] == 1
 
 
+async def test_a_file_whose_link_is_signed_is_served_and_its_signature_stands_in_no_event_and_no_log(
+    client: httpx.AsyncClient, node: Node, upstream: PackageServer
+) -> None:
+    file, signature = File("signed-1.0.tar.gz", BODY[::-1]), "sig=s1gnat%2Bure"
+    upstream.bodies[f"/cloud/{file.name}?{signature}"] = ("application/gzip", file.body)
+    upstream.bodies["/simple/signed/"] = page_of("signed", listed(file, f"/cloud/{file.name}?{signature}"))
+    page = await client.get("simple/signed/")
+    assert "s1gnat" not in page.text
+    for _ in range(2):
+        assert (await client.get("simple/signed/" + page.json()["files"][0]["url"])).content == file.body
+    assert upstream.asked[f"/cloud/{file.name}"] == 1
+    events = await node.history()
+    assert any(file.name in repr(event) for event in events)
+    assert not any("s1gnat" in repr(event) for event in events)
+    assert not [log.name for log in node.home.logs.iterdir() if "s1gnat" in log.read_text(errors="replace")]
+
+
 async def test_files_whose_names_say_nothing_of_their_project_are_served_as_any_other(
     client: httpx.AsyncClient, node: Node, upstream: PackageServer, tmp_path: Path
 ) -> None:

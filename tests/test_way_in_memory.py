@@ -61,6 +61,10 @@ class Door:
     def __init__(self) -> None:
         self.status = 401
         self.asked: list[tuple[str, str]] = []
+        self.told: list[str] = []
+
+    async def tell_query(self, url: str) -> None:
+        self.told.append(url)
 
     def admits(self, realm: str, secret: str) -> bool:
         return (realm, secret) == ("pypi/acme", "token")
@@ -90,8 +94,8 @@ class World:
         self.desk = Desk(ecosystem, self.store, folder)
         self.marks = Marks("gateway-0", self.clock)
         handler = Handler(
-            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, doorkeeper, self.clock,
-            Policy(stale_seconds=86_400),
+            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, doorkeeper, self.door,
+            self.clock, Policy(stale_seconds=86_400),
         )  # fmt: skip
         self.app = create_app(handler, hosts=())
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
@@ -123,14 +127,16 @@ class World:
         vouched: bool = True,
         index: str = INDEX,
         host: str = "files.example",
+        query: str = "",
     ) -> Held:
         """Put a project with one file on the index; returns the file."""
-        file = {"filename": name, "url": f"http://{host}/p/{name}", "hashes": {}, "size": len(body)}
+        url = f"http://{host}/p/{name}"
+        file = {"filename": name, "url": url + query, "hashes": {}, "size": len(body)}
         if vouched:
             file["hashes"] = {"sha256": hashlib.sha256(body).hexdigest()}
         page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [file], "versions": ["1.0"]}
         self.origin.has(index + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
-        return self.origin.has(str(file["url"]), body)
+        return self.origin.has(url, body)
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers={**JSON, **headers})
@@ -246,14 +252,36 @@ async def test_a_page_that_upstream_refuses_is_not_served_stale(
     assert (await world.get("/simple/demo/")).status_code == 403
 
 
-async def test_the_signature_in_a_link_stays_out_of_the_log(world: World) -> None:
-    name = "demo-1.0-py3-none-any.whl"
-    file = {"filename": name, "url": f"http://files.example/p/{name}?signature=secret", "hashes": {}}
-    page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [file], "versions": ["1.0"]}
-    world.origin.has(INDEX + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
-    world.origin.has(f"http://files.example/p/{name}", BODY)
+async def test_the_signature_in_a_link_is_told_to_fetchers_and_not_to_the_log(world: World) -> None:
+    world.publish(query="?signature=secret")
     assert (await world.get(FILE)).content == BODY
+    assert world.door.told == [item_url() + "?signature=secret"]
     assert not any("secret" in repr(event) for event in world.log.events)
+    await world.folded()
+    world.clock.ahead = 700
+    assert (await world.get(FILE)).headers["cache-status"] == "dpm; hit"
+    assert len(world.door.told) == 1
+
+
+async def test_a_file_is_fetched_with_the_newest_signature_and_without_upstream_with_the_last(
+    world: World,
+) -> None:
+    world.publish(query="?signature=old")
+    await world.get("/simple/demo/")
+    await world.folded()
+    world.clock.ahead = 700
+    world.publish(query="?signature=new")
+    assert (await world.get(FILE)).content == BODY
+    assert world.door.told == [item_url() + "?signature=new"]
+    await world.folded()
+    world.clock.ahead = 1400
+    [stored] = [
+        each for each in world.log.events if isinstance(each, ArtifactStored) and each.blob.size == len(BODY)
+    ]
+    await world.store.remove(stored.blob.cid)
+    world.origin.down = True
+    assert (await world.get(FILE)).status_code == 503
+    assert world.door.told == [item_url() + "?signature=new"] * 2
 
 
 async def test_a_file_that_only_an_old_page_does_not_name_may_yet_exist(world: World) -> None:
@@ -503,7 +531,9 @@ OTHER = {"Authorization": "Basic " + base64.b64encode(b"me:mine").decode()}
 OWN_FILE = "/acme/simple/files/acme.example/p/demo-1.0-py3-none-any.whl"
 
 
-@pytest.mark.parametrize("path", ["/acme/simple/demo/", OWN_FILE, "/acme/simple/nothing/"])
+@pytest.mark.parametrize(
+    "path", ["/acme/simple/demo/", OWN_FILE, "/acme/simple/nothing/", "/acme/simple/demo/-/acme.example/any"]
+)
 async def test_what_is_private_is_for_nobody_without_a_word_to_upstream(world: World, path: str) -> None:
     world.publish(index=PRIVATE, host="acme.example")
     answer = await world.get(path)

@@ -9,7 +9,7 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
 from dpm_core.registry import to_json
 from dpm_runtime import unix_http
-from dpm_runtime.doorway import PATH, Doorway, FetchersDoor, Knock
+from dpm_runtime.doorway import PATH, QUERY_PATH, Doorway, FetchersDoor, Knock
 from dpm_runtime.home import Home
 from dpm_runtime.ops import Readiness, serve_ops
 
@@ -29,6 +29,18 @@ class Upstream:
             raise Unavailable("packages.example cannot be reached")
         self.asked.append((want.url, authorization))
         return 200 if authorization == "Basic good" else 401
+
+
+async def test_all_fetchers_are_told_the_query_of_a_url_and_who_is_away_keeps_nobody(home: Home) -> None:
+    url, fetchers = "https://files.example/demo.whl?sig=s3cr3t", [Doorway(), Doorway()]
+    home.socket("fetcher", 2).touch()
+    async with (
+        serve_ops(home.socket("fetcher"), Readiness(), lambda: b"", fetchers[0].routes),
+        serve_ops(home.socket("fetcher", 1), Readiness(), lambda: b"", fetchers[1].routes),
+    ):
+        await FetchersDoor(home).tell_query(url)
+        assert (await unix_http.request(home.socket("fetcher"), QUERY_PATH, b"s3cr3t")) == (400, b"")
+    assert [each.queries.whole("https://files.example/demo.whl") for each in fetchers] == [url, url]
 
 
 @pytest.fixture

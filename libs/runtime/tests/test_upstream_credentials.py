@@ -11,6 +11,7 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
 from dpm_core.ports import NotHeld, Opened
 from dpm_runtime.credentials import Credentials, Place, basic
+from dpm_runtime.queries import Queries
 from dpm_runtime.upstream import Deadlines, UpstreamOrigin
 
 GOOD = basic("me:mine")
@@ -25,7 +26,7 @@ class Server:
     shown: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.shown.append((request.method, request.path, request.headers.get("Authorization")))
+        self.shown.append((request.method, request.path_qs, request.headers.get("Authorization")))
         if request.path.startswith("/away/"):
             return web.Response(status=302, headers={"Location": self.other + request.path.removeprefix("/away/")})
         if request.path.startswith("/private/") and request.headers.get("Authorization") != GOOD:
@@ -147,6 +148,16 @@ async def test_credentials_can_be_tried_at_a_file_without_a_byte(
     servers: tuple[Server, Server], origin: UpstreamOrigin, shown: str, status: int
 ) -> None:
     assert await origin.status_for(want(servers[0], "private/empty"), basic(shown)) == status
+
+
+async def test_a_url_is_asked_for_with_the_query_that_was_told_for_it(servers: tuple[Server, Server]) -> None:
+    queries = Queries()
+    queries.keep(f"{servers[0].url}away/file?sig=a%2Bb&x=1")
+    async with UpstreamOrigin(Deadlines(2, 2, 1), queries=queries) as origin:
+        for path in ("away/file", "away/other"):
+            assert isinstance(await origin.open(replace(want(servers[0], path), private=False)), Opened)
+    assert [path for _, path, _ in servers[0].shown] == ["/away/file?sig=a%2Bb&x=1", "/away/other"]
+    assert [path for _, path, _ in servers[1].shown] == ["/file", "/other"]
 
 
 async def test_an_upstream_that_is_away_is_no_verdict(origin: UpstreamOrigin) -> None:

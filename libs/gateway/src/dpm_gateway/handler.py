@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from starlette.responses import Response
 
@@ -69,6 +69,13 @@ class Policy:
     stale_seconds: float
 
 
+class Courier(Protocol):
+    """How fetchers are told what is to stand in no event."""
+
+    async def tell_query(self, url: str) -> None:
+        """Have the query of ``url``, a whole one, at hand where the file will be fetched. Never raises."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A response, and in one word how it came about: the ``result`` of metrics."""
@@ -89,6 +96,7 @@ class Handler:
         desk: Desk,
         marks: Marks,
         doorkeeper: Doorkeeper,
+        courier: Courier,
         clock: Clock,
         policy: Policy,
     ) -> None:
@@ -99,6 +107,7 @@ class Handler:
         self._desk = desk
         self._marks = marks
         self._doorkeeper = doorkeeper
+        self._courier = courier
         self._clock = clock
         self._policy = policy
 
@@ -252,7 +261,16 @@ class Handler:
             return None
 
     async def _indexed_file(self, request: Request, target: IndexedFile) -> tuple[str, Response]:
-        want = await self._file(request, target)
+        visitor = None
+        if target.realm:
+            visitor = self._doorkeeper.visitor(target.realm, request)
+            indexes = await self._doorkeeper.let_in(visitor, target.realm, target.indexes)
+            target = replace(target, indexes=indexes)
+        index, fact = await self._fact(target)
+        want = self._ecosystem.locate(index, fact)
+        if visitor and same_site(want.ref.upstream, want.url):  # elsewhere nobody knows the credentials
+            await self._tell_query(want, fact)
+            await self._doorkeeper.let_in(visitor, target.realm, [want])
         media_type = self._ecosystem.media_type(want.ref)
         entry = self._catalog.find(want.ref.id)
         if (
@@ -266,6 +284,10 @@ class Handler:
         if request.method == "HEAD" and want.size is not None:
             about = _representation(want, None, want.size, media_type, "dpm; fwd=miss")
             return "miss", body_response("HEAD", request.headers, about, None)
+        if fact.url != want.url:  # a signature ends, and upstream may have written a new one by now
+            index, fact = await self._fact(target, newest=True)
+            want = self._ecosystem.locate(index, fact)
+            await self._tell_query(want, fact)
         boarding = await self._flights.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
         try:
             return "miss", await self._fetched(request, want, media_type, boarding)
@@ -299,22 +321,20 @@ class Handler:
                 )
                 return body_response(request.method, request.headers, about, frontier, boarding.leave)
 
-    async def _file(self, request: Request, target: IndexedFile) -> Want:
-        """The file that is asked for, by somebody who may have it. Raises Refused."""
-        if not target.realm:
-            return self._ecosystem.locate(*await self._fact(target))
-        visitor = self._doorkeeper.visitor(target.realm, request)
-        indexes = await self._doorkeeper.let_in(visitor, target.realm, target.indexes)
-        want = self._ecosystem.locate(*await self._fact(replace(target, indexes=indexes)))
-        if same_site(want.ref.upstream, want.url):  # elsewhere nobody knows the credentials: the page decides
-            await self._doorkeeper.let_in(visitor, target.realm, [want])
-        return want
+    async def _tell_query(self, want: Want, fact: Fact) -> None:
+        if fact.url != want.url:
+            await self._courier.tell_query(fact.url)
 
-    async def _fact(self, target: IndexedFile) -> tuple[Want, Fact]:
-        """What an index says of the file; first as held, whatever its age. Raises Refused."""
+    async def _fact(self, target: IndexedFile, *, newest: bool = False) -> tuple[Want, Fact]:
+        """What an index says of the file; first as held, whatever its age unless the ``newest`` is wanted.
+
+        Raises Refused.
+        """
         for want in target.indexes:
             entry = self._catalog.find(want.ref.id)
-            if entry is not None and await self._holds(entry, self._desk.has_facts):
+            if entry is None or (newest and not entry.fresh(self._clock.now())):
+                continue
+            if await self._holds(entry, self._desk.has_facts):
                 with suppress(Invalid, Untrusted):
                     fact = await self._desk.fact(_index_of(entry), target.path)
                     if fact is not None:

@@ -91,8 +91,9 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         marks = Marks(flights.gateway, context.clock)
         resources.push_async_callback(marks.tell, bus.tap)
         policy = Policy(settings.stale_seconds)
-        doorkeeper = Doorkeeper(ecosystem.name, TokenBook(home), FetchersDoor(home), context.clock)
-        handler = Handler(ecosystem, catalog, store, flights, desk, marks, doorkeeper, context.clock, policy)
+        door = FetchersDoor(home)
+        doorkeeper = Doorkeeper(ecosystem.name, TokenBook(home), door, context.clock)
+        handler = Handler(ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy)
         hosts = {*settings.allow_hosts, *settings.listen}
         for task in (
             _read_log(context, bulletin, bus, ecosystem.name, catalog.position()),

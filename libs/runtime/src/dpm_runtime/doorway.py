@@ -1,8 +1,10 @@
-"""What a gateway asks a fetcher directly, on its socket: whether a private upstream lets a client in.
+"""What a gateway says to a fetcher directly, on its socket, since it is to stand in no log: secrets.
 
-The client's credentials are in memory alone, on both sides: never in the log of events, nor in any other.
+It asks whether a private upstream lets a client in who shows credentials, and tells the queries of URLs, which may
+be signatures. Both are in memory alone, on both sides.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Collection
@@ -19,8 +21,10 @@ from dpm_core.registry import from_json, to_json
 from dpm_runtime import unix_http
 from dpm_runtime.credentials import same_site
 from dpm_runtime.home import Home
+from dpm_runtime.queries import Queries
 
 PATH = "/upstream-status"
+QUERY_PATH = "/query"
 FETCHERS = "fetcher-[0-9]*.sock"
 
 ANSWER_SECONDS = 40.0
@@ -44,6 +48,13 @@ class Said:
     status: int
 
 
+@dataclass(frozen=True)
+class WholeUrl:
+    """Where a file is to be asked for, with its query."""
+
+    url: str
+
+
 class Upstream(Protocol):
     """Who can ask an upstream on behalf of somebody."""
 
@@ -52,9 +63,10 @@ class Upstream(Protocol):
 
 
 class Doorway:
-    """The fetcher's side. Nothing is asked before ``open``."""
+    """The fetcher's side. Nothing is asked before ``open``; ``queries`` are what it was told."""
 
     def __init__(self) -> None:
+        self.queries = Queries()
         self._upstream: Upstream | None = None
         self._private: Collection[str] = ()
 
@@ -65,7 +77,17 @@ class Doorway:
     @property
     def routes(self) -> list[Route]:
         """What the service's socket answers beside health and metrics."""
-        return [Route(PATH, self._answer, methods=["POST"])]
+        return [
+            Route(PATH, self._answer, methods=["POST"]),
+            Route(QUERY_PATH, self._keep_query, methods=["POST"]),
+        ]
+
+    async def _keep_query(self, request: Request) -> Response:
+        try:
+            self.queries.keep(from_json(await request.body(), WholeUrl).url)
+        except Invalid:
+            return Response(status_code=400)
+        return Response(status_code=204)
 
     async def _answer(self, request: Request) -> Response:
         try:
@@ -86,10 +108,19 @@ class Doorway:
 
 
 class FetchersDoor:
-    """The gateway's side: any fetcher of the node is asked."""
+    """The gateway's side: any fetcher of the node is asked, and all are told."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
+
+    async def tell_query(self, url: str) -> None:
+        """Have the query of ``url``, a whole one, at hand where the file will be fetched. Never raises."""
+        told = to_json(WholeUrl(url))
+        sockets = self._home.run.glob(FETCHERS)
+        asked = (unix_http.request(socket, QUERY_PATH, told) for socket in sockets)
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, BaseException):  # who is away claims nothing either
+                log.warning("a fetcher could not be told", extra={"why": str(answer)})
 
     async def status_for(self, want: Want, authorization: str) -> int:
         """The upstream's status for the client. Raises Unavailable if no fetcher can tell."""

@@ -24,6 +24,7 @@ from dpm_core.ports import NotHeld, NotModified, Opened
 from dpm_runtime.credentials import Credentials, same_site
 from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, Named, target
 from dpm_runtime.meters import Kind, counter, histogram, observed
+from dpm_runtime.queries import Queries
 from dpm_runtime.upstream_answer import read_answer, retry_after, saying_unavailable
 
 MAX_REDIRECTS = 5
@@ -80,6 +81,7 @@ class UpstreamOrigin:
 
     ``named`` are hosts in private ranges that may be asked; the host of a want's own upstream always may,
     since the operator configured it. ``credentials`` are shown to a private upstream, on its own host alone.
+    A want's URL is asked for with its query, if ``queries`` have one.
     """
 
     def __init__(
@@ -88,12 +90,14 @@ class UpstreamOrigin:
         *,
         named: Collection[str] = (),
         credentials: Credentials | None = None,
+        queries: Queries | None = None,
         agent: str = "dpm",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._deadlines = deadlines
         self._named = Named(named)
         self._credentials = credentials or Credentials({})
+        self._queries = queries or Queries()
         self._agent = agent
         self._clock = clock
         self._circuits = Circuits()
@@ -185,7 +189,7 @@ class UpstreamOrigin:
     async def _follow(
         self, want: Want, headers: dict[str, str], authorization: Authorization
     ) -> aiohttp.ClientResponse:
-        url = want.url
+        url = self._queries.whole(want.url)
         allowed = {authority(want.url), *want.hosts}
         self._named.configured(urlsplit(want.ref.upstream).hostname or "")
         for resent in range(MAX_REDIRECTS + 1):

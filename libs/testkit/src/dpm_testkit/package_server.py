@@ -57,7 +57,7 @@ class PackageServer:
         self.etags = True
         self.url = ""
         self.bodies: dict[str, tuple[str, bytes]] = {}
-        """What it answers before all else, by path: media type and body."""
+        """What it answers before all else, by path and query: media type and body."""
         self.passwords: set[str] = set()
         """``user:password`` of whom alone it lets in, if there are any."""
 
@@ -95,10 +95,10 @@ class PackageServer:
     async def _answer_as_told(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if request.path not in self.bodies:
+        if request.path_qs not in self.bodies:
             return await handler(request)
         self._note(request)
-        media_type, body = self.bodies[request.path]
+        media_type, body = self.bodies[request.path_qs]
         return web.Response(body=body, content_type=media_type)
 
     def _note(self, request: web.Request) -> None:

@@ -49,7 +49,12 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
         resources.push_async_callback(store.close)
         places = settings.pypi.places()
         upstream = await resources.enter_async_context(
-            UpstreamOrigin(_deadlines(settings), named=settings.allow_private, credentials=Credentials(places))
+            UpstreamOrigin(
+                _deadlines(settings),
+                named=settings.allow_private,
+                credentials=Credentials(places),
+                queries=doorway.queries,
+            )
         )
         doorway.open(upstream, places)
         waiters = Waiters(context.clock, lambda: bus.connected)

@@ -98,7 +98,7 @@ class PyPI:
     def locate(self, index: Want, fact: Fact) -> Want:
         """The file that a fact of ``index`` names, as a fetcher needs it.
 
-        Without the query of its URL: it may be a signature, and what is asked for is told to the log.
+        Without the query of its URL, which may be a signature: what is asked for is told to the log.
         """
         return Want(
             ref=ArtifactRef(self.name, index.ref.upstream, f"files/{fact.path}"),
