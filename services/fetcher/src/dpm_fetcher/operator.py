@@ -99,8 +99,9 @@ class Operator:
         deadline = self._care.clock.now() + GRACE_SECONDS + PATIENCE_SECONDS
         while self._care.clock.now() < deadline:
             removed += await self._collector.collect()
-            left = {each.cid for each in await asyncio.to_thread(self._care.leftovers.leftovers)}
+            # in this order: what is no longer named is left over, since when the eviction was folded
             named = {cid for cid in going if await asyncio.to_thread(self._care.leftovers.named, cid)}
+            left = {each.cid for each in await asyncio.to_thread(self._care.leftovers.leftovers)}
             if not going & (left | named):
                 break
             await self._care.clock.sleep(LOOK_SECONDS)
