@@ -39,7 +39,7 @@ async def test_a_log_that_was_lost_whole_is_seeded_from_the_store_without_a_netw
     async with network, running_node(pypi_upstream=upstream.url) as node:
         for name, body in BODIES.items():
             assert await node.package(name) == body
-        await node.dpm("pin", "large*")
+        await node.dpm("pin", "large-*")
         before = {
             each.event.ref.id: each.event
             for each in await node.history()

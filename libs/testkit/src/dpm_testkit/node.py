@@ -184,14 +184,19 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running_node(
-    *, otel: Mapping[str, str] | None = None, folder: str | None = None, **settings: str
+    root: Path | None = None,
+    /,
+    *,
+    otel: Mapping[str, str] | None = None,
+    folder: str | None = None,
+    **settings: str,
 ) -> AsyncIterator[Node]:
     """A node with ``settings`` (environment names without the prefix, in lower case), for as long as it lasts.
 
-    Its home is in ``folder``, by default where temporary files are. ``otel`` are settings of OpenTelemetry,
-    likewise without their prefix.
+    Its home is ``root``, or a new one in ``folder``, by default where temporary files are; it is gone in the end.
+    ``otel`` are settings of OpenTelemetry, likewise without their prefix.
     """
-    root = Path(tempfile.mkdtemp(prefix="dpm-", dir=folder))
+    root = root or Path(tempfile.mkdtemp(prefix="dpm-", dir=folder))
     environment = {f"DPM_{name.upper()}": value for name, value in settings.items()}
     environment |= {f"OTEL_{name.upper()}": value for name, value in (otel or {}).items()}
     node = Node(root, environment)
