@@ -16,7 +16,7 @@ from dpm_cli.doctor import checks, examine, subject
 from dpm_core.cids import cid_of
 from dpm_core.subjects import STREAM
 from dpm_runtime.bus_grants import STREAM_ACCOUNT
-from dpm_runtime.home import LAYOUT, Home
+from dpm_runtime.home import LAYOUT, RESTORING, Home
 from dpm_runtime.layout import Layout
 from dpm_runtime.nkey_files import make_seeds
 from dpm_runtime.settings import Settings
@@ -100,7 +100,7 @@ async def test_somebody_elses_home_is_told(home: Home) -> None:
     assert f"belongs to uid {os.getuid()}" in finding.text
 
 
-@pytest.mark.parametrize("version", [str(LAYOUT + 1), "x", ""])
+@pytest.mark.parametrize("version", [str(LAYOUT + 1), RESTORING, "x", ""])
 async def test_a_newer_layout_is_refused(version: str, home: Home) -> None:
     (home.root / "VERSION").write_text(version)
     assert (await look("DPM-HOME-LAYOUT", about(home))).level == Level.FAILED

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dpm_cli import show, store_command, token_command
+from dpm_cli import backup_command, show, store_command, token_command
 from dpm_cli.options import EXIT_CODES, AsJson
 from dpm_cli.outcome import ExitCode, exit_code_of
 from dpm_cli.prefetch import command as prefetch_command
@@ -37,6 +37,7 @@ app = typer.Typer(
 app.add_typer(token_command.app, name="token", epilog=EXIT_CODES)
 app.add_typer(store_command.store, name="store", epilog=EXIT_CODES)
 app.add_typer(store_command.commands)
+app.add_typer(backup_command.commands)
 
 
 def _service_names() -> list[str]:

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpm_cli import show
-from dpm_cli.options import EXIT_CODES, AsJson
+from dpm_cli.options import EXIT_CODES, AsJson, own_settings, progress
 from dpm_cli.outcome import ExitCode
 
 if TYPE_CHECKING:
     from dpm_core.commands import Collected
-    from dpm_runtime.settings import Settings
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -39,7 +38,7 @@ def show_store(
         return
     from dpm_cli import store_view
 
-    shelf = store_view.look(_settings(), limit)
+    shelf = store_view.look(own_settings(), limit)
     if as_json:
         typer.echo(shelf.to_json())
         return
@@ -56,7 +55,7 @@ def check(as_json: AsJson = False) -> None:
     from dpm_cli import keeper
     from dpm_core.commands import Check, Checked
 
-    checked = asyncio.run(keeper.ask(_settings().folders, "check", Check(), Checked, _say(as_json)))
+    checked = asyncio.run(keeper.ask(own_settings().folders, "check", Check(), Checked, progress(as_json)))
     wrong = len(checked.bad) + len(checked.lost)
     if as_json:
         typer.echo(json.dumps(asdict(checked), indent=2))
@@ -104,7 +103,7 @@ def gc(
     from dpm_core.commands import Collect, Collected
 
     command = Collect(None if down_to is None else bytes_of(down_to), dry_run)
-    collected = asyncio.run(keeper.ask(_settings().folders, "collect", command, Collected, _say(as_json)))
+    collected = asyncio.run(keeper.ask(own_settings().folders, "collect", command, Collected, progress(as_json)))
     if as_json:
         typer.echo(json.dumps(asdict(collected), indent=2))
     else:
@@ -120,7 +119,7 @@ def repair(as_json: AsJson = False) -> None:
     from dpm_cli import keeper
     from dpm_core.commands import Repair, Repaired
 
-    repaired = asyncio.run(keeper.ask(_settings().folders, "repair", Repair(), Repaired, _say(as_json)))
+    repaired = asyncio.run(keeper.ask(own_settings().folders, "repair", Repair(), Repaired, progress(as_json)))
     if as_json:
         typer.echo(json.dumps(asdict(repaired), indent=2))
     else:
@@ -156,7 +155,9 @@ def _change(command: str, word: str, names: Sequence[str], ecosystem: str | None
     from dpm_core.commands import Changed, Selection
 
     selection = Selection(tuple(names), ecosystem)
-    changed: Changed = asyncio.run(keeper.ask(_settings().folders, command, selection, Changed, _say(as_json)))
+    changed: Changed = asyncio.run(
+        keeper.ask(own_settings().folders, command, selection, Changed, progress(as_json))
+    )
     if as_json:
         typer.echo(json.dumps(asdict(changed), indent=2))
     else:
@@ -167,13 +168,3 @@ def _change(command: str, word: str, names: Sequence[str], ecosystem: str | None
             out.print(f"{passed.item.name} ({passed.item.ecosystem}): {passed.why}", style="yellow")
     if not changed.done:
         raise typer.Exit(ExitCode.STATE)
-
-
-def _say(as_json: bool) -> Callable[[str], None]:
-    return (lambda text: None) if as_json else show.console().print
-
-
-def _settings() -> "Settings":
-    from dpm_runtime.settings import load
-
-    return load()

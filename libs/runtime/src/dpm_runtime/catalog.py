@@ -154,6 +154,18 @@ class SqliteCatalog:
         self._reading = self._inode = None
 
 
+def copy_catalog(folder: Path, into: Path) -> bool:
+    """Copy the catalog as one file, while others may write to it; False if there is none. Raises Unavailable."""
+    if not (folder / FILE_NAME).exists():
+        return False
+    try:
+        with closing(_open(folder / FILE_NAME, "ro")) as catalog, closing(_open(into, "rwc")) as copy:
+            catalog.backup(copy)
+    except sqlite3.Error as error:
+        _refuse(error)
+    return True
+
+
 def _transact(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -12,8 +12,14 @@ LAYOUT = 1
 """The version of the layout, written to ``VERSION``; a home with a newer one is refused."""
 
 
+RESTORING = "restoring"
+"""What ``VERSION`` says while a home is filled from a backup: half of one is nobody's home."""
+
+
 def unknown_layout(root: Path, found: str) -> str:
     """What is said of a home that holds the layout ``found``, and what to do."""
+    if found == RESTORING:
+        return f"{root} is half restored: `dpm restore` broke off. Empty it, and restore again"
     return (
         f"{root} has layout {found!r}; this version of DPM knows {LAYOUT}. "
         "Use the newer DPM that made it; or restore a backup from before it into an empty home"
@@ -35,6 +41,11 @@ class Home:
     def config(self) -> Path:
         """The settings file."""
         return self.root / "dpm.toml"
+
+    @property
+    def version(self) -> Path:
+        """The file that says which layout the home has."""
+        return self.root / "VERSION"
 
     @property
     def keys(self) -> Path:
@@ -116,11 +127,16 @@ class Home:
 
     def _prepare(self) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        version = self.root / "VERSION"
-        if version.exists():
-            found = version.read_text().strip()
+        if self.version.exists():
+            found = self.version.read_text().strip()
             if not found.isdigit() or int(found) > LAYOUT:
                 raise Invalid(unknown_layout(self.root, found))
+        self.make_folders()
+        if not self.version.exists():
+            self.write_version(f"{LAYOUT}")
+
+    def make_folders(self) -> None:
+        """Make all folders that are not there. Raises OSError."""
         for folder in (
             *(() if self.vault else (self.keys, self.nats)),
             self.blobs, self.incoming, self.quarantine, self.catalog, self.facts, self.run,
@@ -129,7 +145,9 @@ class Home:
             folder.mkdir(mode=0o700, exist_ok=True)
         if not mounted_at(self.mount):  # to look at a mount is to wait for whoever serves it
             self.mount.mkdir(mode=0o700, exist_ok=True)
-        if not version.exists():
-            # several services may begin at once, and half a version would be refused for ever
-            fresh = self.root / f".VERSION-{secrets.token_hex(8)}"
-            replace_file(version, f"{LAYOUT}\n".encode(), temporary=fresh, safe=True)
+
+    def write_version(self, version: str) -> None:
+        """Say what the home is. Raises OSError."""
+        # several services may begin at once, and half a version would be refused for ever
+        fresh = self.root / f".VERSION-{secrets.token_hex(8)}"
+        replace_file(self.version, f"{version}\n".encode(), temporary=fresh, safe=True)

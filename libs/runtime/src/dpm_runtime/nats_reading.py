@@ -43,7 +43,7 @@ async def ordered(link: Link, subjects: str, told: str, *, after: int) -> AsyncG
     connection = link.connection()
     hints = _Hints()
     position = after
-    async with hints.of(connection, told), _inbox(connection) as (inbox, answers):
+    async with hints.of(connection, told), own_inbox(connection) as (inbox, answers):
         while True:
             question = {
                 "seq": position + 1,
@@ -53,7 +53,7 @@ async def ordered(link: Link, subjects: str, told: str, *, after: int) -> AsyncG
             }
             await link.publish(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(question).encode(), reply=inbox)
             while True:
-                message = await _next(answers, link.timeout)
+                message = await next_message(answers, link.timeout)
                 headers = message.headers or {}
                 status = headers.get("Status")
                 if status is not None:
@@ -74,10 +74,10 @@ async def pulled(link: Link) -> AsyncGenerator[Msg, None]:
     """
     connection = link.connection()
     pull = json.dumps({"batch": 1, "expires": int(PULL_SECONDS * NANOSECOND)}).encode()
-    async with _inbox(connection) as (inbox, queue):
+    async with own_inbox(connection) as (inbox, queue):
         while True:
             await link.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{REQUESTS_DURABLE}", pull, reply=inbox)
-            message = await _next(queue, PULL_SECONDS + link.timeout)
+            message = await next_message(queue, PULL_SECONDS + link.timeout)
             headers = message.headers or {}
             status = headers.get("Status")
             if status is None:
@@ -138,7 +138,8 @@ class _Hints:
             self._new.set()
 
 
-async def _next(queue: Queue, seconds: float) -> Msg:
+async def next_message(queue: Queue, seconds: float) -> Msg:
+    """The next message of a subscription. Raises Unavailable without one within ``seconds``, or a connection."""
     if queue.empty():
         try:
             async with asyncio.timeout(seconds):
@@ -153,7 +154,7 @@ async def _next(queue: Queue, seconds: float) -> Msg:
 
 
 @contextlib.asynccontextmanager
-async def _inbox(connection: Connection) -> AsyncIterator[tuple[str, Queue]]:
+async def own_inbox(connection: Connection) -> AsyncIterator[tuple[str, Queue]]:
     """A subject of our own and what arrives on it."""
     subject = connection.client.new_inbox()
     async with subscribed(connection, subject) as queue:

@@ -46,13 +46,15 @@ async def home_usable(subject: Subject) -> Finding:
 
 async def layout_known(subject: Subject) -> Finding:
     """Whether this version of DPM knows the layout of the home."""
-    from dpm_runtime.home import LAYOUT, unknown_layout
+    from dpm_runtime.home import LAYOUT, RESTORING, unknown_layout
 
     version = subject.home.root / "VERSION"
     try:
         found = version.read_text().strip()
     except (FileNotFoundError, NotADirectoryError):
         return ok("the home is new")
+    if found == RESTORING:
+        return failed(unknown_layout(subject.home.root, found), "empty the home, then `dpm restore` again")
     if not found.isdigit():
         return failed(f"{version} holds {found[:20]!r}, which is no version")
     if int(found) > LAYOUT:
