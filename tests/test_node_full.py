@@ -91,6 +91,17 @@ async def test_half_of_the_reserve_is_left_to_the_log(node: Node, disk: SmallDis
     await miss(node, "later", SMALL[::-1])
 
 
+async def test_what_may_go_makes_room_for_what_is_asked_for(node: Node, disk: SmallDisk) -> None:
+    assert await node.package("huge") == HUGE
+    await eventually(lambda: held(node, 6))
+    disk.fill(left=6 * MIB)
+    await refused(node, "simple/later/")
+    await until(lambda: Space.of(disk.folder).free > 16 * MIB, pause=0.2)
+    await miss(node, "later", SMALL[::-1])
+    await hits(node)
+    assert "huge-1.0-py3-none-any.whl" not in await node.dpm("store")
+
+
 async def test_a_disk_without_a_byte_left_stops_no_hit(node: Node, disk: SmallDisk) -> None:
     disk.fill()
     await refused(node, "simple/later/")

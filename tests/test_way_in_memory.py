@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from dpm_core.artifacts import Lane, Validators, Want
+from dpm_core.attempts import Phase
 from dpm_core.cids import cid_of
+from dpm_core.errors import DiskFails
 from dpm_core.events import ArtifactStored, FailReason, FetchFailed, FetchRequested, FetchStarted, FetchUnchanged
 from dpm_core.ports import NotHeld
 from dpm_fetcher import librarian
@@ -364,6 +366,42 @@ async def test_on_a_full_disk_a_miss_is_507_with_what_to_do_and_hits_go_on(world
     await world.folded()
     world.store.full = True
     assert (await world.get(FILE)).content == BODY
+
+
+def fails(world: World) -> None:
+    """From here on the disk takes bytes and cannot make them safe."""
+
+    def sync() -> None:
+        attempts = [attempt for each in world.store.attempts.values() for attempt in each.values()]
+        if any(attempt.locked and attempt.state.phase is Phase.VERIFIED for attempt in attempts):
+            raise DiskFails("cannot store it: Input/output error", advice="look at the disk", lasting=True)
+
+    world.store.require_room = sync  # type: ignore[method-assign]
+
+
+async def test_a_small_file_that_a_failing_disk_does_not_keep_is_507(world: World) -> None:
+    world.publish(BODY[:1000])
+    await world.get("/simple/demo/")
+    fails(world)
+    for _ in range(2):
+        answer = await world.get(FILE)
+        assert answer.status_code == 507
+        assert "Input/output error (look at the disk)" in answer.text
+
+
+async def test_a_large_file_that_a_failing_disk_does_not_keep_is_sent_as_it_comes(world: World) -> None:
+    item = world.publish()
+    await world.get("/simple/demo/")
+    fails(world)
+    for _ in range(2):
+        item.waits_at, item.go = 2 * 1024 * 1024, asyncio.Event()
+        download = asyncio.create_task(world.get(FILE))
+        await until(lambda: any(flight.answer.done() for flight in world.flights._flights.values()))
+        item.go.set()
+        answer = await download
+        assert (answer.status_code, answer.content) == (200, BODY)
+        await until(lambda: not world.flights._flights)
+    assert cid_of([BODY]) not in world.store.blobs
 
 
 async def test_small_wrong_bytes_are_a_clean_error_and_the_next_try_works(world: World) -> None:

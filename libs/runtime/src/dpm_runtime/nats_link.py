@@ -115,7 +115,8 @@ class Link:
                 return asking.result()
         except nats.errors.TimeoutError as error:
             # The server tells of a missing permission only through the error callback, which is logged.
-            raise Unavailable(f"the bus gave no answer on {subject} in {self.timeout} s") from error
+            what = f"the bus gave no answer on {subject} in {self.timeout} s"
+            raise Unavailable(what, advice="if it stays so: dpm doctor") from error
         except nats.errors.NoRespondersError:
             raise
         except (nats.errors.Error, OSError) as error:
