@@ -61,9 +61,10 @@ chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=20
 	@python soak/chaos.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) --from $(or $(FROM),1)
 
 .PHONY: soak
-soak: setup ## large numbers, judged: HISTORIES=2000, ARTIFACTS=100000 (minutes; alone on the machine)
+soak: setup ## large numbers, judged: HISTORIES=2000 ARTIFACTS=100000 CLIENTS=10000 INPUTS=100000 (alone here)
 	@python soak/histories.py --examples $(or $(HISTORIES),2000)
 	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
+	@python soak/clients.py --clients $(or $(CLIENTS),10000) --inputs $(or $(INPUTS),100000)
 
 .PHONY: images
 images: setup docker ## build the images of all services, and print the megabytes and seconds of each

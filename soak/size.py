@@ -22,6 +22,7 @@ from dpm_testkit.node import Node, free_port, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.recovery import load, recovered
 from dpm_testkit.seeding import PROJECT, seed
+from dpm_testkit.verdicts import Verdicts
 
 KILLED = ("fusefs", "gateway-pypi", "nats")
 AGAIN_SECONDS = 5.0
@@ -30,15 +31,7 @@ LOOK_UP_SECONDS = 0.001
 NATS_BYTES = 1024**3
 LOOK_UPS = 100_000
 
-_over = []
-
-
-def judge(what: str, value: float, limit: float, unit: str) -> None:
-    """Print a value beside its limit, and remember if it is over."""
-    verdict = "ok" if value <= limit else "TOO MUCH"
-    print(f"{what:<44} {value:9.2f} {unit:<4} limit {limit:7.0f} {unit:<4} {verdict}", flush=True)
-    if value > limit:
-        _over.append(what)
+verdicts = Verdicts()
 
 
 async def kills(node: Node, upstream: PackageServer, files: list[File], rounds: int) -> None:
@@ -48,7 +41,7 @@ async def kills(node: Node, upstream: PackageServer, files: list[File], rounds: 
         for process in KILLED * rounds:
             recovery = await recovered(node, upstream, process, PROJECT, random.choice(files))
             print(recovery, flush=True)
-            judge(f"serving again after a kill of {process}", recovery.serving, AGAIN_SECONDS, "s")
+            verdicts.judge(f"serving again after a kill of {process}", recovery.serving, AGAIN_SECONDS, "s")
     print(f"beside it {crowd.tally.whole} files were served whole, with {crowd.tally.cut} cuts, none wrong")
     client = Crowd(node.index)
     for file in files:
@@ -56,7 +49,7 @@ async def kills(node: Node, upstream: PackageServer, files: list[File], rounds: 
     lost = [
         file.name for file in files if upstream.asked[path := f"/packages/{PROJECT}/{file.name}"] != asked[path]
     ]
-    judge("stored artifacts that were fetched again", len(lost), 0, "")
+    verdicts.judge("stored artifacts that were fetched again", len(lost), 0, "")
 
 
 async def gateway_start(node: Node) -> float:
@@ -102,15 +95,15 @@ async def main() -> int:
     arguments = parser.parse_args()
     async with seeded(arguments.artifacts) as (node, upstream, files):
         await kills(node, upstream, files, arguments.kills)
-        judge("gateway ready after `dpm start`", await gateway_start(node), GATEWAY_SECONDS, "s")
+        verdicts.judge("gateway ready after `dpm start`", await gateway_start(node), GATEWAY_SECONDS, "s")
         p99 = statistics.quantiles(await look_ups(node), n=100)[98]
-        judge("look-up in the catalog, p99", p99 * 1000, LOOK_UP_SECONDS * 1000, "ms")
+        verdicts.judge("look-up in the catalog, p99", p99 * 1000, LOOK_UP_SECONDS * 1000, "ms")
         pid = node.pid("nats")
         assert pid is not None
-        judge(
+        verdicts.judge(
             "memory of nats-server", psutil.Process(pid).memory_info().rss / 1024**2, NATS_BYTES / 1024**2, "MiB"
         )
-    return int(bool(_over))
+    return verdicts.exit_code
 
 
 if __name__ == "__main__":
