@@ -156,7 +156,9 @@ async def test_a_service_that_is_killed_runs_again_as_another_process(home: Home
 
 def test_pauses_double_up_to_their_limit() -> None:
     backoff = Backoff()
-    assert [backoff.after(failures) for failures in (1, 2, 3, 7, 1000)] == [0.5, 1.0, 2.0, 30.0, 30.0]
+    assert [backoff.after(failures) for failures in (1, 2, 3, 7, 1000)] == pytest.approx(
+        [0.1, 0.2, 0.4, 6.4, 30.0]
+    )
 
 
 @pytest.mark.parametrize(("healthy", "failures"), [(0.0, [1, 1, 1]), (1000.0, [1, 2, 3])])

@@ -65,7 +65,7 @@ class Backoff:
     """Pauses before restarts, in seconds: doubling from ``first`` to ``most``, from ``first`` again after a
     run that was ready for ``healthy`` seconds."""
 
-    first: float = 0.5
+    first: float = 0.1
     most: float = 30.0
     healthy: float = 60.0
 
