@@ -158,6 +158,7 @@ class Link:
             connection = Connection(Client(), asyncio.get_running_loop().create_future())
             try:
                 await self._connect(connection)
+                _heed_cancellation()
             except Exception as error:  # whatever answers there: who gives up here never connects again
                 self._explain(str(error) or type(error).__name__)
                 if _is_refusal(error) and not self._insistent:
@@ -178,6 +179,7 @@ class Link:
                     await connection.client.close()
                 if not connection.lost.done():
                     connection.lost.set_result(None)
+            _heed_cancellation()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -215,6 +217,16 @@ class Link:
         if reason != self._reason:
             log.warning("no connection to the bus at %s: %s", self._url, reason)
         self._reason = reason
+
+
+def _heed_cancellation() -> None:
+    """End here if the task was cancelled: the client's `asyncio.wait_for` may have lost that before Python 3.12.
+
+    https://github.com/python/cpython/issues/86296
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class KeyRefused(Unavailable):
