@@ -23,6 +23,7 @@ from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
 from dpm_runtime.settings import Settings
+from dpm_testkit.patience import until
 
 
 @dataclass
@@ -188,9 +189,11 @@ async def test_processes_that_a_killed_node_left_are_named(home: Home) -> None:
 
 async def _left(home: Home) -> asyncio.subprocess.Process:
     forever = [sys.executable, "-c", "import signal; signal.pause()"]
-    return await processes.spawn(
+    left = await processes.spawn(
         "fetcher", forever, run=home.run, log=home.logs / "fetcher.log", environment=os.environ
     )
+    await until(lambda: processes.leftovers(home.run))  # for a moment a new process has no environment to be seen
+    return left
 
 
 def test_a_setting_that_is_not_as_it_was_made_is_named() -> None:
