@@ -28,9 +28,14 @@ async def upstream() -> AsyncIterator[PackageServer]:
 
 
 @pytest.fixture
-async def node(upstream: PackageServer) -> AsyncIterator[Node]:
+def fuse() -> str:
+    return "true"
+
+
+@pytest.fixture
+async def node(upstream: PackageServer, fuse: str) -> AsyncIterator[Node]:
     async with running_node(
-        pypi_upstream=upstream.url, store_bytes=str(100 * MIB), reserve_bytes=str(16 * MIB)
+        pypi_upstream=upstream.url, store_bytes=str(100 * MIB), reserve_bytes=str(16 * MIB), fuse=fuse
     ) as node:
         yield node
 
@@ -83,6 +88,7 @@ def used(node: Node, name: str) -> bool:
         return bool(catalog.rows(statement, (f"{name}-1.0-py3-none-any.whl",)))
 
 
+@pytest.mark.parametrize("fuse", ["true", "false"], ids=["fuse", "no fuse"])
 async def test_the_file_that_was_used_longest_ago_goes_and_its_reader_finishes(
     node: Node, upstream: PackageServer, client: aiohttp.ClientSession
 ) -> None:

@@ -41,18 +41,18 @@ async def _batches(events: AsyncIterator[Recorded]) -> AsyncIterator[list[Record
         async for recorded in events:
             await queue.put(recorded)
 
-    filling = asyncio.create_task(fill())
+    filling, first = asyncio.create_task(fill()), asyncio.ensure_future(queue.get())
     try:
         while True:
-            first = asyncio.ensure_future(queue.get())
             await asyncio.wait({first, filling}, return_when=asyncio.FIRST_COMPLETED)
             if not first.done():
-                first.cancel()
                 filling.result()
                 return
             batch = [first.result()]
             while not queue.empty() and len(batch) < BATCH:
                 batch.append(queue.get_nowait())
             yield batch
+            first = asyncio.ensure_future(queue.get())
     finally:
         filling.cancel()
+        first.cancel()
