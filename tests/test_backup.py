@@ -155,17 +155,24 @@ async def test_a_node_that_does_not_run_is_backed_up_too_and_without_blobs_it_fe
             assert upstream.asked[f"/packages/small/{wheel('small')}"] == 2
 
 
-async def test_half_a_backup_restores_nothing_and_leaves_nothing(upstream: PackageServer, tmp_path: Path) -> None:
+async def test_half_a_backup_restores_nothing_and_a_vault_is_filled_like_a_home(
+    upstream: PackageServer, tmp_path: Path
+) -> None:
     async with running_node(pypi_upstream=upstream.url) as node:
         assert await node.package("large") == BODIES["large"]
         file, half = tmp_path / "backup.tar", tmp_path / "half.tar"
         await node.dpm("backup", str(file))
         half.write_bytes(file.read_bytes()[: file.stat().st_size - CHUNK])
         async with empty_machine(node) as other:
-            told = await other.dpm("restore", str(half), check=False)
-            assert "dpm: not a backup of DPM, or a damaged one" in told or "cut short" in told
-            assert list(other.home.root.iterdir()) == []
+            vault = tmp_path / "vault"
+            other.settings["DPM_VAULT"] = str(vault)
+            assert "the backup was cut short" in await other.dpm("restore", str(half), check=False)
+            assert list(other.home.root.iterdir()) == list(vault.iterdir()) == []
             await other.dpm("restore", str(file))
+            assert not (other.home.root / "nats").exists()
+            await other.dpm("up", "--detach")
+            assert await other.package("large") == BODIES["large"]
+            await other.dpm("backup", str(tmp_path / "again.tar"))
 
 
 async def test_the_commands_of_the_guide_back_a_node_up_and_restore_it(

@@ -69,7 +69,7 @@ async def restore_into(home: Home, backup: BinaryIO, say: Say) -> Restored:
         home.make_folders()
         with NodeLock(home):
             restored = await _fill(home, head, parts, say)
-        os.sync()
+        os.sync()  # once for all of it: a home that is cut off before says so
         home.write_version(f"{LAYOUT}")
     except BaseException:
         _empty(home)

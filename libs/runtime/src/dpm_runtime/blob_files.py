@@ -48,12 +48,13 @@ class BlobFiles:
             return Cid(link.readlink().name)
         return None
 
-    def keep(self, data: Path, sidecar: Sidecar, *, scratch: Path) -> None:
+    def keep(self, data: Path, sidecar: Sidecar, *, scratch: Path, safe: bool = True) -> None:
         """Make the file ``data``, already safe on disk, the blob that ``sidecar`` describes.
 
         If the store has that blob already, its sidecar takes up what the new one knows, and ``data`` takes its
         place: it was verified this moment, and what lay there may have rotted.
-        ``scratch`` is a path on the same disk that may be written. Raises OSError, Conflict.
+        ``scratch`` is a path on the same disk that may be written. Not ``safe``: against power loss the caller
+        sees to it, for many at once. Raises OSError, Conflict.
         """
         cid = sidecar.blob.cid
         target = self._layout.blob(cid)
@@ -61,7 +62,7 @@ class BlobFiles:
             self._folder(target.parent)
             known = self.sidecar(cid) if target.exists() else None
             merged = sidecar if known is None else known.joined(sidecar)
-            replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=True)
+            replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=safe)
             try:
                 data.rename(target)
             except FileNotFoundError:  # an earlier try came this far
@@ -69,7 +70,8 @@ class BlobFiles:
                     raise
             if sidecar.blob.size > CHUNK:
                 self._link(sidecar.blob)
-            sync_folder(target.parent)
+            if safe:
+                sync_folder(target.parent)
 
     def remove(self, cid: Cid, unless: Callable[[Sidecar | None], bool]) -> bool:
         """Delete the blob, its link and its sidecar, unless ``unless`` says of that sidecar that it must stay.
