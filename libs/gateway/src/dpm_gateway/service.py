@@ -168,9 +168,11 @@ async def _tell_waiting(tap: Tap, flights: Flights) -> None:
 
 
 async def _tell_uses(bus: NatsBus, marks: Marks) -> None:
+    there = True
     while True:
         await asyncio.sleep(TELL_USES_SECONDS)
-        if bus.connected:
+        before, there = there, bus.connected
+        if before and there:  # of a bus that has just come back the fetchers may not hear yet
             await marks.tell(bus.tap)
 
 

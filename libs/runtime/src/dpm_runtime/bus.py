@@ -11,7 +11,7 @@ from dpm_core.errors import Unavailable
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, REQUESTS, REQUESTS_DURABLE, STREAM
 from dpm_runtime import whole_file
 from dpm_runtime.bus_config import render
-from dpm_runtime.bus_grants import HEALTH, RELOAD, SERVERS, Grant, grants
+from dpm_runtime.bus_grants import HEALTH, JETSTREAM, RELOAD, SERVERS, Grant, grants
 from dpm_runtime.bus_readers import locked, readers
 from dpm_runtime.home import Home
 from dpm_runtime.nats_link import Link, Refused
@@ -47,6 +47,9 @@ DURABLE_CONFIG: dict[str, Any] = {
     "replay_policy": "instant",
 }
 """The durable pull consumer that hands fetch requests to fetchers."""
+
+JETSTREAM_CONFIG: dict[str, Any] = {"sync_always": True}
+"""Each event is on the disk before it is acknowledged: else the last ones are lost when the power fails."""
 
 _NO_SUCH_STREAM = 10059
 
@@ -145,6 +148,14 @@ async def _provision(link: Link, anew: Callable[[], None]) -> None:
     )
     consumer = await link.api(f"CONSUMER.INFO.{STREAM}.{REQUESTS_DURABLE}", {})
     _compare(f"consumer {REQUESTS_DURABLE}", DURABLE_CONFIG, consumer["config"])
+    _compare("JetStream", JETSTREAM_CONFIG, await jetstream_config(link))
+
+
+async def jetstream_config(link: Link) -> dict[str, Any]:
+    """How the server runs JetStream, asked with the key of ``setup``. Raises Unavailable."""
+    answer = json.loads((await link.request(JETSTREAM, b"")).data)
+    config: dict[str, Any] = answer.get("data", {}).get("config") or {}
+    return config
 
 
 async def _exists(link: Link) -> bool:

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from dpm_core.subjects import EVENTS, HINTS
-from dpm_runtime.bus_grants import READ, READER, STREAM_ACCOUNT, SYSTEM_ACCOUNT, TAPS, Grant, reader
+from dpm_runtime.bus_grants import (
+    JETSTREAM,
+    READ,
+    READER,
+    STREAM_ACCOUNT,
+    SYSTEM_ACCOUNT,
+    TAPS,
+    Grant,
+    reader,
+)
 
 NO_LIMIT = 2**40
 """Bytes. Without it nats-server takes three quarters of what is free at its start for the most that it may store:
@@ -49,6 +58,8 @@ def render(
         settings["exports"] = _exports(account, (*rights, reader("anybody")))
         settings["imports"] = _imports(account, rights)
     accounts[STREAM_ACCOUNT]["jetstream"] = "enabled"
+    accounts[SYSTEM_ACCOUNT]["exports"].append({"service": JETSTREAM, "accounts": [STREAM_ACCOUNT]})
+    accounts[STREAM_ACCOUNT]["imports"].append({"service": {"account": SYSTEM_ACCOUNT, "subject": JETSTREAM}})
     configuration = {
         "listen": f"{listen}:{port}",
         "server_name": "dpm",

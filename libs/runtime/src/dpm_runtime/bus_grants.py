@@ -37,6 +37,9 @@ RELOAD = "$SYS.REQ.SERVER.{}.RELOAD"
 HEALTH = "$SYS.REQ.SERVER.PING.HEALTHZ"
 """Whether it is well, its stores included."""
 
+JETSTREAM = "$SYS.REQ.SERVER.PING.JSZ"
+"""What servers say of their JetStream, its configuration among it."""
+
 READ = f"$JS.API.DIRECT.GET.{STREAM}"
 """What reading events needs. Not ``$JS.API.CONSUMER.CREATE.DPM``, not even bare: a consumer's name in the body
 lets its user rewrite the fetcher's durable."""
@@ -76,6 +79,7 @@ def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
                 f"$JS.SNAPSHOT.ACK.{STREAM}.>",
                 f"$JS.API.STREAM.RESTORE.{STREAM}",
                 f"$JS.SNAPSHOT.RESTORE.{STREAM}.>",
+                JETSTREAM,
             ),
             account=STREAM_ACCOUNT,
         ),

@@ -50,7 +50,7 @@ async def stream_as_made(subject: Subject) -> Finding:
     if not subject.home.key(SETUP).exists():
         return skipped("the key of set-up is not here")
     from dpm_core.subjects import REQUESTS_DURABLE, STREAM
-    from dpm_runtime.bus import DURABLE_CONFIG, STREAM_CONFIG
+    from dpm_runtime.bus import DURABLE_CONFIG, JETSTREAM_CONFIG, STREAM_CONFIG, jetstream_config
     from dpm_runtime.nats_link import Link, Refused
 
     asked = (
@@ -72,6 +72,8 @@ async def stream_as_made(subject: Subject) -> Finding:
                 found.append(failed(f"{what}: {refused}"))
                 continue
             found.append(failed(f"{what} has {differs}") if differs else ok(f"{what} is as it was made"))
+        differs = different(JETSTREAM_CONFIG, await jetstream_config(link))
+        found.append(failed(f"JetStream has {differs}") if differs else ok("events are synced at once"))
     return together(found, "")
 
 
