@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TypeVar, cast
+from unittest import mock
 
 from nats.aio.msg import Msg
 
@@ -14,6 +17,8 @@ from dpm_core.cids import Cid
 from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactStored, Source
 from dpm_core.ports import Attempt, Intake
+from dpm_runtime import blob_files
+from dpm_runtime.disk import replace_file
 from dpm_runtime.nats_link import Link
 from dpm_runtime.nats_log import NatsEventLog
 from dpm_testkit.memory_stream import NO_ROOM, MemoryStream, refusal
@@ -34,6 +39,7 @@ class Hazard(StrEnum):
     LOST = "it was done, the answer is lost"
     TWICE = "it was done, and asked for once more: what the caller hears is the second answer"
     DIES_BEFORE = "the caller dies before it is done"
+    DIES_HALFWAY = "the caller dies when a part of it is done"
     DIES_AFTER = "the caller dies when it is done"
     PAUSES = "the caller is stopped before it is done, and goes on when it is woken"
 
@@ -53,15 +59,24 @@ class Fate:
         self.over = False
 
     async def meet(
-        self, act: Callable[[], Awaitable[T]], *, no: Callable[[], T] | None = None, repeatable: bool = False
+        self,
+        act: Callable[[], Awaitable[T]],
+        *,
+        no: Callable[[], T] | None = None,
+        repeatable: bool = False,
+        half: Callable[[], Awaitable[object]] | None = None,
     ) -> T:
         """Await ``act`` with whatever happens now. ``no`` gives the answer of a refusal, by default Unavailable.
 
-        Only what is ``repeatable`` is done twice. Raises Unavailable, Crash.
+        Only what is ``repeatable`` is done twice; ``half`` does a part of it, by default none.
+        Raises Unavailable, Crash.
         """
         self._call += 1
         hazard = self._coming.get(self._call, Hazard.NONE)
-        if self.died or hazard is Hazard.DIES_BEFORE:
+        if hazard is Hazard.DIES_HALFWAY and half is not None and not self.died:
+            with suppress(Crash):
+                await half()
+        if self.died or hazard in (Hazard.DIES_BEFORE, Hazard.DIES_HALFWAY):
             self._die()
         if hazard is Hazard.PAUSES:
             self.paused.set()
@@ -192,9 +207,19 @@ class _HazardousAttempt:
             self._kept(self._token, blob.cid)
             return blob, final
 
-        return await self._fate.meet(keep)
+        async def half() -> None:
+            with mock.patch.object(blob_files, "replace_file", _and_no_further):
+                await self._attempt.store(state, source)
+
+        return await self._fate.meet(keep, half=half)
 
     async def close(self) -> None:
         if self._fate.died:
             self._let_die(self._attempt)
         await self._attempt.close()
+
+
+def _and_no_further(path: Path, body: bytes, *, temporary: Path, safe: bool) -> None:
+    """A sidecar is written, and its blob is not."""
+    replace_file(path, body, temporary=temporary, safe=safe)
+    raise Crash
