@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -34,9 +34,13 @@ REST_ROUNDS = 10
 T = TypeVar("T")
 
 names = st.sampled_from(NAMES)
+bodies = st.sampled_from(range(len(BODIES)))
 picks = st.integers(0, 1_000)
-hazards = st.dictionaries(st.integers(0, 8), st.sampled_from(Hazard), max_size=2)
+hazards = st.dictionaries(st.integers(1, 7), st.sampled_from(Hazard), max_size=2)
 """Most calls go well, or no process would come far."""
+
+Wants: TypeAlias = Sequence[tuple[str, int, Hazards]]
+wants = st.lists(st.tuples(st.sampled_from((WHEEL, PAGE)), bodies, hazards), min_size=1, max_size=6)
 
 
 def run(examples: int, steps: int) -> None:
@@ -67,27 +71,24 @@ class Histories(RuleBasedStateMachine):
     async def _begin(self) -> None:
         self.node = LittleNode(Path(self.folder.name))
 
-    # upstream
+    # upstream and gateways
 
-    @initialize(bodies=st.tuples(*(st.sampled_from(BODIES) for _ in NAMES)))
-    def upstream_has(self, bodies: Sequence[bytes]) -> None:
-        for name, body in zip(NAMES, bodies, strict=True):
-            self.node.publish(name, body)
+    @initialize(first=st.tuples(*(bodies for _ in NAMES)), wants=wants)
+    def begin(self, first: Sequence[int], wants: Wants) -> None:
+        for name, body in zip(NAMES, first, strict=True):
+            self.node.publish(name, BODIES[body])
+        self.fetch(wants)
 
-    @rule(name=st.sampled_from((WHEEL, PAGE)), body=st.sampled_from(BODIES))
-    def publish(self, name: str, body: bytes) -> None:
-        self.node.publish(name, body)
+    @rule(name=st.sampled_from((WHEEL, PAGE)), body=bodies)
+    def publish(self, name: str, body: int) -> None:
+        self.node.publish(name, BODIES[body])
 
-    @rule(name=names, after=st.integers(1, 300_000))
-    def break_off(self, name: str, after: int) -> None:
-        """Upstream will hang up once, so many bytes in."""
-        self.node.origin.held[url(name)].breaks_after = after
-
-    @rule(away=st.booleans())
-    def upstream_is_away(self, away: bool) -> None:
+    @rule(away=st.booleans(), name=names, breaks_after=st.integers(1, 300_000))
+    def upstream_fails(self, away: bool, name: str, breaks_after: int) -> None:
+        """It is away, or there and will hang up once, so many bytes in."""
         self.node.origin.down = away
-
-    # gateways
+        if not away:
+            self.node.origin.held[url(name)].breaks_after = breaks_after
 
     @rule(name=names, patient=st.booleans(), hazard=st.sampled_from((Hazard.NONE, Hazard.LOST, Hazard.TWICE)))
     def ask(self, name: str, patient: bool, hazard: Hazard) -> None:
@@ -109,6 +110,16 @@ class Histories(RuleBasedStateMachine):
         self.runner.run(both())
 
     # fetchers
+
+    @rule(wants=wants)
+    def fetch(self, wants: Wants) -> None:
+        """The usual: something is wanted as upstream has it now, and a fetcher has the newest request at once."""
+        for name, body, hazards in wants:
+            self.publish(name, body)
+            self.runner.run(self.node.ask(name))
+            if self.open_requests:
+                self.deliver(-1, hazards, old=False)
+                self._look()
 
     @precondition(lambda self: self.open_requests)
     @rule(pick=picks, hazards=hazards, old=st.booleans())
@@ -171,26 +182,20 @@ class Histories(RuleBasedStateMachine):
     def reopen_catalog(self, lost: bool) -> None:
         self.runner.run(self.node.reopen_catalog(lost=lost))
 
-    @rule(hazards=hazards)
-    def evict(self, hazards: Hazards) -> None:
-        self.runner.run(self.node.evict(hazards))
-
-    @rule(hazards=hazards)
-    def collect(self, hazards: Hazards) -> None:
-        self.runner.run(self.node.collect(hazards))
-
-    @precondition(lambda self: self.node.blobs)
-    @rule(pick=picks)
-    def rot(self, pick: int) -> None:
-        """A blob's bytes change on the disk."""
-        cid = picked(self.node.blobs, pick)
-        self.node.rotten.add(cid)
-        self.node.store.path(cid).write_bytes(b"rot")
+    @rule(evict=hazards, collect=hazards)
+    def make_room(self, evict: Hazards, collect: Hazards) -> None:
+        self.runner.run(self.node.evict(evict))
+        self.runner.run(self.node.collect(collect))
 
     @precondition(lambda self: self.node.blobs)
     @rule(pick=picks, hazards=hazards)
-    def examine(self, pick: int, hazards: Hazards) -> None:
-        self.runner.run(self.node.examine(picked(self.node.blobs, pick), hazards))
+    def rot(self, pick: int, hazards: Hazards) -> None:
+        """A blob's bytes change on the disk, and somebody finds it out."""
+        cid = picked(self.node.blobs, pick)
+        self.node.rotten.add(cid)
+        self.node.store.path(cid).write_bytes(b"rot")
+        self._look()
+        self.runner.run(self.node.examine(cid, hazards))
 
     # what holds whenever one looks
 
