@@ -25,6 +25,9 @@ FETCHER = "fetcher"
 GATEWAYS = "gateway-"
 """How the names of gateways begin; what follows is the ecosystem."""
 
+NO_ROOM = "no space left on device"
+"""How nats-server calls a full disk."""
+
 GROUP = "dpm.services"
 """The entry point group under which services are found."""
 
@@ -110,14 +113,17 @@ def _service(home: Home, process: str) -> Service:
 
 
 async def log_ails(home: Home, port: int) -> Ailment | None:
-    """What keeps the log from taking events, though nats-server runs; None if nothing does, or nobody says."""
+    """What keeps the log from taking events, though nats-server runs; None if nothing does, or nobody says.
+
+    To start it again mends what a full disk did, once there is room. A disk that fails would fail it anew.
+    """
     from dpm_runtime.bus import local_url, trouble
     from dpm_runtime.disk import Space
     from dpm_runtime.nats_log import ROOM
 
     try:
         what = await trouble(local_url(port), home.key("reload"))
-        return Ailment(what, curable=Space.of(home.nats).free >= 2 * ROOM) if what else None
+        return Ailment(what, curable=NO_ROOM in what and Space.of(home.nats).free >= 2 * ROOM) if what else None
     except (DpmError, OSError):  # it is away, and shown as such
         return None
 

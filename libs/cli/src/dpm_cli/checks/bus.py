@@ -98,8 +98,9 @@ CHECKS = (
     Check(
         "DPM-BUS-WRITES",
         "The log takes events",
-        "Free space on the disk of the log, or mend it. `dpm up` then starts nats-server again by itself; in "
-        "containers do it: `docker compose restart nats`.",
+        "Free space on the disk of the log: `dpm up` then starts nats-server again. After another error, or in "
+        "containers, do it yourself when the disk is well: `dpm stop nats` and `dpm start nats`, or "
+        "`docker compose restart nats`.",
         log_takes_events,
         seconds=8.0,
     ),
