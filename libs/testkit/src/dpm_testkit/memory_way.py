@@ -1,0 +1,165 @@
+"""The way of a package with memory twins for everything outside: a gateway and a fetcher."""
+
+import asyncio
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from dpm_core.artifacts import Lane, Want
+from dpm_fetcher import librarian
+from dpm_fetcher.fetcher import Fetcher, Limits
+from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.waiters import Waiters
+from dpm_gateway.app import create_app
+from dpm_gateway.bulletin import Bulletin
+from dpm_gateway.doorkeeper import Doorkeeper
+from dpm_gateway.facts import Desk
+from dpm_gateway.flights import Flights
+from dpm_gateway.handler import Handler, Policy
+from dpm_gateway.marks import Marks
+from dpm_gateway_pypi.ecosystem import PyPI
+from dpm_gateway_pypi.indexes import Index
+from dpm_runtime.react import react
+from dpm_runtime.service import SystemClock
+from dpm_testkit.memory_catalog import MemoryCatalog
+from dpm_testkit.memory_log import MemoryEventLog
+from dpm_testkit.memory_origin import Held, MemoryOrigin
+from dpm_testkit.memory_store import MemoryBlobStore
+from dpm_testkit.patience import until
+
+INDEX = "http://index.example/simple/"
+
+
+PRIVATE = "http://acme.example/simple/"
+
+
+JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
+
+
+BODY = hashlib.shake_256(b"demo").digest(3 * 1024 * 1024)
+
+
+class MovableClock(SystemClock):
+    """The machine's clock, set forward at will; nobody sleeps long."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))
+
+
+class Door:
+    """The node's one token, and what upstream says to whoever shows other credentials."""
+
+    def __init__(self) -> None:
+        self.status = 401
+        self.asked: list[tuple[str, str]] = []
+        self.told: list[str] = []
+
+    async def tell_query(self, url: str) -> None:
+        self.told.append(url)
+
+    def admits(self, realm: str, secret: str) -> bool:
+        return (realm, secret) == ("pypi/acme", "token")
+
+    async def status_for(self, want: Want, authorization: str) -> int:
+        self.asked.append((want.url, authorization))
+        return self.status
+
+
+class World:
+    """A gateway and, while ``fetching``, a fetcher, among memory twins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = MovableClock()
+        self.log = MemoryEventLog(ack_wait=0.3)
+        self.store = MemoryBlobStore()
+        self.catalog = MemoryCatalog()
+        self.origin = MemoryOrigin()
+        bulletin = Bulletin()
+        self.flights = Flights(
+            "gateway-0", self.log, self.store, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
+        )
+        indexes = [Index(INDEX, lists=True), Index(PRIVATE, "acme", private=True)]
+        ecosystem = PyPI(indexes, fresh_for=600.0, limit=1 << 20)
+        self.door = Door()
+        doorkeeper = Doorkeeper("pypi", self.door, self.door, self.clock)
+        self.desk = Desk(ecosystem, self.store, folder)
+        self.marks = Marks("gateway-0", self.clock)
+        handler = Handler(
+            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, doorkeeper, self.door,
+            self.clock, Policy(stale_seconds=86_400),
+        )  # fmt: skip
+        self.app = create_app(handler, hosts=())
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")
+        self._tasks = [
+            asyncio.create_task(bulletin.read(self.log, "pypi", after=0)),
+            asyncio.create_task(librarian.keep(self.catalog, self.log)),
+        ]
+        self._fetching: asyncio.Task[None] | None = None
+        self.start_fetcher()
+
+    def start_fetcher(self) -> None:
+        fetcher = Fetcher(
+            "fetcher-0", self.log, self.store, [self.origin], Lanes({Lane.INDEX: 8, Lane.BLOB: 8}, 8),
+            Waiters(self.clock, lambda: True), self.clock, Limits(10.0, 30.0),
+        )  # fmt: skip
+        self._fetching = asyncio.create_task(react(self.log, fetcher.on_request, at_once=50))
+
+    async def kill_fetcher(self) -> None:
+        assert self._fetching is not None
+        self._fetching.cancel()
+        await asyncio.wait({self._fetching})
+
+    def publish(
+        self,
+        body: bytes = BODY,
+        *,
+        name: str = "demo-1.0-py3-none-any.whl",
+        vouched: bool = True,
+        index: str = INDEX,
+        host: str = "files.example",
+        query: str = "",
+    ) -> Held:
+        """Put a project with one file on the index; returns the file."""
+        url = f"http://{host}/p/{name}"
+        file = {"filename": name, "url": url + query, "hashes": {}, "size": len(body)}
+        if vouched:
+            file["hashes"] = {"sha256": hashlib.sha256(body).hexdigest()}
+        page = {"meta": {"api-version": "1.1"}, "name": "demo", "files": [file], "versions": ["1.0"]}
+        self.origin.has(index + "demo/", json.dumps(page).encode()).media_type = JSON["Accept"]
+        return self.origin.has(url, body)
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.client.get(path, headers={**JSON, **headers})
+
+    async def folded(self) -> None:
+        """Wait until the catalog knows all that has happened."""
+        await until(lambda: self.catalog.position() == len(self.log.events))
+
+    def count(self, kind: type) -> int:
+        return sum(isinstance(event, kind) for event in self.log.events)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.flights.close()
+        self.desk.close()
+        if self._fetching:
+            self._tasks.append(self._fetching)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+FILE = "/simple/files/files.example/p/demo-1.0-py3-none-any.whl"
+FILE_URL = "http://files.example/p/demo-1.0-py3-none-any.whl"
