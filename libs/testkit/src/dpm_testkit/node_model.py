@@ -149,5 +149,7 @@ def _may_follow(last: Recorded | None, recorded: Recorded) -> bool:
             return isinstance(before, FetchStarted) and answers(blob.digests, before.want.digests)
         case FetchUnchanged() | FetchFailed():
             return isinstance(before, FetchStarted)
+        case ArtifactEvicted():
+            return not isinstance(before, FetchRequested) or recorded.time > before.deadline
         case _:
             return True
