@@ -281,6 +281,8 @@ async def test_a_store_without_a_log_is_told_of_with_what_mends_it(
     finding = await look("DPM-LOG", about(home))
     assert (finding.level, finding.text) == (Level.FAILED, "the log is gone, and 1 blobs lie in the store")
     assert "dpm repair" in finding.mend
+    apart = Settings.model_validate({"home": home.root, "nats_host": "nats", "insecure_lan": True})
+    assert "the log is gone" not in (await look("DPM-LOG", about(home, settings=apart))).text
 
     (home.nats / "jetstream" / "jetstream" / STREAM_ACCOUNT / "streams" / STREAM).mkdir(parents=True)
     finding = await look("DPM-LOG", about(home))
