@@ -17,7 +17,7 @@ up: setup ## set up what is missing and run a node in the foreground
 .PHONY: test
 test: setup ipfs prometheus index-servers docker ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
-	pytest -m real -n 2
+	pytest -m real -n 2 --dist loadfile
 	@$(MAKE) test-containers
 
 .PHONY: check

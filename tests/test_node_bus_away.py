@@ -51,6 +51,32 @@ async def get(url: str) -> tuple[int, bytes, Mapping[str, str]]:
         return answer.status, await answer.read(), dict(answer.headers)
 
 
+async def hold(node: Node, project: str) -> str:
+    """Have a project's file served as held, which it is a moment after its first client has it; its link."""
+    url = await node.file_url(project)
+
+    async def hit() -> bool:
+        status, _, headers = await get(url)
+        return status == 200 and headers["Cache-Status"].endswith("; hit")
+
+    await eventually(hit)
+    return url
+
+
+async def package(node: Node, project: str) -> bytes:
+    """The first file of a project, once the gateway has found the bus again."""
+
+    async def found() -> bytes | None:
+        status, body, _ = await get(await node.file_url(project))
+        return body if status == 200 else None
+
+    async def index() -> bool:
+        return (await get(f"{node.index}{project}/"))[0] == 200
+
+    await eventually(index)
+    return await eventually(found)
+
+
 @contextmanager
 def frozen(node: Node) -> Iterator[None]:
     """Meanwhile nats-server is there and does nothing."""
@@ -91,8 +117,7 @@ async def test_without_a_bus_hits_and_stale_pages_are_served_and_a_miss_is_told_
 ) -> None:
     file = publish(upstream, "held", MIB)
     publish(upstream, "other", 1000)
-    held = await node.file_url("held")
-    assert (await get(held))[1] == file.body
+    held = await hold(node, "held")
     with frozen(node):
         await served_and_refused(node, held, file.body)
     await node.dpm("stop", "nats")
@@ -110,14 +135,14 @@ async def test_without_a_bus_hits_and_stale_pages_are_served_and_a_miss_is_told_
 
     await eventually(serves)
     await node.dpm("start", "nats")
-    assert await node.package("other")
+    assert await package(node, "other")
 
 
 async def test_what_came_to_its_end_without_a_bus_is_told_once_it_is_back_and_room_is_made_then(
     node: Node, upstream: PackageServer
 ) -> None:
     old = publish(upstream, "old", 6 * MIB)
-    assert await node.package("old") == old.body
+    await hold(node, "old")
     new = publish(upstream, "new", 6 * MIB, hold_after=3 * MIB)
     async with aiohttp.ClientSession() as session, session.get(await node.file_url("new")) as answer:
         start = await answer.content.readexactly(2 * MIB)
@@ -132,7 +157,7 @@ async def test_what_came_to_its_end_without_a_bus_is_told_once_it_is_back_and_ro
         return new.name in stored and old.name in gone
 
     await eventually(told_of, pause=0.2)
-    assert await node.package("new") == new.body
+    assert await package(node, "new") == new.body
     assert upstream.asked[f"/packages/new/{new.name}"] == 1
 
 
@@ -151,7 +176,7 @@ async def test_what_a_fetcher_stored_and_never_told_is_told_by_the_next_one(
     os.kill(pid, signal.SIGKILL)
     await until(lambda: node.pid("fetcher") not in (None, pid))
     await node.dpm("start", "nats")
-    assert await node.package("late") == file.body
+    assert await package(node, "late") == file.body
     assert upstream.asked[f"/packages/late/{file.name}"] == 1
 
 
@@ -159,9 +184,8 @@ async def test_what_was_served_and_what_was_set_aside_without_a_bus_is_told_once
     node: Node, upstream: PackageServer
 ) -> None:
     served, rotten = publish(upstream, "served", MIB), publish(upstream, "rotten", MIB + 1)
-    await node.package("rotten")
-    url = await node.file_url("served")
-    await get(url)
+    await hold(node, "rotten")
+    url = await hold(node, "served")
     await node.dpm("stop", "nats")
     before = used(node, served)
     assert (await get(url))[1] == served.body
@@ -172,5 +196,5 @@ async def test_what_was_served_and_what_was_set_aside_without_a_bus_is_told_once
     await node.dpm("start", "nats")
     assert path.name in await checking
     assert [each.cid for each in await told(node, BlobQuarantined)] == [path.name]
-    assert await node.package("rotten") == rotten.body
+    assert await package(node, "rotten") == rotten.body
     await until(lambda: (used(node, served) or 0.0) > (before or 0.0), pause=0.2)

@@ -37,6 +37,13 @@ def test_a_token_that_was_ended_opens_nothing_a_second_later(home: Home) -> None
     assert book.admits("pypi/acme", other)
 
 
+def test_a_new_token_is_let_in_at_once(home: Home) -> None:
+    book = TokenBook(home, clock=lambda: 0.0)
+    assert not book.admits("pypi/acme", "dpm_x")
+    for name in ("ci", "laptop"):
+        assert book.admits("pypi/acme", issue(home, name, "pypi/acme"))
+
+
 @pytest.mark.parametrize("name", ["", "CI", "a b", "-", "x" * 40])
 def test_what_is_no_name_is_refused(home: Home, name: str) -> None:
     with pytest.raises(Invalid, match="no name"):

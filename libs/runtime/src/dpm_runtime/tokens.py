@@ -21,7 +21,7 @@ PREFIX = "dpm_"
 """What every token begins with, so that it is known for one wherever it turns up."""
 
 LOOK_SECONDS = 1.0
-"""A token that was revoked is let in for so long at most."""
+"""A token that was revoked is let in for so long at most; a new one at once."""
 
 _LOCK_SECONDS = 10.0
 
@@ -82,16 +82,20 @@ class TokenBook:
         self._home = home
         self._clock = clock
         self._read_at = -LOOK_SECONDS
+        self._read: tuple[int, int] | None = None
         self._opens: frozenset[tuple[str, str]] = frozenset()
 
     def admits(self, realm: str, secret: str) -> bool:
         """Whether ``secret`` is a token for ``realm``. Raises Invalid if the file of tokens is broken."""
         if not secret.startswith(PREFIX):
             return False
-        if self._clock() - self._read_at >= LOOK_SECONDS:
+        opened = (realm, _hash(secret))
+        late = self._clock() - self._read_at >= LOOK_SECONDS
+        if late or (opened not in self._opens and _version(self._home) != self._read):
+            self._read = _version(self._home)
             self._opens = frozenset((each.realm, each.sha256) for each in tokens(self._home))
             self._read_at = self._clock()
-        return (realm, _hash(secret)) in self._opens
+        return opened in self._opens
 
 
 def _hash(secret: str) -> str:
@@ -103,6 +107,15 @@ def _change(home: Home, change: Callable[[tuple[Token, ...]], tuple[Token, ...]]
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
     with OfdLock.acquire_within(home.run / "tokens.lock", _LOCK_SECONDS):
         whole_file.replace(_file(home), to_json(change(tokens(home))))
+
+
+def _version(home: Home) -> tuple[int, int] | None:
+    """What is another one after each change of the file, which is replaced whole."""
+    try:
+        status = _file(home).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _file(home: Home) -> Path:
