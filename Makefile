@@ -55,6 +55,11 @@ bench: setup ## print and judge the times that are promised; FRESH=1 adds a fres
 	@python bench/startup.py $(if $(FRESH),--fresh)
 	@python bench/stalled.py
 	@python bench/telemetry.py
+	@$(MAKE) bench-speed
+
+.PHONY: bench-speed
+bench-speed: setup index-servers rivals ## speed beside nginx, proxpi and devpi, judged: ROUNDS=5 PARTS="cold installs memory warm processor"
+	@python bench/speed --rounds $(or $(ROUNDS),5) $(PARTS)
 
 .PHONY: chaos
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)
@@ -78,7 +83,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs prometheus index-servers docker
+.PHONY: system venv packages nats-server ipfs prometheus index-servers rivals docker
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -97,3 +102,5 @@ prometheus: venv
 	@deploy/setup/prometheus.sh
 index-servers: venv
 	@deploy/setup/index-servers.sh
+rivals: venv
+	@deploy/setup/rivals.sh

@@ -14,8 +14,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "requirements.lock"
 GO_LOCK = ROOT / "deploy/tools/go.lock"
-SERVERS_LOCK = ROOT / "deploy/tools/index-servers.lock"
-LOCKS = [LOCK, GO_LOCK, SERVERS_LOCK]
+LOCKS = [LOCK, *sorted(ROOT.glob("deploy/tools/*.lock"))]
 PROJECTS = [
     ROOT / "pyproject.toml",
     *sorted(ROOT.glob("libs/*/pyproject.toml")),

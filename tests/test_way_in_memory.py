@@ -86,6 +86,30 @@ async def test_a_client_may_ask_for_a_page_to_be_confirmed(world: World) -> None
     assert world.count(FetchRequested) == 2
 
 
+async def test_a_page_that_was_asked_for_often_is_confirmed_once_it_is_old_and_replaced_once_it_changed(
+    world: World,
+) -> None:
+    world.publish()
+    await world.get("/simple/demo/")
+    await world.folded()
+    first = [await world.get("/simple/demo/") for _ in range(3)]
+    assert {answer.headers["cache-status"] for answer in first} == {"dpm; hit"}
+    assert len({(answer.content, tuple(answer.headers.items())) for answer in first}) == 1
+    world.publish(name="demo-2.0-py3-none-any.whl")
+    world.clock.ahead = 700
+    replaced = await world.get("/simple/demo/")
+    assert replaced.json()["files"][0]["filename"] == "demo-2.0-py3-none-any.whl"
+    await world.folded()
+    world.clock.ahead = 0
+    for _ in range(3):
+        assert (await world.get("/simple/demo/")).content == replaced.content
+    assert (await world.get("/simple/demo/", **{"If-None-Match": replaced.headers["etag"]})).status_code == 304
+    assert (await world.get("/simple/demo/", **{"Cache-Control": "no-cache"})).headers[
+        "cache-status"
+    ] != "dpm; hit"
+    assert [url for url, _ in world.origin.asked].count(INDEX + "demo/") == 3
+
+
 async def test_what_upstream_has_not_is_404_and_asked_once_a_minute(world: World) -> None:
     for _ in range(3):
         answer = await world.get("/simple/nothing/")

@@ -21,6 +21,8 @@ cp deploy/tools/go.lock "$new" 2>/dev/null || rm -f "$new"
 compile "$new.in" "$@" -o "$new" >/dev/null
 cp "$new" deploy/tools/go.lock
 
-cp deploy/tools/index-servers.lock "$new" 2>/dev/null || rm -f "$new"
-compile deploy/tools/index-servers.in "$@" -o "$new" >/dev/null
-cp "$new" deploy/tools/index-servers.lock
+for each in index-servers rivals; do
+    cp "deploy/tools/$each.lock" "$new" 2>/dev/null || rm -f "$new"
+    compile "deploy/tools/$each.in" "$@" -o "$new" >/dev/null
+    cp "$new" "deploy/tools/$each.lock"
+done

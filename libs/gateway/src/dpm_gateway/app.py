@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from dpm_core.ecosystem import Request
 from dpm_gateway.handler import Handler
 from dpm_gateway.hangup import HungUp, unless_gone
+from dpm_gateway.repeats import Repeats
 from dpm_gateway.seen import METHODS, Seen
 from dpm_runtime.host_names import HostNames
 
@@ -41,10 +42,11 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
             http.state.result = "gone"
             return Response(status_code=CLIENT_GONE)
         http.state.result = answer.result
+        http.state.answer = answer
         return answer.response
 
     app.add_route("/{path:path}", answer, methods=[*METHODS], include_in_schema=False)
-    return Seen(app, handler.ecosystem)
+    return Seen(Repeats(app, handler), handler.ecosystem)
 
 
 def has_body(headers: Mapping[str, str]) -> bool:

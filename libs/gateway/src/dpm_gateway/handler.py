@@ -31,6 +31,7 @@ from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.marks import Marks
+from dpm_gateway.refusals import ANSWERS, refusal_of
 from dpm_gateway.responses import PIECE, Headers, Representation, body_response, page_response
 from dpm_runtime.credentials import same_site
 from dpm_runtime.meters import counter
@@ -38,12 +39,6 @@ from dpm_runtime.mounted_files import LoadedBody
 
 RECHECK_SECONDS = 10.0
 """A file that no index names makes an index be asked for again, unless that was done so recently."""
-
-ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
-"""Failures by which upstream itself says that clients do not get it, or no longer: it is not away."""
-
-TOO_MANY_REQUESTS = 429
-"""The one status of an upstream's that clients are told as it is: they know what to do about it."""
 
 FILE_CACHING = "max-age=31536000, immutable"
 PAGE_CACHING = "max-age=0, must-revalidate"
@@ -77,11 +72,24 @@ class Courier(Protocol):
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a page was made from: an index that was wanted, and the one that was held."""
+
+    want: Want
+    index: Index
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A response, and in one word how it came about: the ``result`` of metrics."""
+    """A response, and in one word how it came about: the ``result`` of metrics.
+
+    With a ``source`` it is the answer to any request in the same words, for as long as that still :meth:`holds
+    <Handler.holds>`.
+    """
 
     result: str
     response: Response
+    source: Source | None = None
 
 
 class Handler:
@@ -120,34 +128,46 @@ class Handler:
         """The answer to a request; every failure is one in the protocol's own form."""
         begun = time.perf_counter()
         try:
-            result, response = await self._answer(request)
+            answer = await self._answer(request)
         except Refused as error:
-            result, response = "refused", self._problem(request, error.refusal)
+            answer = Answer("refused", self._problem(request, error.refusal))
         except Untrusted as error:
             log.error("untrusted bytes", extra={"path": request.path, "why": str(error)})
-            result, response = "failed", self._problem(request, Refusal(502, str(error)))
+            answer = Answer("failed", self._problem(request, Refusal(502, str(error))))
         except Invalid as error:
             log.warning("upstream's index makes no sense", extra={"path": request.path, "why": str(error)})
-            result, response = "failed", self._problem(request, Refusal(502, f"upstream's index: {error}"))
+            answer = Answer("failed", self._problem(request, Refusal(502, f"upstream's index: {error}")))
         except Unavailable as error:
-            result, response = "failed", self._problem(request, _refusal(Failure.of(error)))
-        _requests.add(1, {"ecosystem": self.ecosystem, "result": result})
-        seconds = round(time.perf_counter() - begun, 4)
-        about = {"method": request.method, "path": request.path, "status": response.status_code}
-        log.info("request", extra={**about, "result": result, "seconds": seconds})
-        return Answer(result, response)
+            answer = Answer("failed", self._problem(request, refusal_of(Failure.of(error))))
+        self.tell(request.method, request.path, answer, time.perf_counter() - begun)
+        return answer
 
-    async def _answer(self, request: Request) -> tuple[str, Response]:
+    def tell(self, method: str, path: str, answer: Answer, seconds: float) -> None:
+        """Count an answer, and note it in the log."""
+        _requests.add(1, {"ecosystem": self.ecosystem, "result": answer.result})
+        about = {"method": method, "path": path, "status": answer.response.status_code}
+        log.info("request", extra={**about, "result": answer.result, "seconds": round(seconds, 4)})
+
+    def holds(self, source: Source) -> bool:
+        """Whether that index is still the one that is held, and fresh; then it counts as used now."""
+        entry = self._catalog.find(source.want.ref.id)
+        fresh_for = source.want.fresh_for or 0.0
+        if entry is None or _index_of(entry) != source.index or self._clock.now() - entry.checked_at >= fresh_for:
+            return False
+        self._marks.note(source.want.ref.id)
+        return True
+
+    async def _answer(self, request: Request) -> Answer:
         target = self._ecosystem.classify(request)
         match target:
             case Refusal():
                 raise Refused(target)
             case Redirect(location=location, status=status):
-                return "redirect", Response(status_code=status, headers={"Location": location})
+                return Answer("redirect", Response(status_code=status, headers={"Location": location}))
             case IndexPage():
                 return await self._index_page(request, target)
             case IndexedFile():
-                return await self._indexed_file(request, target)
+                return Answer(*await self._indexed_file(request, target))
 
     def _problem(self, request: Request, refusal: Refusal) -> Response:
         if refusal.status >= 500:
@@ -158,7 +178,7 @@ class Handler:
         page = self._ecosystem.problem(refusal)
         return page_response(request.method, request.headers, page, None, headers, refusal.status)
 
-    async def _index_page(self, request: Request, target: IndexPage) -> tuple[str, Response]:
+    async def _index_page(self, request: Request, target: IndexPage) -> Answer:
         if target.realm:
             visitor = self._doorkeeper.visitor(target.realm, request)
             await self._doorkeeper.let_in(visitor, target.realm, [target.want])
@@ -182,7 +202,9 @@ class Handler:
             rendered = await self._desk.page(index, target.variant, coding)
         headers["Cache-Control"] = _caching(target.want, PAGE_CACHING)
         page, etag = rendered.page, rendered.etag
-        return result, page_response(request.method, request.headers, page, etag, headers, coding=rendered.coding)
+        response = page_response(request.method, request.headers, page, etag, headers, coding=rendered.coding)
+        source = Source(target.want, index) if result == "hit" and not (revalidate or target.realm) else None
+        return Answer(result, response, source)
 
     async def _index(
         self,
@@ -222,7 +244,7 @@ class Handler:
         """What is held, when upstream cannot say whether it has changed (RFC 9111, 4.2.4). Raises Refused."""
         age = now - entry.checked_at if entry else 0.0
         if entry is None or failure.reason in ANSWERS or age > self._policy.stale_seconds:
-            raise Refused(_refusal(failure))
+            raise Refused(refusal_of(failure))
         self._marks.note(entry.ref.id)
         why = "the disk takes no newer one" if failure.reason is FailReason.DISK else "upstream is away"
         status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="{why}"'
@@ -298,7 +320,7 @@ class Handler:
     async def _fetched(self, request: Request, want: Want, media_type: str, boarding: Boarding) -> Response:
         match boarding.answer:
             case Lost(failure=failure):
-                raise Refused(_refusal(failure))
+                raise Refused(refusal_of(failure))
             case Landed(cid=cid):
                 boarding.leave()
                 body = await self._store.open(cid)
@@ -373,20 +395,3 @@ def _caching(want: Want, directives: str) -> str:
 def _representation(want: Want, cid: Cid | None, size: int, media_type: str, status: str) -> Representation:
     headers = {"Cache-Status": status, "Cache-Control": _caching(want, FILE_CACHING)}
     return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
-
-
-def _refusal(failure: Failure) -> Refusal:
-    """What a client is told of a fetch that failed."""
-    match failure.reason:
-        case FailReason.NOT_FOUND:
-            return Refusal(404, failure.detail)
-        case FailReason.REFUSED:
-            return Refusal(403, failure.detail)
-        case FailReason.UNTRUSTED | FailReason.TOO_LARGE:
-            return Refusal(502, failure.detail)
-        case FailReason.DISK:
-            return Refusal(507, failure.detail, failure.retry_after)
-        case _ if failure.status == TOO_MANY_REQUESTS:
-            return Refusal(TOO_MANY_REQUESTS, failure.detail, failure.retry_after or 5.0)
-        case _:
-            return Refusal(503, failure.detail, failure.retry_after or 5.0)

@@ -1,0 +1,65 @@
+"""What it takes: processor time of what is held and of what is fetched, and memory over a large file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import content
+import psutil
+from content import MIB
+from contestants import Contestant
+from table import Rounds, Table
+from warm import whole
+
+GIB = 1024 * MIB
+GROWTH_MIB = 32.0
+DOWNLOADS = 5
+"""Of the file that is held, for its processor time."""
+
+
+def processor(table: Table, everybody: Sequence[Contestant], rounds: int) -> None:
+    """Processor time of what is held."""
+    table.heading("processor time")
+    used: Rounds = {each.name: [] for each in everybody}
+    urls = {each.name: each.file("big") for each in everybody}
+    for _ in range(rounds):
+        for each in everybody:
+            before = sum(each.processor_seconds().values())
+            for _ in range(DOWNLOADS):
+                whole(urls[each.name], content.BIG)
+            spent = sum(each.processor_seconds().values()) - before
+            used[each.name].append(spent * GIB / (DOWNLOADS * content.BIG))
+    table.row("of 100 MiB that are held", used, "s/GiB")
+
+
+def memory(table: Table, node: Contestant) -> None:
+    """How much each service grows at its peak over a file of 2 GiB, and the processor time that this one costs."""
+    table.heading("a file of 2 GiB, fetched and then held")
+    url = node.file("huge")
+    before = {part: _resident(processes) for part, processes in node.processes.items()}
+    for processes in node.processes.values():
+        for process in processes:
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak counts from now on (proc(5))
+    for what in ("fetched", "held"):
+        used = node.processor_seconds()
+        whole(url, content.HUGE)
+        spent = {part: seconds - used[part] for part, seconds in node.processor_seconds().items()}
+        table.row(
+            f"processor time, {what}", {part: [s * GIB / content.HUGE] for part, s in spent.items()}, "s/GiB"
+        )
+    grown = {part: [_peak(processes) - before[part]] for part, processes in node.processes.items()}
+    table.row("growth of memory at its peak", grown, "MiB")
+    table.at_most("the most", [max(each for [each] in grown.values())], GROWTH_MIB, "MiB")
+
+
+def _resident(processes: Sequence[psutil.Process]) -> float:
+    return sum(process.memory_info().rss for process in processes) / MIB
+
+
+def _peak(processes: Sequence[psutil.Process]) -> float:
+    """MiB that they had at most (proc(5): VmHWM, in KiB)."""
+    kib = 0
+    for process in processes:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        kib += int(line.split()[1])
+    return kib / 1024

@@ -1,0 +1,28 @@
+"""What clients are told of a fetch that failed."""
+
+from dpm_core.attempts import Failure
+from dpm_core.ecosystem import Refusal
+from dpm_core.events import FailReason
+
+ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
+"""Failures by which upstream itself says that clients do not get it, or no longer: it is not away."""
+
+TOO_MANY_REQUESTS = 429
+"""The one status of an upstream's that clients are told as it is: they know what to do about it."""
+
+
+def refusal_of(failure: Failure) -> Refusal:
+    """What a client is told of it."""
+    match failure.reason:
+        case FailReason.NOT_FOUND:
+            return Refusal(404, failure.detail)
+        case FailReason.REFUSED:
+            return Refusal(403, failure.detail)
+        case FailReason.UNTRUSTED | FailReason.TOO_LARGE:
+            return Refusal(502, failure.detail)
+        case FailReason.DISK:
+            return Refusal(507, failure.detail, failure.retry_after)
+        case _ if failure.status == TOO_MANY_REQUESTS:
+            return Refusal(TOO_MANY_REQUESTS, failure.detail, failure.retry_after or 5.0)
+        case _:
+            return Refusal(503, failure.detail, failure.retry_after or 5.0)
