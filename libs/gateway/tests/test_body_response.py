@@ -17,6 +17,7 @@ from dpm_core.ecosystem import Page
 from dpm_core.errors import AttemptLost
 from dpm_gateway.responses import PIECE, CutShort, Representation, body_response, page_response
 from dpm_runtime.disk import Descriptor
+from dpm_runtime.mounted_files import LoadedBody
 from dpm_runtime.outlet import Outlet
 from dpm_runtime.serving import serving
 from dpm_testkit.patience import soon
@@ -125,6 +126,21 @@ class Repeated:
 
     async def read(self, offset: int, size: int) -> bytes:
         return await self._source.read(offset % 10, size)
+
+
+@pytest.mark.parametrize("fields", [{}, {"range": "bytes=2-5"}, {"range": "bytes=0-1,-2"}, {"range": "bytes=10-"}])
+async def test_a_body_in_memory_is_answered_as_one_that_is_read(fields: dict[str, str]) -> None:
+    loaded, source = LoadedBody(b"0123456789"), Source()
+    answers = []
+    for body, release in ((loaded, loaded.close), (source, source.release)):
+        sent = list[Message]()
+        response = body_response("GET", fields, WHOLE, body, release)
+        await soon(answering(response, sent, asyncio.Event()))
+        boundary = response.headers.get("content-type", "").rpartition("boundary=")[2].encode()
+        answers.append((response.status_code, len(response.headers), body_of(sent).replace(boundary or b"-", b"")))
+    assert answers[0] == answers[1]
+    with pytest.raises(ValueError, match="closed"):
+        loaded.part(0, 1)
 
 
 async def test_bytes_that_stop_coming_cut_the_client() -> None:

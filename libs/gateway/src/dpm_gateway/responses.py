@@ -151,7 +151,17 @@ def body_response(
     if method == "HEAD" or body is None:
         release()
         return HeadResponse(status, headers)
+    if isinstance(body, LoadedBody) and body.size <= PIECE:  # nothing to wait for, nor to watch the client for
+        data = b"".join(_loaded(body, piece) for piece in pieces)
+        release()
+        return Response(data, status_code=status, headers=headers)
     return BodyResponse(status, headers, body, pieces, release)
+
+
+def _loaded(body: LoadedBody, piece: Piece) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    return body.part(0, body.size) if piece is None else body.part(piece.start, piece.end)
 
 
 def _pieces(about: Representation, spans: Sequence[Span], headers: Headers) -> Sequence[Piece]:

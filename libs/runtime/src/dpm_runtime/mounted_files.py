@@ -59,9 +59,13 @@ class LoadedBody:
 
     async def read(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``offset``, fewer only at the end. Raises ValueError once closed."""
+        return self.part(offset, offset + size)
+
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from ``start`` up to ``end``, at once. Raises ValueError once closed."""
         if self._closed:
             raise ValueError("read of a closed file")
-        return self._data[offset : offset + size]
+        return self._data[start:end]
 
     def close(self) -> None:
         """Let go of it; may be called twice."""
