@@ -10,6 +10,9 @@ import sys
 PIECE = 32 * 1024
 """Bytes that go at a time: small, so that those of one connection do not wait long for those of another."""
 
+LATENESS = 0.005
+"""Seconds by which a sleep may be too long: so much is made up for, and a pause gives no more than that."""
+
 
 class Link:
     """Relays connections; what comes back from upstream takes its time."""
@@ -43,8 +46,8 @@ class Link:
 
     async def _turn(self, size: int) -> None:
         now = asyncio.get_running_loop().time()
-        self._free = max(self._free, now) + size / self._rate
-        if self._free - now > 0.001:  # a shorter sleep takes longer than it should; what is owed is kept
+        self._free = max(self._free, now - LATENESS) + size / self._rate
+        if self._free > now:
             await asyncio.sleep(self._free - now)
 
 

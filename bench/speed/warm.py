@@ -45,8 +45,14 @@ def ranges(url: str, size: int) -> float:
         return RANGES * RANGE / MIB / (time.perf_counter() - begun)
 
 
+def sends_ranges(url: str) -> bool:
+    """Whether a server sends a part of a file to who asks for no more."""
+    with Connection(url) as connection:
+        return connection.get(url, Range="bytes=0-9").status == 206
+
+
 def digest(url: str) -> str:
-    """sha256 of what a server sends, from then on held by it."""
+    """sha256 of what a server sends."""
     hasher = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=300) as answer:
         while piece := answer.read(MIB):
@@ -61,13 +67,14 @@ def measure(
     everybody = [node, nginx, *rivals]
     table.heading("held already")
     large = {each.name: each.file("big") for each in everybody}
-    if len({digest(url) for url in large.values()}) != 1:
-        raise RuntimeError("not all send the same file")
+    for _ in range(2):  # the first time it is fetched, and a second one finds it where it is to stay
+        if len({digest(url) for url in large.values()}) != 1:
+            raise RuntimeError("not all send the same file")
     reached, busy = turns(rounds, _each(large, lambda url: whole(url, content.BIG)))
     table.row("file of 100 MiB", reached, "MiB/s", busy)
     table.at_least("of nginx", ratios(reached, "dpm", "nginx"), OF_NGINX)
-    # proxpi and devpi send the whole file, whatever range they are asked for, unless it lies on their disk
-    reached, busy = turns(rounds, _each(large, lambda url: ranges(url, content.BIG)))
+    able = {name: url for name, url in large.items() if sends_ranges(url)}
+    reached, busy = turns(rounds, _each(able, lambda url: ranges(url, content.BIG)))
     table.row("ranges of 4 MiB of it", reached, "MiB/s", busy)
     table.at_least("of nginx", ratios(reached, "dpm", "nginx"), OF_NGINX)
     for project, what in (("forty", "index of 40 files"), ("many", "index of 3,000 files")):
