@@ -232,7 +232,7 @@ async def server(answer: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]
         (b"HTTP/1.1 401 No\r\n\r\n", Level.WARNING, "it wants credentials"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", Level.WARNING, "perhaps it is no index"),
         (b"SSH-2.0-x\r\n", Level.FAILED, "does not speak HTTP"),
-        (b"", Level.FAILED, "does not speak HTTP"),
+        (b"", Level.FAILED, "broke off"),
     ],
 )
 async def test_an_upstream_is_judged_by_its_answer_to_one_small_question(
@@ -272,6 +272,38 @@ async def test_the_step_that_fails_is_named(home: Home) -> None:
         finding = await look("DPM-UPSTREAM", about(home, Index(url.replace("http:", "https:"))))
     assert finding.level == Level.FAILED
     assert "does not speak TLS as it should" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answer", "level", "told", "asks"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n", Level.OK, "answers 200 for /simple/pip/, through the proxy",
+         b"HEAD http://packages.acme.test/simple/pip/ HTTP/1.1\r\n"),
+        ("http", b"HTTP/1.1 407 No\r\n\r\n", Level.FAILED, "wants credentials",
+         b"HEAD http://packages.acme.test/simple/pip/ HTTP/1.1\r\n"),
+        ("https", b"HTTP/1.1 407 No\r\n\r\n", Level.FAILED, "wants credentials",
+         b"CONNECT packages.acme.test:443 HTTP/1.1\r\n"),
+        ("https", b"HTTP/1.1 502 No\r\n\r\n", Level.FAILED, "answers 502 for a connection",
+         b"CONNECT packages.acme.test:443 HTTP/1.1\r\n"),
+    ],
+)  # fmt: skip
+async def test_an_upstream_is_asked_through_the_proxy_and_the_proxy_is_blamed_for_what_it_does(
+    scheme: str, answer: bytes, level: Level, told: str, asks: bytes, home: Home
+) -> None:
+    async with server(answer) as (url, asked):
+        machine = about(home, Index(f"{scheme}://packages.acme.test/"), proxy=url.rstrip("/"))
+        finding = await look("DPM-UPSTREAM", machine)
+    assert finding.level == level, finding.text
+    assert told in finding.text
+    assert asked == [asks]
+
+
+async def test_a_variable_that_names_no_proxy_is_a_finding(home: Home) -> None:
+    machine = replace(about(home, Index()), environ={"ALL_PROXY": "socks5://me:s3cr3t@proxy:1080"})
+    finding = await look("DPM-UPSTREAM", machine)
+    assert finding.level == Level.FAILED
+    assert finding.text.startswith("ALL_PROXY in the environment: only proxies of http")
+    assert "s3cr3t" not in finding.text
 
 
 async def test_an_upstream_that_cannot_be_told_is_a_finding(home: Home) -> None:

@@ -1,10 +1,12 @@
 """Which addresses an upstream may have: private ranges only where somebody named them."""
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
+import time
 from collections import OrderedDict
-from collections.abc import Collection, Container
+from collections.abc import Callable, Collection, Container
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -36,11 +38,20 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 ISATAP = (0x00005EFE, 0x02005EFE)
 """The interface of an address that ends in one of IPv4 begins with it (RFC 5214, 6.1)."""
 
+INNER = ("localhost", "local", "internal", "home.arpa")
+"""No public host has a name below these (RFC 6761, 6.3; RFC 6762; RFC 8375; for ``internal`` ICANN, 2024)."""
+
 MOST_UPSTREAMS = 1_024
 """So many upstreams may be in use at a time."""
 
 THREADS = 8
 """Names that are looked up at a time."""
+
+KNOWN_SECONDS = 30.0
+"""What a name's addresses were is believed for so long, where a proxy looks it up anew."""
+
+LOOK_UP_SECONDS = 2.0
+"""Behind a proxy there may be no name server that answers."""
 
 
 def is_private(address: str) -> bool:
@@ -75,12 +86,12 @@ def refuse_private(host: str, addresses: Collection[str], named: Container[str])
         return list(addresses)
     allowed = [address for address in addresses if address in named or not is_private(address)]
     if not allowed:
-        raise ForbiddenAddress(
-            f"{host} has an address in a private range",
-            advice="name the host in allow_private if it is meant to be asked",
-            lasting=True,
-        )
+        raise _forbidden(f"{host} has an address in a private range")
     return allowed
+
+
+def _forbidden(what: str) -> ForbiddenAddress:
+    return ForbiddenAddress(what, advice="name the host in allow_private if it is meant to be asked", lasting=True)
 
 
 def target(url: str, named: Container[str]) -> URL:
@@ -130,9 +141,11 @@ class GuardedResolver(AbstractResolver):
     In threads of its own: while no name server answers, they wait long, and nothing else may wait with them.
     """
 
-    def __init__(self, named: Container[str]) -> None:
+    def __init__(self, named: Container[str], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._named = named
+        self._clock = clock
         self._pool = DaemonPool("dns", THREADS)
+        self._well: OrderedDict[str, float] = OrderedDict()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -141,6 +154,27 @@ class GuardedResolver(AbstractResolver):
         found = await asyncio.wrap_future(self._pool.submit(lambda: _look_up(host, port, family)))
         allowed = refuse_private(host, [each["host"] for each in found], self._named)
         return [each for each in found if each["host"] in allowed]
+
+    async def refuse_known(self, host: str) -> None:
+        """Let a proxy be asked for ``host`` only if it is not known to be private. Raises ForbiddenAddress.
+
+        The proxy looks a name up for itself. Before that, its form is looked at, and what this machine knows of
+        it: one private address is enough. A name that is not known here is left to the proxy.
+        """
+        if host in self._named or self._clock() < self._well.get(host, 0.0):
+            return
+        written = f".{host.rstrip('.').lower()}"
+        if ":" not in host and (written.count(".") == 1 or any(written.endswith(f".{each}") for each in INNER)):
+            raise _forbidden(f"{host} is a name of a private network")
+        found: list[ResolveResult] = []
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                found = await asyncio.wrap_future(self._pool.submit(lambda: _look_up(host, 0, socket.AF_UNSPEC)))
+        for each in found:
+            refuse_private(host, [each["host"]], self._named)
+        self._well[host] = self._clock() + KNOWN_SECONDS
+        if len(self._well) > MOST_UPSTREAMS:
+            self._well.popitem(last=False)
 
     async def close(self) -> None:
         """Wait for no name any more."""

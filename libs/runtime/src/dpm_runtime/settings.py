@@ -22,7 +22,15 @@ from pydantic_settings import (
 from dpm_core.errors import Invalid
 from dpm_core.eviction import LEAST_RESERVE
 from dpm_runtime.home import Home
-from dpm_runtime.index_settings import IndexSettings, Names, PyPISettings, read_upstream
+from dpm_runtime.index_settings import (
+    IndexSettings,
+    Names,
+    OneFile,
+    OneProxy,
+    PlaceName,
+    PyPISettings,
+    read_upstream,
+)
 
 PREFIX = "DPM_"
 NESTED = "__"
@@ -113,6 +121,20 @@ class Settings(BaseSettings):
     )
     allow_private: Names = Field(
         (), description="host names or addresses in private ranges that may be asked, beside the upstreams"
+    )
+    proxy: OneProxy = Field(
+        None,
+        description="HTTP proxy that upstreams are asked through, `http://<host>:<port>`, or `none`; unset: what "
+        "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY say",
+    )
+    proxy_credentials: PlaceName = Field(
+        None,
+        description="where those for `proxy` are kept: `netrc`, `keyring:<user>`, `environment:<variable>` or "
+        "`file:<path>`",
+    )
+    no_proxy: Names = Field((), description="hosts that are asked without a proxy, beside those of NO_PROXY")
+    ca: OneFile = Field(
+        None, description="certificates of CAs (PEM) that upstreams are believed by, beside the system's"
     )
     connect_seconds: float = Field(5.0, gt=0, description="to connect to an upstream")
     first_byte_seconds: float = Field(20.0, gt=0, description="until an upstream's answer begins")

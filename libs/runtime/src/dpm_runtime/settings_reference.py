@@ -38,7 +38,7 @@ a name with a hyphen can stand in the file only.
 |---|---|---|---|
 """
 _SIGNS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
-_KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text", Path: "folder"}
+_KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text", Path: "path"}
 
 
 def reference() -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -25,7 +26,14 @@ from dpm_runtime.credentials import Credentials, same_site
 from dpm_runtime.guard import ForbiddenAddress, GuardedResolver, Named, target
 from dpm_runtime.meters import Kind, counter, histogram, observed
 from dpm_runtime.queries import Queries
-from dpm_runtime.upstream_answer import read_answer, retry_after, saying_unavailable
+from dpm_runtime.upstream_answer import (
+    PROXY_UNAUTHORIZED,
+    read_answer,
+    refused_by_proxy,
+    retry_after,
+    saying_unavailable,
+)
+from dpm_runtime.ways import Leg, Ways
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -36,7 +44,8 @@ TOO_MANY = 429
 
 UNAUTHORIZED = 401
 NO_SUCH_RANGE = 416
-NOT_ALLOWED = frozenset({UNAUTHORIZED, 403})
+FORBIDDEN = 403
+NOT_ALLOWED = frozenset({UNAUTHORIZED, FORBIDDEN})
 
 Authorization: TypeAlias = Callable[[Want, str], Awaitable[str | None]]
 """What to show for a want at a URL: a value of the field Authorization."""
@@ -81,7 +90,8 @@ class UpstreamOrigin:
 
     ``named`` are hosts in private ranges that may be asked; the host of a want's own upstream always may,
     since the operator configured it. ``credentials`` are shown to a private upstream, on its own host alone.
-    A want's URL is asked for with its query, if ``queries`` have one.
+    ``ways`` lead through proxies and say what is trusted. A want's URL is asked for with its query, if ``queries``
+    have one.
     """
 
     def __init__(
@@ -90,6 +100,7 @@ class UpstreamOrigin:
         *,
         named: Collection[str] = (),
         credentials: Credentials | None = None,
+        ways: Ways | None = None,
         queries: Queries | None = None,
         agent: str = "dpm",
         clock: Callable[[], float] = time.monotonic,
@@ -97,6 +108,7 @@ class UpstreamOrigin:
         self._deadlines = deadlines
         self._named = Named(named)
         self._credentials = credentials or Credentials({})
+        self._ways = ways or Ways()
         self._queries = queries or Queries()
         self._agent = agent
         self._clock = clock
@@ -104,16 +116,9 @@ class UpstreamOrigin:
 
     async def __aenter__(self) -> "UpstreamOrigin":
         self._resolver = GuardedResolver(self._named)
-        self._connector = _Connector(limit=0, resolver=self._resolver, ttl_dns_cache=30)
-        deadlines = self._deadlines
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=deadlines.connect, sock_connect=deadlines.connect, sock_read=deadlines.stall
-            ),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._direct = self._session(self._resolver)
+        # of these connections only the ends at proxies are looked up here, and a proxy may well be private
+        self._through = self._session(aiohttp.ThreadedResolver())
         self._shown = ExitStack()
         self._shown.enter_context(_open.by(lambda: [(len(self.down()), {})]))
         return self
@@ -122,7 +127,19 @@ class UpstreamOrigin:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._shown.close()
-        await self._session.close()
+        await self._direct.close()
+        await self._through.close()
+
+    def _session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
+        deadlines = self._deadlines
+        return aiohttp.ClientSession(
+            connector=_Connector(limit=0, resolver=resolver, ttl_dns_cache=30),
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=deadlines.connect, sock_connect=deadlines.connect, sock_read=deadlines.stall
+            ),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     def down(self) -> Collection[str]:
         """The hosts that are not asked for now, since they did not answer."""
@@ -170,7 +187,10 @@ class UpstreamOrigin:
         """The status with which upstream answers whoever shows ``authorization`` instead of the node's own.
 
         Follows redirects as ``open`` does. Raises Unavailable.
+        An upstream that knows this node by its certificate is not asked (401): it might let anybody in with that.
         """
+        if self._ways.certified(want.ref.upstream):
+            return UNAUTHORIZED
 
         async def shown(want: Want, url: str) -> str | None:
             return authorization if same_site(want.ref.upstream, url) else None
@@ -194,10 +214,13 @@ class UpstreamOrigin:
         self._named.configured(urlsplit(want.ref.upstream).hostname or "")
         for resent in range(MAX_REDIRECTS + 1):
             to = target(url, self._named)
+            leg = await self._ways.leg(want.ref.upstream, url, private=want.private)
+            if leg.proxy is not None:
+                await self._resolver.refuse_known(to.raw_host or "")
             shown = await authorization(want, url)
             with _asking(url, resent) as asked:
                 sent = {**headers, **asked.headers, **({"Authorization": shown} if shown else {})}
-                response = await self._ask(url, to, sent)
+                response = await self._ask(url, to, sent, leg)
                 asked.answered(response.status)
             if response.status not in REDIRECTS:
                 return response
@@ -205,7 +228,7 @@ class UpstreamOrigin:
             url = _next_url(url, response.headers.get("Location", ""), allowed)
         raise Unavailable(f"{authority(want.url)} redirected more than {MAX_REDIRECTS} times", lasting=True)
 
-    async def _ask(self, url: str, to: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _ask(self, url: str, to: URL, headers: dict[str, str], leg: Leg) -> aiohttp.ClientResponse:
         """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
         host, circuits = authority(url), self._circuits
         if wait := circuits.ask(host, self._clock()):
@@ -215,7 +238,7 @@ class UpstreamOrigin:
             )
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                response = await self._session.get(to, headers=headers, allow_redirects=False)
+                response = await self._get(to, headers, leg)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
                 circuits.dropped(host)
@@ -234,6 +257,29 @@ class UpstreamOrigin:
             if circuits.is_open(host):
                 log.info("an upstream is back", extra={"host": host})
             circuits.answered(host)
+        return response
+
+    async def _get(self, to: URL, headers: dict[str, str], leg: Leg) -> aiohttp.ClientResponse:
+        if leg.proxy is None:
+            return await self._direct.get(to, headers=headers, allow_redirects=False, ssl=leg.tls)
+        proof = {"Proxy-Authorization": leg.shown} if leg.shown else {}
+        tunnelled = to.scheme == "https"
+        try:
+            response = await self._through.get(
+                to,
+                headers=headers if tunnelled else {**headers, **proof},
+                allow_redirects=False,
+                ssl=leg.tls,
+                proxy=leg.proxy.url,
+                proxy_headers=proof if tunnelled else None,
+            )
+        except aiohttp.ClientHttpProxyError as error:
+            if error.status in (PROXY_UNAUTHORIZED, FORBIDDEN):
+                raise refused_by_proxy(leg.proxy.name, error.status) from None
+            raise
+        if response.status == PROXY_UNAUTHORIZED:  # whoever sent it: to upstream nobody shows this field
+            response.close()
+            raise refused_by_proxy(leg.proxy.name, response.status)
         return response
 
     def _failed(self, host: str, url: str | None = None, pause: float | None = None) -> None:

@@ -15,6 +15,8 @@ from dpm_core.events import Source
 from dpm_core.ports import NotHeld, NotModified, Opened
 from dpm_runtime.guard import ForbiddenAddress
 
+PROXY_UNAUTHORIZED = 407
+
 NOT_HELD = frozenset({401, 402, 403, 404, 410, 451})
 """Statuses by which an upstream says that we do not get it from there, now or in a minute."""
 
@@ -164,6 +166,15 @@ class HttpStream:
         self._response.close()
 
 
+def refused_by_proxy(proxy: str, status: int) -> Unavailable:
+    """A proxy does not do what it is asked (RFC 9110, 15.5.4 and 15.5.8), and will not in a moment either."""
+    if status == PROXY_UNAUTHORIZED:
+        what = f"the proxy {proxy} wants credentials, or others"
+    else:
+        what = f"the proxy {proxy} does not allow it: it answered {status}"
+    return Unavailable(what, advice="see docs/guides/networks.md", lasting=True)
+
+
 @contextmanager
 def saying_unavailable(name: str) -> Iterator[None]:
     """Whatever goes wrong with the upstream ``name`` becomes Unavailable."""
@@ -173,9 +184,16 @@ def saying_unavailable(name: str) -> Iterator[None]:
         raise
     except TimeoutError as error:
         raise Unavailable(f"{name} did not answer in time") from error
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+    except aiohttp.ClientConnectorCertificateError as error:
         what = f"{name} has no certificate that is trusted here"
-        raise Unavailable(what, advice="check its CA", lasting=True) from error
+        raise Unavailable(what, advice="if its CA is a private one, let `ca` name it", lasting=True) from error
+    except aiohttp.ClientConnectorSSLError as error:
+        what = f"{name} does not speak TLS with this node: {error.os_error.reason or 'it broke off'}"
+        raise Unavailable(what, advice="see docs/guides/networks.md", lasting=True) from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise Unavailable(f"the proxy cannot reach {name}: it answered {error.status}") from error
+    except aiohttp.ClientProxyConnectionError as error:
+        raise Unavailable(f"the proxy {error.host}:{error.port} cannot be reached: {error.os_error}") from error
     except aiohttp.ClientConnectorError as error:
         if isinstance(error.os_error, ForbiddenAddress):
             raise error.os_error from error

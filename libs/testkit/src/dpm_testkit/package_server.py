@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -67,17 +68,20 @@ class PackageServer:
         return file
 
     @asynccontextmanager
-    async def running(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator["PackageServer"]:
-        """Serve on a port of ``host`` for as long as the context lasts."""
+    async def running(
+        self, port: int = 0, host: str = "127.0.0.1", *, name: str = "", tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator["PackageServer"]:
+        """Serve on a port of ``host``, which ``url`` calls by its ``name``, for as long as the context lasts."""
         app = web.Application(middlewares=[self._let_in, self._answer_as_told])
         app.router.add_get("/simple/{project}/", self._index)
         app.router.add_get("/packages/{project}/{name}", self._file)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
         await site.start()
         self.port = runner.addresses[0][1]
-        self.url = f"http://{host}:{self.port}/simple/"
+        shown = name or (f"[{host}]" if ":" in host else host)
+        self.url = f"{'https' if tls else 'http'}://{shown}:{self.port}/simple/"
         try:
             yield self
         finally:

@@ -24,6 +24,7 @@ from dpm_runtime.service import ServiceContext, run_service
 from dpm_runtime.settings import Settings
 from dpm_runtime.store import DiskBlobStore
 from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.ways import Ways
 
 SERVICE = "fetcher"
 
@@ -47,16 +48,16 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
         )
         store = DiskBlobStore(home, floor=quota_of(settings, Space.of(home.blobs)).floor)
         resources.push_async_callback(store.close)
-        places = settings.pypi.places()
         upstream = await resources.enter_async_context(
             UpstreamOrigin(
                 _deadlines(settings),
                 named=settings.allow_private,
-                credentials=Credentials(places),
+                credentials=Credentials(settings.pypi.places()),
+                ways=Ways.of(settings),
                 queries=doorway.queries,
             )
         )
-        doorway.open(upstream, places)
+        doorway.open(upstream, settings.pypi.private())
         waiters = Waiters(context.clock, lambda: bus.connected)
         lanes = Lanes(
             {Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host

@@ -5,16 +5,22 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from dpm_cli.checks.model import Check, Finding, Level, Subject, failed, info, ok, together, warning
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.credentials import Credentials
+from dpm_runtime.ways import Leg, Ways
 
 ANSWER_SECONDS = 10.0
 """For the first line of an answer."""
 CONNECT_SECONDS = 5.0
 """For each of: the name, the connection, TLS."""
+
+EYEBALLS_SECONDS = 0.25
+"""After which the next of a host's addresses is tried beside the one that does not answer (RFC 8305)."""
 
 _HEAD_BYTES = 16_384
 
@@ -24,10 +30,14 @@ async def upstreams_answer(subject: Subject) -> Finding:
     found: list[Finding] = []
     probes: dict[str, Awaitable[Finding]] = {}
     credentials = Credentials(subject.settings.pypi.places(), environ=subject.environ)
+    try:
+        ways = Ways.of(subject.settings, subject.environ)
+    except Invalid as error:
+        return failed(str(error), _PROXY)
     for ecosystem_name, ecosystem in subject.ecosystems().items():
         try:
             for name, url in ecosystem.upstreams(subject.settings, subject.environ):
-                probes[name] = _probed(credentials, url, ecosystem.probe(url))
+                probes[name] = _probed(subject, credentials, ways, url, ecosystem.probe(url))
         except Invalid as error:
             found.append(failed(f"{ecosystem_name}: {error}"))
     for name, answer in zip(probes, await asyncio.gather(*probes.values()), strict=True):
@@ -40,89 +50,160 @@ async def upstreams_answer(subject: Subject) -> Finding:
     return together(found, "")
 
 
-async def _probed(credentials: Credentials, upstream: str, probe: str) -> Finding:
+async def _probed(subject: Subject, credentials: Credentials, ways: Ways, upstream: str, probe: str) -> Finding:
     try:
-        return await asks(probe, await credentials.authorization(upstream, probe))
+        leg = await ways.leg(upstream, probe, private=upstream in subject.settings.pypi.private())
+        return await asks(probe, leg, await credentials.authorization(upstream, probe))
     except Unavailable as error:
         return failed(error.what, error.advice)
 
 
-async def asks(url: str, authorization: str | None = None) -> Finding:
-    """What comes of ``HEAD url``: the name, the connection, TLS and the answer, one after another."""
+async def asks(url: str, leg: Leg, authorization: str | None = None) -> Finding:
+    """What comes of ``HEAD url``: the name, the connection, TLS and the answer, one after another.
+
+    Through a proxy, the name and the connection are the proxy's.
+    """
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        return failed(f"the name {host} gets no answer from DNS", _DNS)
-    except (OSError, UnicodeError) as error:
-        return failed(f"the name {host} is not known: {getattr(error, 'strerror', None) or error}", _DNS)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
-    except TimeoutError:
-        return failed(f"{host} port {port} does not answer within {CONNECT_SECONDS:g} s", _CONNECT)
-    except OSError as error:
-        return failed(f"no connection to {host} port {port}: {error.strerror or error}", _CONNECT)
-    try:
-        if secure and (refused := await _tls(writer, host)):
-            return refused
-        return await _head(reader, writer, url, authorization)
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(0.5):
-                await writer.wait_closed()
+    async with AsyncExitStack() as resources:
+        try:
+            streams = await _connected(leg.proxy.url if leg.proxy else url, resources)
+            if leg.proxy is not None:
+                if leg.proxy.url.startswith("https:"):
+                    await _tls(streams, urlsplit(leg.proxy.url).hostname or "", leg.tls)
+                if secure:
+                    await _tunnel(streams, f"{host}:{parts.port or 443}", leg)
+            if secure:
+                await _tls(streams, host, leg.tls)
+            return await _head(streams, url, leg, authorization)
+        except _Broken as broken:
+            return broken.finding
 
+
+class _Broken(Exception):
+    """A step failed."""
+
+    def __init__(self, text: str, mend: str = "") -> None:
+        super().__init__(text)
+        self.finding = failed(text, mend)
+
+
+_Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _DNS = "check the name in the settings, and this machine's DNS"
-_CONNECT = "check the network and its firewall; DPM itself uses no proxy"
+_CONNECT = "check the network and its firewall; if a proxy leads out, set `proxy` (docs/guides/networks.md)"
 _NO_INDEX = "check the upstream's URL in the settings"
-_TRUST = "if a certificate of your own network is in between, let SSL_CERT_FILE name its CA"
+_TRUST = "if a certificate of your own network is in between, let `ca` or SSL_CERT_FILE name its CA"
+_PROXY = "see `proxy` and `proxy_credentials` in docs/guides/networks.md"
+_CERTIFICATE = "if it wants a certificate of whoever asks, let `cert` name it (docs/guides/networks.md)"
 
 
-async def _tls(writer: asyncio.StreamWriter, host: str) -> Finding | None:
+async def _connected(url: str, resources: AsyncExitStack) -> _Streams:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            await writer.start_tls(ssl.create_default_context(), server_hostname=host)
-    except ssl.SSLCertVerificationError as error:
-        return failed(f"the certificate of {host} is not trusted here: {error.verify_message}", _TRUST)
+            await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        return failed(f"{host} does not finish TLS within {CONNECT_SECONDS:g} s", _CONNECT)
+        raise _Broken(f"the name {host} gets no answer from DNS", _DNS) from None
+    except (OSError, UnicodeError) as error:
+        what = f"the name {host} is not known: {getattr(error, 'strerror', None) or error}"
+        raise _Broken(what, _DNS) from None
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            streams = await asyncio.open_connection(host, port, happy_eyeballs_delay=EYEBALLS_SECONDS)
+    except TimeoutError:
+        what = f"{host} port {port} does not answer within {CONNECT_SECONDS:g} s"
+        raise _Broken(what, _CONNECT) from None
+    except OSError as error:
+        what = f"no connection to {host} port {port}: {error.strerror or error}"
+        raise _Broken(what, _CONNECT) from None
+    resources.push_async_callback(_closed, streams[1])
+    return streams
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(0.5):
+            await writer.wait_closed()
+
+
+async def _tls(streams: _Streams, host: str, context: ssl.SSLContext) -> None:
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await streams[1].start_tls(context, server_hostname=host)
+    except ssl.SSLCertVerificationError as error:
+        what = f"the certificate of {host} is not trusted here: {error.verify_message}"
+        raise _Broken(what, _TRUST) from None
+    except TimeoutError:
+        raise _Broken(f"{host} does not finish TLS within {CONNECT_SECONDS:g} s", _CONNECT) from None
     except OSError as error:  # also ssl.SSLError, and a server that hangs up
-        return failed(f"{host} does not speak TLS as it should: {error.strerror or error}", _CONNECT)
-    return None
+        what = f"{host} does not speak TLS as it should: {error.strerror or error}"
+        raise _Broken(what, _CONNECT) from None
 
 
-async def _head(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, url: str, authorization: str | None
-) -> Finding:
+async def _tunnel(streams: _Streams, to: str, leg: Leg) -> None:
+    """Have the proxy connect (RFC 9110, 9.3.6)."""
+    assert leg.proxy is not None
+    name = f"the proxy {leg.proxy.name}"
+    status = await _asked(streams, name, f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{_proof(leg)}\r\n")
+    if status == 407:
+        raise _Broken(f"{name} wants credentials, or others", _PROXY)
+    if not 200 <= status < 300:
+        raise _Broken(f"{name} answers {status} for a connection to {to}", _PROXY)
+
+
+async def _head(streams: _Streams, url: str, leg: Leg, authorization: str | None) -> Finding:
     parts = urlsplit(url)
-    target = parts.path or "/"
+    place = parts.netloc.rpartition("@")[2]
+    path = parts.path or "/"
+    relayed = leg.proxy is not None and parts.scheme == "http"
+    target, proof = (f"http://{place}{path}", _proof(leg)) if relayed else (path, "")
     shown = f"Authorization: {authorization}\r\n" if authorization else ""
-    writer.write(
-        f"HEAD {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: dpm-doctor\r\n"
-        f"Accept: */*\r\nConnection: close\r\n{shown}\r\n".encode()
+    status = await _asked(
+        streams,
+        parts.hostname or "",
+        f"HEAD {target} HTTP/1.1\r\nHost: {place}\r\nUser-Agent: dpm-doctor\r\n"
+        f"Accept: */*\r\nConnection: close\r\n{shown}{proof}\r\n",
+        _CERTIFICATE if parts.scheme == "https" else "",
     )
-    host = parts.hostname
+    if relayed and leg.proxy is not None and status == 407:
+        return failed(f"the proxy {leg.proxy.name} wants credentials, or others", _PROXY)
+    through = f", through the proxy {leg.proxy.name}" if leg.proxy else ""
+    return judged(status, f"{parts.hostname} answers {status} for {path}{through}")
+
+
+def _proof(leg: Leg) -> str:
+    return f"Proxy-Authorization: {leg.shown}\r\n" if leg.shown else ""
+
+
+async def _asked(streams: _Streams, name: str, request: str, mend: str = "") -> int:
+    """The status of the answer to ``request``, whose head is read to its end."""
+    reader, writer = streams
+    writer.write(request.encode())
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            line = (await reader.readline())[:_HEAD_BYTES].decode("latin-1").split(" ", 2)
+            head = await reader.readuntil(b"\r\n\r\n")
     except TimeoutError:
-        return failed(f"{host} gives no answer within {ANSWER_SECONDS:g} s")
-    except (OSError, ValueError) as error:
-        return failed(f"{host} broke off: {type(error).__name__}")
+        raise _Broken(f"{name} gives no answer within {ANSWER_SECONDS:g} s") from None
+    except asyncio.IncompleteReadError as error:
+        if not error.partial:
+            raise _Broken(f"{name} broke off", mend) from None
+        head = error.partial
+    except asyncio.LimitOverrunError:
+        raise _Broken(f"{name} does not speak HTTP") from None
+    except OSError as error:
+        raise _Broken(f"{name} broke off: {type(error).__name__}", mend) from None
+    line = head[:_HEAD_BYTES].split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if len(line) < 2 or not line[0].startswith("HTTP/") or not line[1].isdigit():
-        return failed(f"{host} does not speak HTTP")
-    return judged(int(line[1]), f"{host} answers {line[1]} for {target}")
+        raise _Broken(f"{name} does not speak HTTP")
+    return int(line[1])
 
 
 def judged(status: int, text: str) -> Finding:
     """What an HTTP status says of an upstream (RFC 9110, section 15)."""
-    if status in (401, 403, 407):
+    if status in (401, 403):
         return warning(f"{text}: it wants credentials, or others", "see `credentials` in docs/guides/indexes.md")
     if status == 404:
         return warning(f"{text}: perhaps it is no index", _NO_INDEX)
