@@ -66,7 +66,7 @@ async def test_clients_are_pointed_at_it_by_its_address(node: Node) -> None:
 
 
 async def test_doctor_finds_nothing_wrong_with_the_network(node: Node) -> None:
-    checks = json.loads(await node.dpm("doctor", "--json", check=False))["checks"]
+    checks = json.loads(await node.dpm("doctor", "--json", check=False))["findings"]
     levels = {each["code"]: (each["level"], each["text"]) for each in checks}
     for code in ("DPM-UPSTREAM", "DPM-PORTS", "DPM-SERVICES"):
         assert levels[code][0] in ("ok", "warning"), levels[code]
