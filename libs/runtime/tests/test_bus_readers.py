@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from dpm_core.envelope import seal
 from dpm_core.errors import Conflict, Invalid
 from dpm_core.subjects import EVENTS, HINTS
+from dpm_runtime import nats_reading
 from dpm_runtime.bus import configure, reload
 from dpm_runtime.bus_readers import admit, dismiss, readers
 from dpm_runtime.home import Home
@@ -262,6 +263,18 @@ async def test_a_moment_leads_to_the_first_event_since(server: NatsServer) -> No
         assert await operator.log.before(recorded[1].time - 1e-5) == recorded[0].sequence
         assert await operator.log.before(recorded[0].time - 60) == 0
         assert await operator.log.before(recorded[2].time + 60) == recorded[2].sequence
+
+
+@real
+async def test_the_history_of_a_topic_is_read_in_batches(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_reading, "BATCH", 2)
+    async with server.bus("gateway-pypi") as gateway, server.bus("operator") as operator:
+        assert await operator.log.history(ref().topic) == []
+        mine = [await gateway.log.append(ref().topic, request()) for _ in range(5)]
+        await gateway.log.append(ref("other").topic, request("other"))
+        assert [each.sequence for each in await operator.log.history(ref().topic)] == mine
 
 
 @real

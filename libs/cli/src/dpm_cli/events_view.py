@@ -16,10 +16,12 @@ from dpm_core.events import (
     ArtifactStored,
     ArtifactUnpinned,
     BlobQuarantined,
+    Event,
     FetchFailed,
     FetchRequested,
     FetchStarted,
     FetchUnchanged,
+    Unknown,
 )
 from dpm_core.registry import to_json, type_of
 
@@ -45,7 +47,7 @@ def line(recorded: Recorded) -> Line:
     """The event as a line; its time is this machine's local time."""
     when = time.strftime("%H:%M:%S", time.localtime(recorded.time))
     event: Any = recorded.event
-    kind = type_of(event).name
+    kind = name_of(event)
     match event:
         case FetchRequested(want=want, gateway=gateway):
             return Line(when, kind, want.name, _size(want.size), gateway)
@@ -64,20 +66,31 @@ def line(recorded: Recorded) -> Line:
             return Line(when, kind, ref.key)
         case BlobQuarantined(cid=cid, detail=detail):
             return Line(when, kind, str(cid), detail=detail, bad=True)
+        case Unknown():
+            return Line(when, kind, "", detail="of a newer version of DPM, or malformed")
         case _:
             return Line(when, kind, "")
 
 
-def as_json(recorded: Recorded) -> str:
-    """The event with what the log knows of it, on one line; ``time`` in seconds since the epoch."""
-    facts = {
+def name_of(event: Event) -> str:
+    """What the type of an event is called, also of one that cannot be read."""
+    return event.type if isinstance(event, Unknown) else type_of(event).name
+
+
+def plain(recorded: Recorded) -> dict[str, Any]:
+    """The event with what the log knows of it, as plain data; ``time`` in seconds since the epoch."""
+    return {
         "sequence": recorded.sequence,
         "time": recorded.time,
         "id": recorded.id,
-        "event": type_of(recorded.event).name,
+        "event": name_of(recorded.event),
         "body": json.loads(to_json(recorded.event)),
     }
-    return json.dumps(facts, separators=(",", ":"))
+
+
+def as_json(recorded: Recorded) -> str:
+    """The event as :func:`plain` has it, on one line."""
+    return json.dumps(plain(recorded), separators=(",", ":"))
 
 
 async def watch(source: Source, selection: Selection, *, as_lines_of_json: bool) -> None:

@@ -48,6 +48,21 @@ class Recorded:
         return self.time if told is None else told
 
 
+def believed_until(failed: Recorded) -> float:
+    """Until when (epoch seconds) a fetch that failed is not tried again; when it failed, if it may be at once.
+
+    That is so for upstream's own answers, and for as long as it asked to be left alone, never beyond
+    NEGATIVE_FOR.
+    """
+    match failed.event:
+        case FetchFailed(reason=reason) if reason in NEGATIVE:
+            return failed.time + NEGATIVE_FOR
+        case FetchFailed(status=int(), retry_after=float() as pause):
+            return failed.time + min(pause, NEGATIVE_FOR)
+        case _:
+            return failed.time
+
+
 @dataclass(frozen=True)
 class Ask:
     """Append FetchRequested, if ``after`` is still the artifact's last sequence (0: it has no event)."""
@@ -131,10 +146,10 @@ def decide_request(
         case FetchFailed() if answered:
             return Refuse(last.event)
         case FetchFailed(reason=reason) if reason in NEGATIVE:
-            believed = last.time >= max(fresh_since, now - NEGATIVE_FOR)
+            believed = last.time >= fresh_since and now <= believed_until(last)
             return Refuse(last.event) if believed else Ask(last.sequence)
-        case FetchFailed(status=int(), retry_after=float() as pause) as failed:
-            left = last.time + min(pause, NEGATIVE_FOR) - now  # upstream asked to be left alone: fresh or not
+        case FetchFailed() as failed:
+            left = believed_until(last) - now  # upstream asked to be left alone: fresh or not
             return Refuse(replace(failed, retry_after=left)) if left > 0 else Ask(last.sequence)
         case _:
             return Ask(last.sequence)

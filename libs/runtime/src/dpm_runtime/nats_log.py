@@ -21,7 +21,7 @@ from dpm_core.subjects import ALL_EVENTS, HINTS, STREAM, kind_filter, topic_filt
 from dpm_runtime.disk import Floor, disk_errors
 from dpm_runtime.messaging import appending
 from dpm_runtime.nats_link import Link
-from dpm_runtime.nats_reading import NANOSECOND, ordered, pulled
+from dpm_runtime.nats_reading import NANOSECOND, ordered, past, pulled
 
 WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
 """JetStream's ``err_code`` of an append whose condition does not hold."""
@@ -91,6 +91,13 @@ class NatsEventLog:
         """The sequence of the log's last event, whatever it is about; 0 for an empty log. Raises Unavailable."""
         message = await self._last(ALL_EVENTS)
         return 0 if message is None else _sequence(message)
+
+    async def history(self, topic: Topic) -> list[Recorded]:
+        """Every event of the topic that the log still has, in order, those as Unknown that cannot be read here.
+
+        Raises Unavailable, and ReaderTooOld at an event that only a newer reader understands.
+        """
+        return [_direct(message) for message in await past(self._link, topic_filter(topic))]
 
     async def before(self, moment: float) -> int:
         """The sequence of the last event before ``moment`` (epoch seconds), 0 for none. Raises Unavailable.

@@ -45,25 +45,45 @@ async def ordered(link: Link, subjects: str, told: str, *, after: int) -> AsyncG
     position = after
     async with hints.of(connection, told), own_inbox(connection) as (inbox, answers):
         while True:
-            question = {
-                "seq": position + 1,
-                "next_by_subj": subjects,
-                "batch": BATCH,
-                "max_bytes": BATCH_BYTES,
-            }
-            await link.publish(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(question).encode(), reply=inbox)
-            while True:
-                message = await next_message(answers, link.timeout)
-                headers = message.headers or {}
-                status = headers.get("Status")
-                if status is not None:
-                    break
-                position = int(headers["Nats-Sequence"])
+            await _ask(link, inbox, subjects, after=position)
+            while _is_event(message := await next_message(answers, link.timeout)):
+                position = int((message.headers or {})["Nats-Sequence"])
                 yield message
-            if status not in (_END_OF_BATCH, _NOTHING):
-                raise Unavailable(f"events cannot be had: {status} {headers.get('Description', '')}")
-            if status == _NOTHING or headers.get("Nats-Num-Pending") == "0":
+            if not _more_behind(message):
                 await hints.above(position)
+
+
+async def past(link: Link, subjects: str) -> list[Msg]:
+    """Each event on ``subjects`` (a filter) that the log has now, in order. Raises Unavailable as ``ordered``."""
+    found: list[Msg] = []
+    position, more = 0, True
+    async with own_inbox(link.connection()) as (inbox, answers):
+        while more:
+            await _ask(link, inbox, subjects, after=position)
+            while _is_event(message := await next_message(answers, link.timeout)):
+                position = int((message.headers or {})["Nats-Sequence"])
+                found.append(message)
+            more = _more_behind(message)
+    return found
+
+
+async def _ask(link: Link, inbox: str, subjects: str, *, after: int) -> None:
+    """Ask for the next batch (NATS ADR-31): events, and then a message with a status."""
+    question = {"seq": after + 1, "next_by_subj": subjects, "batch": BATCH, "max_bytes": BATCH_BYTES}
+    await link.publish(f"$JS.API.DIRECT.GET.{STREAM}", json.dumps(question).encode(), reply=inbox)
+
+
+def _is_event(message: Msg) -> bool:
+    return "Status" not in (message.headers or {})
+
+
+def _more_behind(end: Msg) -> bool:
+    """Whether more events are there than the batch that ``end`` closes has brought. Raises Unavailable."""
+    headers = end.headers or {}
+    status = headers["Status"]
+    if status not in (_END_OF_BATCH, _NOTHING):
+        raise Unavailable(f"events cannot be had: {status} {headers.get('Description', '')}")
+    return status == _END_OF_BATCH and headers.get("Nats-Num-Pending") != "0"
 
 
 async def pulled(link: Link) -> AsyncGenerator[Msg, None]:

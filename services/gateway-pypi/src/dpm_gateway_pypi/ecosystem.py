@@ -145,10 +145,7 @@ class PyPI:
         return Page("text/plain; charset=utf-8", text.encode("utf-8", "replace"))
 
     def _page(self, index: Index, project: str, request: Request) -> Target:
-        owner = self._indexes.owner_beside(index, project)
-        if owner is not None:
-            return Refusal(404, f"{project} is served by one index alone, at {owner.path}")
-        return self._negotiated(index, project, request)
+        return self._refusal(index, project) or self._negotiated(index, project, request)
 
     def _list(self, index: Index, request: Request) -> Target:
         if not index.lists:
@@ -162,18 +159,24 @@ class PyPI:
         return IndexPage(self._want(index, project), variant, index.realm)
 
     def _file(self, index: Index, segments: tuple[str, ...]) -> Target:
-        projects = [
-            project for project in candidates(segments[-1]) if self._indexes.owner_beside(index, project) is None
-        ]
-        if not projects:
-            return Refusal(404, "the last part of the path is no name of a file that this index serves")
-        return IndexedFile(spell(segments), tuple(self._want(index, project) for project in projects), index.realm)
+        projects = candidates(segments[-1])
+        wants = tuple(self._want(index, each) for each in projects if self._refusal(index, each) is None)
+        if wants:
+            return IndexedFile(spell(segments), wants, index.realm)
+        owned = self._refusal(index, projects[0]) if projects else None
+        return owned or Refusal(404, "the last part of the path is no name of a file that this index serves")
 
     def _placed_file(self, index: Index, project: str, segments: tuple[str, ...]) -> Target:
         name = normalise(project)
-        if name is None or self._indexes.owner_beside(index, name) is not None:
+        if name is None:
             return Refusal(404, "that is no project of this index, so it has no files")
-        return IndexedFile(spell(segments), (self._want(index, name),), index.realm)
+        owned = self._refusal(index, name)
+        return owned or IndexedFile(spell(segments), (self._want(index, name),), index.realm)
+
+    def _refusal(self, index: Index, project: str) -> Refusal | None:
+        """What whoever asks ``index`` for a project is told if another index owns it; None if none does."""
+        owner = self._indexes.owner_beside(index, project)
+        return None if owner is None else Refusal(404, f"{project} is served by one index alone, at {owner.path}")
 
     def _want(self, index: Index, project: str | None) -> Want:
         """The page of ``project``, or the list of all."""

@@ -1,0 +1,1 @@
+"""``dpm explain``: what a node does about a URL, and why."""

@@ -1,0 +1,218 @@
+"""What is known of an address: from the settings, the catalog, the store, the pages that are held, and the log."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Protocol
+from urllib.parse import urljoin, urlsplit
+
+from dpm_cli.events_source import KEY, Source
+from dpm_cli.explain.explanation import Explanation, explain, refused
+from dpm_cli.explain.verdict import Answer, Page, Sight, Why
+from dpm_cli.outcome import NotRunning
+from dpm_cli.services import GATEWAYS
+from dpm_core.artifacts import Topic, Want
+from dpm_core.attempts import AttemptView
+from dpm_core.cids import Cid
+from dpm_core.decisions import Recorded
+from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request, Target
+from dpm_core.errors import DpmError, Invalid, TooNew, Unavailable
+from dpm_core.events import ArtifactStored, BlobQuarantined
+from dpm_core.events import Source as Giver
+from dpm_core.ports import Entry
+from dpm_runtime.attempt_files import view_attempt
+from dpm_runtime.blob_files import BlobFiles
+from dpm_runtime.cards import read_cards
+from dpm_runtime.catalog import SqliteCatalog
+from dpm_runtime.catalog_listing import Listing
+from dpm_runtime.layout import Layout
+from dpm_runtime.settings import Settings, is_loopback
+
+REACHED_SECONDS = 5.0
+"""For the bus of this machine."""
+
+MOST_BLOBS = 8
+"""That an artifact had last: what became of earlier ones says nothing of what a client gets."""
+
+MOST_REDIRECTS = 3
+"""That a gateway sends a client on, to the right spelling of what it asks."""
+
+
+class Served(Protocol):
+    """What a gateway says of its ecosystem: an entry point of the group ``dpm.explain``."""
+
+    def ecosystem(self, settings: Settings) -> Ecosystem:
+        """The ecosystem as a gateway with these settings serves it. Raises Invalid."""
+
+    def paths(self, settings: Settings, what: str) -> Iterable[str]:
+        """The paths on a node of ``what``: a URL of upstream, or a name. Raises Invalid."""
+
+
+def installed() -> Mapping[str, Served]:
+    """The ecosystems of the gateways that are installed, by name."""
+    return {entry.name: entry.load() for entry in entry_points(group="dpm.explain")}
+
+
+_RANKS = (Answer.HIT, Answer.STALE, Answer.FETCHING)
+
+
+async def explanations(settings: Settings, what: str) -> list[Explanation]:
+    """What the node does about ``what``, at each of its addresses that this may mean, the likeliest first.
+
+    ``what`` is a URL or path of the node, a URL of upstream, or the name of a project. Raises Invalid if it is
+    none of these, Unavailable where the catalog cannot be read, or no gateway is installed.
+    """
+    if not installed():
+        raise Unavailable("no gateway is installed here", advice="ask on the machine that the node runs on")
+    places = list(_places(settings, what))
+    if not places:
+        raise Invalid(f"{what!r} is no URL or path of this node, none of an upstream of it, and no project's name")
+    with contextlib.closing(SqliteCatalog.reader(settings.folders.catalog)) as catalog:
+        told = [await _Look(settings, ecosystem, catalog).at(path) for ecosystem, path in places]
+    return sorted(told, key=_rank)
+
+
+def _rank(told: Explanation) -> int:
+    """What is held or on its way comes first, what is not served at all last."""
+    if told.verdict.answer in _RANKS:
+        return _RANKS.index(told.verdict.answer)
+    unserved = told.verdict.why in (Why.NOT_SERVED, Why.NOT_NAMED)
+    return len(_RANKS) + (2 if unserved else 0 if told.events else 1)
+
+
+def _places(settings: Settings, what: str) -> Iterator[tuple[Ecosystem, str]]:
+    path = _path_here(settings, what)
+    for served in installed().values():
+        ecosystem = served.ecosystem(settings)
+        for each in served.paths(settings, what) if path is None else (path,):
+            yield ecosystem, each
+
+
+def _path_here(settings: Settings, what: str) -> str | None:
+    """The path of a URL of this node, or of what is a path already; None for anything else."""
+    if what.startswith("/"):
+        return what.partition("#")[0].partition("?")[0]
+    try:
+        parts = urlsplit(what)
+        host, port = parts.hostname or "", parts.port or 80
+    except ValueError:
+        raise Invalid(f"{what!r} is no URL") from None
+    ours = {settings.pypi_port} | {
+        urlsplit(url).port
+        for card in read_cards(settings.folders)
+        if card.service.startswith(GATEWAYS)
+        for url in card.addresses.get("http", ())
+    }
+    here = host in settings.allow_hosts or (port in ours and (is_loopback(host) or host in settings.listen))
+    return (parts.path or "/") if parts.scheme in ("http", "https") and here else None
+
+
+class _Look:
+    """A look at one node through the eyes of one ecosystem."""
+
+    def __init__(self, settings: Settings, ecosystem: Ecosystem, catalog: SqliteCatalog) -> None:
+        self._settings = settings
+        self._ecosystem = ecosystem
+        self._catalog = catalog
+        self._layout = Layout(settings.folders)
+
+    async def at(self, path: str) -> Explanation:
+        """What the node does about a path on it."""
+        path, target = self._classified(path)
+        match target:
+            case IndexPage(want=want):
+                return await self._explained(path, want, ())
+            case IndexedFile(path=file, indexes=indexes):
+                read = [(want, *self._read(want, file)) for want in indexes]
+                pages = tuple(page for _, page, _ in read)
+                index, fact = next(
+                    ((want, fact) for want, _, fact in read if fact is not None),
+                    (indexes[0], Fact(file, f"https://{file}")),
+                )
+                return await self._explained(path, self._ecosystem.locate(index, fact), pages)
+            case Refusal(detail=detail):
+                return refused(path, detail)
+        return refused(path, "it leads from one address to the other")
+
+    def _classified(self, path: str) -> tuple[str, Target]:
+        for _ in range(MOST_REDIRECTS):
+            target = self._ecosystem.classify(Request("GET", path))
+            if not isinstance(target, Redirect):
+                break
+            path = urljoin(path, target.location)
+        return path, target
+
+    def _read(self, want: Want, file: str) -> tuple[Page, Fact | None]:
+        """A page on which a file may stand, and what it says of the file."""
+        entry = self._catalog.find(want.ref.id)
+        if entry is None:
+            return Page(want.url), None
+        try:
+            body = self._layout.blob(entry.blob.cid).read_bytes()
+            facts = self._ecosystem.facts(entry.ref, entry.media_type, body)
+            fact = next((each for each in facts if each.path == file), None)
+        except (FileNotFoundError, Invalid):
+            return Page(want.url), None
+        return Page(want.url, entry.checked_at, fact is not None), fact
+
+    async def _explained(self, path: str, want: Want, pages: tuple[Page, ...]) -> Explanation:
+        entry = self._catalog.find(want.ref.id)
+        events, trouble = await self._events(want.ref.topic)
+        cids = [*_cids(events or ()), *([] if entry is None else [entry.blob.cid])]
+        present = frozenset(cid for cid in cids[-MOST_BLOBS:] if self._layout.blob(cid).exists())
+        sight = Sight(want, entry, pages, present, self._attempt(want.ref.id), self._settings.stale_seconds)
+        used = [each.used_at for each in Listing(self._catalog).with_ids([want.ref.id])]
+        return explain(
+            path,
+            sight,
+            events,
+            time.time(),
+            used_at=max(used, default=0.0),
+            file="" if entry is None else str(self._layout.blob(entry.blob.cid)),
+            source=self._giver(entry),
+            trouble=trouble,
+        )
+
+    async def _events(self, topic: Topic) -> tuple[list[Recorded] | None, str]:
+        """The events of an artifact, and of the blobs that it had last; None, and why, if they cannot be read."""
+        from dpm_runtime.nats_bus import NatsBus
+
+        try:
+            source = Source.of_home(self._settings.folders)
+        except Unavailable:
+            return None, str(NotRunning(self._settings.folders.root))
+        try:
+            async with NatsBus.open(source.url, KEY, source.key) as bus:
+                try:
+                    async with asyncio.timeout(REACHED_SECONDS):
+                        await bus.up()
+                except TimeoutError:
+                    return None, f"the bus cannot be reached: {bus.reason}"
+                own = await bus.log.history(topic)
+                for cid in dict.fromkeys(_cids(own)[-MOST_BLOBS:]):
+                    of_blob = await bus.log.history(Topic("blob", cid))
+                    own += [each for each in of_blob if isinstance(each.event, BlobQuarantined)]
+        except DpmError as error:
+            return None, str(error)
+        return sorted(own, key=lambda each: each.sequence), ""
+
+    def _attempt(self, artifact_id: str) -> AttemptView | None:
+        tokens = self._layout.tokens(artifact_id)
+        with contextlib.suppress(TooNew, OSError):
+            return view_attempt(self._layout.attempt(artifact_id, tokens[-1]), tokens[-1]) if tokens else None
+        return None
+
+    def _giver(self, entry: Entry | None) -> Giver | None:
+        """Who gave the bytes, by what is kept beside them."""
+        with contextlib.suppress(TooNew, OSError):
+            sidecar = None if entry is None else BlobFiles(self._layout).sidecar(entry.blob.cid)
+            kept = None if sidecar is None or entry is None else sidecar.artifacts.get(entry.ref.id)
+            return None if kept is None else kept.source
+        return None
+
+
+def _cids(events: Iterable[Recorded]) -> list[Cid]:
+    """The blobs that events of an artifact name as stored, in their order."""
+    return [each.event.blob.cid for each in events if isinstance(each.event, ArtifactStored)]

@@ -1,0 +1,48 @@
+"""What a node with given settings serves, and where on it something of an upstream is.
+
+The module itself is the entry point ``pypi`` of the group ``dpm.explain``.
+"""
+
+import os
+from collections.abc import Iterator
+
+from dpm_gateway_pypi.doctor import upstream
+from dpm_gateway_pypi.ecosystem import PyPI
+from dpm_gateway_pypi.filenames import candidates, normalise
+from dpm_gateway_pypi.indexes import Index
+from dpm_gateway_pypi.links import link
+from dpm_runtime.settings import NO_INDEX, Settings
+
+
+def ecosystem(settings: Settings) -> PyPI:
+    """The ecosystem of the indexes that are set; the default one may be what this machine's pip uses.
+
+    Raises Invalid.
+    """
+    return PyPI(indexes(settings), fresh_for=settings.index_fresh_seconds, limit=settings.index_limit_bytes)
+
+
+def indexes(settings: Settings) -> Iterator[Index]:
+    """The indexes that are set, the default one first. Raises Invalid."""
+    if settings.pypi_upstream != NO_INDEX:
+        yield Index(upstream(settings, os.environ), lists=settings.pypi_project_list)
+    for name, index in settings.pypi.indexes.items():
+        yield Index(index.upstream, name, owns=index.owns, lists=index.project_list, private=index.private)
+
+
+def paths(settings: Settings, what: str) -> Iterator[str]:
+    """The paths on this node of ``what``: a URL of upstream, a page's or a file's, or the name of a project.
+
+    The likeliest first; none for anything else. Raises Invalid as :func:`indexes` does.
+    """
+    served = list(indexes(settings))
+    project = normalise(what)
+    if project is not None:
+        yield from (f"{index.path}{project}/" for index in served)
+        return
+    for index in served:
+        if what.startswith(index.upstream):
+            yield index.path + what.removeprefix(index.upstream).rstrip("/") + "/"
+    file = link("", what)
+    if file is not None and candidates(file.path.rpartition("/")[2]):
+        yield from (f"{index.path}files/{file.spelt}" for index in served)
