@@ -48,8 +48,9 @@ class Node:
         )
 
     def up(self) -> None:
-        ended = self.dpm("up", "--detach")
+        ended = self.dpm("up", "--detach", "--json")
         assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{self.logs()}"
+        assert json.loads(ended.stdout)["running"]
 
     def status(self) -> dict[str, Any]:
         ended = self.dpm("status", "--json")
@@ -108,7 +109,11 @@ def test_a_node_comes_up_says_what_it_is_and_goes_down_without_a_trace(node: Nod
     assert second.returncode == 3
     assert f"pid {status['pid']}" in second.stderr
 
-    assert node.dpm("down").returncode == 0
+    third = node.dpm("up", "--json")
+    assert json.loads(third.stdout)["error"] | {"message": ""} == {"code": 3, "message": "", "advice": ""}
+
+    down = json.loads(node.dpm("down", "--json").stdout)
+    assert (down["running"], down["said"][-1]) == (False, "the node has ended")
     assert node.left() == []
     assert not psutil.pid_exists(status["pid"]) or psutil.Process(status["pid"]).status() == "zombie"
     assert node.dpm("down").returncode == 3
@@ -128,7 +133,7 @@ def test_a_service_that_is_killed_runs_again(node: Node, service: str) -> None:
 
 def test_a_stopped_service_stays_so_until_it_is_started(node: Node) -> None:
     node.up()
-    assert node.dpm("stop", "fetcher").returncode == 0
+    assert json.loads(node.dpm("stop", "fetcher", "--json").stdout) == {"service": "fetcher", "state": "stopped"}
     assert node.status()["services"]["fetcher"] | {"detail": ""} == {
         "state": "stopped",
         "pid": None,
@@ -136,7 +141,7 @@ def test_a_stopped_service_stays_so_until_it_is_started(node: Node) -> None:
         "detail": "",
     }
     assert node.dpm("stop", "fetcher").returncode == 3
-    assert node.dpm("start", "fetcher").returncode == 0
+    assert json.loads(node.dpm("start", "fetcher", "--json").stdout) == {"service": "fetcher", "state": "running"}
     assert node.status()["services"]["fetcher"]["pid"]
     assert node.dpm("start", "fetcher").returncode == 3
     unknown = node.dpm("stop", "fetch")
@@ -188,19 +193,30 @@ def test_a_node_that_was_killed_with_all_its_services_is_recovered(node: Node) -
     assert node.left() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_node_in_the_foreground_ends_in_order_when_asked(node: Node, number: signal.Signals) -> None:
+def foreground(node: Node, *arguments: str, ready: str, number: signal.Signals) -> list[str]:
+    """What a node in the foreground says from the line with ``ready`` on, when it is then ended by a signal."""
     environment = {**os.environ, **node.settings, "DPM_HOME": str(node.home)}
-    command = [sys.executable, "-m", "dpm_cli", "up"]
+    command = [sys.executable, "-m", "dpm_cli", "up", *arguments]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        words = [next(line for line in process.stdout if "pip install" in line)]
+        words = [next(line for line in process.stdout if ready in line)]
         process.send_signal(number)
         words += process.stdout.readlines()
         assert process.wait(60) == 0
-    assert f"--index-url http://127.0.0.1:{words[0].rpartition(':')[2].split('/')[0]}/simple/" in words[0]
     assert not any("killing" in line for line in words)
     assert node.left() == []
+    return words
+
+
+def test_a_node_in_the_foreground_ends_in_order_when_interrupted(node: Node) -> None:
+    said = foreground(node, ready="pip install", number=signal.SIGINT)[0]
+    assert f"--index-url http://127.0.0.1:{said.rpartition(':')[2].split('/')[0]}/simple/" in said
+
+
+def test_a_node_in_the_foreground_tells_a_program_in_json_until_it_is_ended(node: Node) -> None:
+    ready, *more = map(json.loads, foreground(node, "--json", ready='"ready"', number=signal.SIGTERM))
+    assert ready["ready"]["addresses"]["pypi"].startswith("http://127.0.0.1:")
+    assert all(set(each) == {"time", "say"} for each in more)
 
 
 @pytest.mark.parametrize("setting", ["DPM_PYPI_PORT", "DPM_NATS_PORT"])

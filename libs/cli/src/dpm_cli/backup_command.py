@@ -1,7 +1,6 @@
 """``dpm backup`` and ``dpm restore``."""
 
 import asyncio
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,7 +32,7 @@ def backup(
 
     done = asyncio.run(back_up(own_settings().folders, target.absolute(), progress(as_json), blobs=blobs))
     if as_json:
-        typer.echo(json.dumps(asdict(done), indent=2))
+        show.data(asdict(done))
         return
     out = show.console()
     out.print(f"{done.file}: {done.events} events, {done.blobs} blobs, {show.amount(done.bytes)}")
@@ -58,7 +57,7 @@ def restore(
     with backup.open("rb") as file:
         done = asyncio.run(restore_into(own_settings().folders, file, progress(as_json)))
     if as_json:
-        typer.echo(json.dumps(asdict(done), indent=2))
+        show.data(asdict(done))
     else:
         show.console().print(f"{done.home}: {done.events} events, {done.blobs} blobs of DPM {done.version}")
     if done.bad:

@@ -6,22 +6,18 @@ import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dpm_cli import backup_command, show, store_command, token_command
-from dpm_cli.options import EXIT_CODES, AsJson
+from dpm_cli import backup_command, complete, node_command, show, store_command, token_command
+from dpm_cli.explain import command as explain_command
+from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_cli.outcome import ExitCode, exit_code_of
 from dpm_cli.prefetch import command as prefetch_command
 from dpm_cli.top import command as top_command
 from dpm_cli.use import command as use_command
 from dpm_core.errors import DpmError, Invalid
-
-if TYPE_CHECKING:
-    from dpm_cli.control import Message
-    from dpm_cli.status import Summary
-    from dpm_runtime.settings import Settings
 
 app = typer.Typer(
     help="Runs a DPM node on this machine and shows what it does.\n\n"
@@ -29,7 +25,7 @@ app = typer.Typer(
     "$DPM_HOME; settings come from DPM_… in the environment, then from dpm.toml in the home.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    rich_markup_mode="rich" if show.is_terminal() else None,
+    rich_markup_mode="rich" if show.is_decorated() else None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -38,19 +34,6 @@ app.add_typer(token_command.app, name="token", epilog=EXIT_CODES)
 app.add_typer(store_command.store, name="store", epilog=EXIT_CODES)
 app.add_typer(store_command.commands)
 app.add_typer(backup_command.commands)
-
-
-def _service_names() -> list[str]:
-    from dpm_cli.services import installed
-    from dpm_runtime.bus_address import SERVICE
-
-    return sorted({SERVICE, *installed()})
-
-
-ServiceName = Annotated[
-    str,
-    typer.Argument(metavar="SERVICE", help="its name, as `dpm status` shows it", autocompletion=_service_names),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -66,44 +49,7 @@ def root(
         raise typer.Exit
 
 
-@app.command(epilog=EXIT_CODES)
-def up(
-    detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return once the node serves, and leave it running.")
-    ] = False,
-    tell: Annotated[int, typer.Option(hidden=True)] = -1,
-) -> None:
-    """Run a node: set up what is missing, start its services, and restart any that dies.
-
-    In the foreground until Ctrl-C. Everything that it started ends with it.
-    """
-    if detach:
-        _up_detached(_settings())
-    else:
-        _up(tell)
-
-
-@app.command(epilog=EXIT_CODES)
-def down() -> None:
-    """Stop the node, wherever it was started, and wait until all of it has ended."""
-    home = _settings().folders
-    from dpm_cli.down import down as stop
-
-    asyncio.run(stop(home, show.console().print))
-
-
-@app.command(epilog=EXIT_CODES)
-def start(service: ServiceName) -> None:
-    """Start a service that `dpm stop` has stopped, and supervise it again."""
-    _ask({"do": "start", "service": service})
-    show.console().print(f"{service} runs")
-
-
-@app.command(epilog=EXIT_CODES)
-def stop(service: ServiceName) -> None:
-    """Stop one service and leave it stopped until `dpm start`; the others go on."""
-    _ask({"do": "stop", "service": service})
-    show.console().print(f"{service} is stopped")
+node_command.register(app)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -111,7 +57,7 @@ def status(as_json: AsJson = False) -> None:
     """Show the node: version, home, ports, services, what it holds, and its hits, misses and bypasses."""
     from dpm_cli import status as view
 
-    summary = asyncio.run(view.collect(_settings()))
+    summary = asyncio.run(view.collect(own_settings()))
     if as_json:
         typer.echo(summary.to_json())
     else:
@@ -132,10 +78,14 @@ def events(
         str | None, typer.Option(help="Begin with those since 2h ago, a time (ISO 8601), or a sequence.")
     ] = None,
     ecosystem: Annotated[
-        list[str] | None, typer.Option(help="Only of this ecosystem. May be given again.")
+        list[str] | None,
+        typer.Option(help="Only of this ecosystem. May be given again.", autocompletion=complete.ecosystems),
     ] = None,
     event: Annotated[
-        list[str] | None, typer.Option(help="Only these, e.g. artifact-stored. May be given again.")
+        list[str] | None,
+        typer.Option(
+            help="Only these, e.g. artifact-stored. May be given again.", autocompletion=complete.event_names
+        ),
     ] = None,
     server: Annotated[
         str | None, typer.Option(help="A bus elsewhere, e.g. nats://node.example:4222, with --credentials.")
@@ -153,8 +103,8 @@ def events(
     if server is not None and credentials is not None:
         source = Source.elsewhere(server, credentials)
     elif server is None and credentials is None:
-        _ask({"do": "status"})
-        source = Source.of_home(_settings().folders)
+        node_command.ask({"do": "status"})
+        source = Source.of_home(own_settings().folders)
     else:
         raise Invalid("--server and --credentials belong together")
     _until_interrupted(watch(source, selection, as_lines_of_json=as_json))
@@ -177,37 +127,36 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
+explain_command.register(app)
 use_command.register(app)
 prefetch_command.register(app)
 top_command.register(app)
 
 
 def main() -> None:
-    """Run the command, and turn errors into words and exit codes."""
+    """Run the command, and turn errors into words, or into JSON if that was asked for, and into exit codes."""
     os.umask(0o077)  # what it writes is below the home, and nobody else's
+    as_json = "--json" in sys.argv[1:]  # also where nothing else of the command line can be understood
     try:
-        app()
+        sys.exit(app(standalone_mode=not as_json))
+    except typer.TyperException as error:  # wrong usage; without JSON typer itself tells of it
+        fail(error.format_message(), error.exit_code, as_json=as_json)
     except DpmError as error:
-        show.problem(str(error), getattr(error, "advice", ""))
-        sys.exit(exit_code_of(error))
+        fail(str(error), exit_code_of(error), getattr(error, "advice", ""), as_json=as_json)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.OK)
     except OSError as error:
-        show.problem(str(error))
-        sys.exit(ExitCode.FAILED)
+        fail(str(error), ExitCode.FAILED, as_json=as_json)
 
 
-def _settings() -> "Settings":
-    from dpm_runtime.settings import load
-
-    return load()
-
-
-def _ask(request: "Message") -> "Message":
-    from dpm_cli.control import ask
-
-    return asyncio.run(ask(_settings().folders, request))
+def fail(what: str, code: int, advice: str = "", *, as_json: bool) -> NoReturn:
+    """Tell of an error, and end with the exit code."""
+    if as_json:
+        show.data({"error": {"code": code, "message": what, "advice": advice}})
+    else:
+        show.problem(what, advice)
+    sys.exit(code)
 
 
 def _until_interrupted(watching: Coroutine[Any, Any, None]) -> None:
@@ -215,57 +164,3 @@ def _until_interrupted(watching: Coroutine[Any, Any, None]) -> None:
         asyncio.run(watching)
     except KeyboardInterrupt:
         raise typer.Exit from None
-
-
-def _up_detached(settings: "Settings") -> None:
-    from dpm_cli import detach
-    from dpm_cli.lock import require_short
-
-    home = settings.folders
-    require_short(home)
-    home.prepare()
-    _welcome(detach.start(home), ending="`dpm down` stops it")
-
-
-def _up(tell: int) -> None:
-    from dpm_cli import node
-    from dpm_cli.detach import Messenger
-
-    messenger = Messenger(tell) if tell >= 0 else None
-
-    def announce(summary: "Summary") -> None:
-        _welcome(summary, ending="Ctrl-C stops it" if messenger is None else "`dpm down` stops it")
-        if messenger:
-            messenger.ready(summary)
-
-    try:
-        asyncio.run(node.run(_settings(), say=_say, announce=announce))
-    except DpmError as error:
-        if messenger:
-            messenger.failed(error)
-        raise
-
-
-def _say(text: str) -> None:
-    out = show.console()
-    out.print(time.strftime("%H:%M:%S"), style="dim", end=" ")
-    out.print(text)
-    out.file.flush()
-
-
-def _welcome(summary: "Summary", ending: str) -> None:
-    out = show.console()
-    out.print(f"DPM {summary.version} runs.", style="bold green", end=" ")
-    out.print(f"State is in {summary.home}; {ending}.")
-    index = summary.addresses.get("pypi")
-    if index:
-        out.print(f"  PyPI  {index}", style="bold")
-        out.print(f"  pip   pip install --index-url {index} <package>")
-        out.print(f"        for good: pip config set global.index-url {index}")
-        out.print(f"  uv    uv pip install --default-index {index} <package>")
-        out.print(f"        for good: UV_DEFAULT_INDEX={index} in the environment")
-    for name, url in summary.addresses.items():
-        if name.startswith("pypi "):
-            out.print(f"  {name.removeprefix('pypi '):<5} {url}", style="bold")
-    out.print("  See   dpm status, dpm events", style="dim")
-    out.file.flush()

@@ -1,5 +1,10 @@
-"""What a person sees: colours on a terminal, the same words as plain text in a pipe or with NO_COLOR."""
+"""What a person sees: colours on a terminal, the same words as plain text in a pipe or with NO_COLOR.
 
+NO_COLOR: https://no-color.org. Bold and dim are left out with it, too.
+"""
+
+import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +19,19 @@ def console(*, stderr: bool = False) -> "Console":
     """A console that never wraps: a line is a line, also in a pipe."""
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=True, highlight=False, emoji=False, markup=False)
+    return Console(
+        stderr=stderr,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        soft_wrap=True,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+
+
+def data(value: object) -> None:
+    """Print plain data as JSON, for programs."""
+    print(json.dumps(value, indent=2), flush=True)
 
 
 def problem(text: str, advice: str = "") -> None:
@@ -35,9 +52,9 @@ def amount(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
 
 
-def is_terminal() -> bool:
-    """Whether stdout is a terminal."""
-    return sys.stdout.isatty()
+def is_decorated() -> bool:
+    """Whether stdout is a terminal whose user has not asked for plain text."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -1,7 +1,6 @@
 """``dpm store``, and the commands that change what is held: pin, unpin, evict, gc, repair."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +57,7 @@ def check(as_json: AsJson = False) -> None:
     checked = asyncio.run(keeper.ask(own_settings().folders, "check", Check(), Checked, progress(as_json)))
     wrong = len(checked.bad) + len(checked.lost)
     if as_json:
-        typer.echo(json.dumps(asdict(checked), indent=2))
+        show.data(asdict(checked))
     else:
         out = show.console()
         out.print(f"{checked.blobs} blobs: {len(checked.bad)} set aside, {len(checked.lost)} without a file")
@@ -105,7 +104,7 @@ def gc(
     command = Collect(None if down_to is None else bytes_of(down_to), dry_run)
     collected = asyncio.run(keeper.ask(own_settings().folders, "collect", command, Collected, progress(as_json)))
     if as_json:
-        typer.echo(json.dumps(asdict(collected), indent=2))
+        show.data(asdict(collected))
     else:
         _show_collected(collected, dry_run)
 
@@ -121,7 +120,7 @@ def repair(as_json: AsJson = False) -> None:
 
     repaired = asyncio.run(keeper.ask(own_settings().folders, "repair", Repair(), Repaired, progress(as_json)))
     if as_json:
-        typer.echo(json.dumps(asdict(repaired), indent=2))
+        show.data(asdict(repaired))
     else:
         out = show.console()
         out.print(
@@ -159,7 +158,7 @@ def _change(command: str, word: str, names: Sequence[str], ecosystem: str | None
         keeper.ask(own_settings().folders, command, selection, Changed, progress(as_json))
     )
     if as_json:
-        typer.echo(json.dumps(asdict(changed), indent=2))
+        show.data(asdict(changed))
     else:
         out = show.console()
         for item in changed.done:

@@ -1,7 +1,6 @@
 """``dpm token``: keys and tokens for others, each by a name that ends it again."""
 
 import asyncio
-import json
 import os
 import sys
 from datetime import datetime
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 import typer
 
 from dpm_cli import show
+from dpm_cli.complete import private_indexes, token_names
+from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
 
@@ -22,14 +23,18 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="whose it is: a to z, 0 to 9, hyphens")]
+Given = Annotated[
+    str, typer.Argument(metavar="NAME", help="as `dpm token list` shows it", autocompletion=token_names)
+]
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def events(
     name: Name,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the key to this new file, for you alone to read.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key that may only read events, and print it: the file of a NATS nkey.
 
@@ -46,32 +51,37 @@ def events(
     seed = admit(home, name)
     try:
         running = _reload(home, "the key was not made: try again once it answers")
-        _hand_over(seed, output)
+        _hand_over(seed, output, quiet=as_json)
     except BaseException:
         dismiss(home, name)  # nobody holds it
         raise
+    if as_json:
+        show.data(_made(name, "events", seed, output) | {"server": running})
+        return
     for text in _how_to_use(running, output):
         show.console(stderr=True).print(text, style="dim")
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def index(
-    index: Annotated[str, typer.Argument(metavar="INDEX", help="its name in dpm.toml")],
+    index: Annotated[
+        str, typer.Argument(metavar="INDEX", help="its name in dpm.toml", autocompletion=private_indexes)
+    ],
     name: Name,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write the token to this new file, for you alone to read."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a token with which clients get packages of a private index, and print it.
 
     It is shown this once; the node keeps its hash alone.
     """
     from dpm_runtime.bus_readers import readers
-    from dpm_runtime.settings import load
     from dpm_runtime.tokens import end, issue
 
-    private = [each for each, about in load().pypi.indexes.items() if about.private]
+    private = [each for each, about in own_settings().pypi.indexes.items() if about.private]
     if index not in private:
         raise Invalid(f"{index!r} is no private index of dpm.toml; those are: {', '.join(private) or 'none'}")
     home = _home()
@@ -81,18 +91,21 @@ def index(
         _require_new(output)
     token = issue(home, name, f"pypi/{index}")
     try:
-        _hand_over(token, output)
+        _hand_over(token, output, quiet=as_json)
     except BaseException:
         end(home, name)  # nobody holds it
         raise
+    if as_json:
+        show.data(_made(name, f"pypi/{index}", token, output))
+        return
     shown = token if output is None else "TOKEN"
     show.console(stderr=True).print(
         f"It is the password, with any user: http://{name}:{shown}@<node>:<port>/{index}/simple/", style="dim"
     )
 
 
-@app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs")] = False) -> None:
+@app.command("list", epilog=EXIT_CODES)
+def list_(as_json: AsJson = False) -> None:
     """Show whose keys and tokens there are: name, what for, when it was made, public key."""
     from dpm_runtime.bus_readers import readers
     from dpm_runtime.tokens import tokens
@@ -102,31 +115,33 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="JSON for program
     found += [(each.name, each.realm, each.made_at, "") for each in tokens(home)]
     if as_json:
         fields = ("name", "for", "made_at", "key")
-        typer.echo(json.dumps([dict(zip(fields, each, strict=True)) for each in found]))
+        show.data([dict(zip(fields, each, strict=True)) for each in found])
         return
     for row in show.columns([(name, what, _local(made_at), key) for name, what, made_at, key in found]):
         show.console().print("  ".join(row).rstrip())
 
 
-@app.command()
-def revoke(name: Name) -> None:
+@app.command(epilog=EXIT_CODES)
+def revoke(name: Given, as_json: AsJson = False) -> None:
     """End a key or token: connections with it are closed, and no new one is accepted."""
     home = _home()
     from dpm_runtime.bus_readers import dismiss
     from dpm_runtime.tokens import end
 
     if end(home, name):
-        show.console().print(f"the token {name} lets nobody in any more")
-        return
-    dismiss(home, name)
-    running = _reload(home, "it will when it starts again: `dpm stop nats`, `dpm start nats`")
-    show.console().print(f"{name} may read no more" + ("" if running else "; no node runs on this home"))
+        said = f"the token {name} lets nobody in any more"
+    else:
+        dismiss(home, name)
+        running = _reload(home, "it will when it starts again: `dpm stop nats`, `dpm start nats`")
+        said = f"{name} may read no more" + ("" if running else "; no node runs on this home")
+    if as_json:
+        show.data({"name": name, "state": "revoked"})
+    else:
+        show.console().print(said)
 
 
 def _home() -> Home:
-    from dpm_runtime.settings import load
-
-    home = load().folders
+    home = own_settings().folders
     home.prepare()
     return home
 
@@ -152,9 +167,17 @@ def _require_new(file: Path) -> None:
         raise Invalid(f"--output: {file} is there already")
 
 
-def _hand_over(seed: str, file: Path | None) -> None:
+def _made(name: str, what_for: str, secret: str, file: Path | None) -> dict[str, object]:
+    """What is told in JSON of a new key or token; the secret itself only where no file has it."""
+    handed = {"secret": secret} if file is None else {"file": str(file)}
+    return {"name": name, "for": what_for, **handed}
+
+
+def _hand_over(seed: str, file: Path | None, *, quiet: bool) -> None:
+    """Give it away, once: print it, unless it is ``quiet``, or write it to a new file. Raises Invalid."""
     if file is None:
-        print(seed, flush=True)
+        if not quiet:
+            print(seed, flush=True)
         return
     try:
         with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:

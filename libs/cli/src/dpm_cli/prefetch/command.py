@@ -1,7 +1,6 @@
 """``dpm prefetch``: the command, its progress and its summary."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -61,7 +60,7 @@ def prefetch(
     results = asyncio.run(_run(index, wishes, target, at_once, quiet=as_json))
     summary = _summary(results, wishes, time.perf_counter() - begun)
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "index": index, **summary}, indent=2))
+        show.data({"file": str(file), "index": index, **summary})
     else:
         _tell(summary)
     if summary["failed"]:

@@ -1,6 +1,5 @@
 """``dpm use``: what it says, writes and takes back."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson
 from dpm_cli.use.clients import CLIENTS, Client, ClientName
 from dpm_cli.use.edits import Index, beside
@@ -64,7 +64,7 @@ def use(
     path = (known.locate(os.environ) if file is None else file).expanduser().resolve()
     outcome = taken_back(known, path) if undo else pointed(known, path, host, write=write)
     if as_json:
-        typer.echo(json.dumps(asdict(outcome), indent=2))
+        show.data(asdict(outcome))
     else:
         _show(outcome)
 
@@ -157,8 +157,6 @@ def _notes(client: Client, text: str, index: Index) -> Iterator[str]:
 
 
 def _show(outcome: Outcome) -> None:
-    from dpm_cli import show
-
     out = show.console()
     match outcome.state:
         case "undone":
