@@ -16,7 +16,7 @@ from dpm_runtime.store import DiskBlobStore
 from dpm_testkit.crowd import Crowd
 from dpm_testkit.node import Node, free_port, running_node
 from dpm_testkit.package_server import File, PackageServer
-from dpm_testkit.patience import PATIENCE, until
+from dpm_testkit.patience import eventually, until
 from dpm_testkit.recovery import load, recovered
 from dpm_testkit.seeding import PROJECT, seed
 
@@ -51,10 +51,13 @@ async def newest_attempt(node: Node) -> tuple[Recorded, int]:
 
 async def newest_of(node: Node, topic: Topic, kind: type[Event]) -> Recorded:
     """The last event of an artifact, once it is one of this kind: bytes are served before their event is there."""
-    async with node.log() as log, asyncio.timeout(PATIENCE):
-        while not (last := await log.last(topic)) or not isinstance(last.event, kind):
-            pass
-        return last
+    async with node.log() as log:
+
+        async def last() -> Recorded | None:
+            recorded = await log.last(topic)
+            return recorded if recorded and isinstance(recorded.event, kind) else None
+
+        return await eventually(last)
 
 
 @pytest.mark.parametrize(("fetchers", "percent"), [(1, 25), (2, 75)])

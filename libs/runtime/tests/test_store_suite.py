@@ -8,7 +8,8 @@ from dpm_core.ports import Attempt
 from dpm_runtime.attempt_files import DiskAttempt
 from dpm_runtime.home import Home
 from dpm_runtime.store import DiskBlobStore
-from dpm_testkit.store_conformance import BlobStoreSuite, StoreKit
+from dpm_testkit.store_conformance import BlobStoreSuite
+from dpm_testkit.store_sweeping import StoreKit
 
 
 def let_die(attempt: Attempt) -> None:

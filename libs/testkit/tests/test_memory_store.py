@@ -3,8 +3,9 @@ import pytest
 from dpm_core.errors import DiskFails
 from dpm_testkit.disk_conformance import FullDiskKit, FullDiskSuite
 from dpm_testkit.memory_store import MemoryBlobStore
-from dpm_testkit.store_conformance import BlobStoreSuite, StoreKit
+from dpm_testkit.store_conformance import BlobStoreSuite
 from dpm_testkit.store_samples import want
+from dpm_testkit.store_sweeping import StoreKit
 
 
 class TestMemoryBlobStore(BlobStoreSuite):

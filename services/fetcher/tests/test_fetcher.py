@@ -23,6 +23,7 @@ from dpm_fetcher.transfer import PAGE_RETRIES, RETRIES
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.react import Done, Retry
 from dpm_runtime.service import SystemClock
+from dpm_testkit.clock import QuickClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_origin import MemoryOrigin
 from dpm_testkit.memory_store import MemoryBlobStore
@@ -32,13 +33,6 @@ from dpm_testkit.store_samples import BODY, SMALL, want
 Answer = Opened | NotModified | NotHeld
 
 
-class Quick(SystemClock):
-    """Real time, but nobody waits."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-
-
 class Bench:
     """A fetcher among memory twins."""
 
@@ -46,7 +40,7 @@ class Bench:
         self.log = MemoryEventLog()
         self.store = MemoryBlobStore()
         self.origin = MemoryOrigin()
-        self.clock = Quick()
+        self.clock = QuickClock()
         self.fetcher = Fetcher(
             "fetcher-0",
             self.log,

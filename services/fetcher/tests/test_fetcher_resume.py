@@ -1,6 +1,5 @@
 """Going on with what is here already, and ending with a word whatever happens."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -26,17 +25,10 @@ from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.react import Done, Retry
-from dpm_runtime.service import SystemClock
+from dpm_testkit.clock import QuickClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_store import MemoryBlobStore
 from dpm_testkit.store_samples import BODY, begun, content, open_state, want
-
-
-class Quick(SystemClock):
-    """Real time, but nobody waits."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
 
 
 @dataclass
@@ -86,7 +78,7 @@ class Bench:
         self.store = MemoryBlobStore()
         self.origin = Answers(*answers)
         self.lanes = Lanes({Lane.INDEX: 2, Lane.BLOB: 2}, 2)
-        clock = Quick()
+        clock = QuickClock()
         self.waiters = Waiters(clock, lambda: True)
         self.fetcher = Fetcher(
             "fetcher-0", self.log, self.store, [self.origin], self.lanes, self.waiters, clock, Limits(5.0, 30.0)

@@ -25,7 +25,7 @@ from dpm_runtime.catalog_listing import Listing
 from dpm_runtime.disk import Space
 from dpm_runtime.home import Home
 from dpm_runtime.lost_log import FormerCatalog, forget_sequences
-from dpm_runtime.service import SystemClock
+from dpm_testkit.clock import LeapingClock
 from dpm_testkit.memory_log import MemoryEventLog, MemoryTap
 from dpm_testkit.memory_store import MemoryBlobStore
 from dpm_testkit.patience import until
@@ -34,26 +34,12 @@ from dpm_testkit.store_samples import BODY, SMALL, stored, want
 PAGE, NEWER = SMALL[::-1], SMALL[::-1][:500]
 
 
-class Ahead(SystemClock):
-    """Nobody waits long, and time runs fast."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self._ahead
-
-    async def sleep(self, seconds: float) -> None:
-        self._ahead += seconds
-        await asyncio.sleep(0.005)  # what waits by this clock gives others time to work
-
-
 class Node:
     """A store, and one log after another."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self.clock = Ahead()
+        self.clock = LeapingClock(0.005)
         self.store = MemoryBlobStore(self.clock.now)
         self.on_disk: Callable[[], list[Cid]] = lambda: list(self.store.blobs)
 

@@ -91,7 +91,10 @@ class Link:
             await asyncio.sleep(0.01)  # the client is closing: `lost` follows
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> Msg:
-        """Ask, and wait for the answer. Raises Unavailable for want of one; it may have been acted upon."""
+        """Ask, and wait for the answer. Raises Unavailable for want of one; it may have been acted upon.
+
+        What nobody heard is asked again for _REWIRING seconds.
+        """
         deadline = asyncio.get_running_loop().time() + min(_REWIRING, self.timeout)
         while True:
             try:
@@ -118,7 +121,7 @@ class Link:
             what = f"the bus gave no answer on {subject} in {self.timeout} s"
             raise Unavailable(what, advice="if it stays so: dpm doctor") from error
         except nats.errors.NoRespondersError:
-            raise
+            raise  # it is an Error too, and the caller's to judge
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the bus failed on {subject}: {error!r}") from error
         finally:

@@ -1,9 +1,11 @@
-"""A clock that a test moves by hand."""
+"""Clocks that nobody waits by: one that a test moves by hand, and two that go on by themselves."""
 
 import asyncio
 import heapq
 import itertools
 from dataclasses import dataclass, field
+
+from dpm_runtime.service import SystemClock
 
 
 @dataclass
@@ -46,3 +48,28 @@ class ManualClock:
     async def _settle(self) -> None:
         for _ in range(10):
             await asyncio.sleep(0)
+
+
+class QuickClock(SystemClock):
+    """The machine's clock, but nobody waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class LeapingClock(SystemClock):
+    """The machine's clock, ahead by what was slept and leapt: nobody waits longer than ``pause`` (seconds).
+
+    A ``pause`` gives time to threads that are waited for by this clock.
+    """
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.ahead = 0.0
+        self._pause = pause
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        self.ahead += seconds
+        await asyncio.sleep(self._pause)

@@ -33,8 +33,8 @@ from dpm_runtime.catalog_care import SqliteCare
 from dpm_runtime.disk import Space
 from dpm_runtime.home import Home
 from dpm_runtime.react import Outcome
-from dpm_runtime.service import SystemClock
 from dpm_runtime.store import DiskBlobStore
+from dpm_testkit.clock import LeapingClock
 from dpm_testkit.event_versions import as_first_version
 from dpm_testkit.hazards import Crash, Fate, Hazard, HazardousIntake, hazardous_log
 from dpm_testkit.memory_log import MemoryTap
@@ -54,20 +54,6 @@ Hazards: TypeAlias = Mapping[int, Hazard]
 """What a process meets, by the number of its call."""
 
 NONE: Hazards = {}
-
-
-class LeapingClock(SystemClock):
-    """The machine's clock, ahead by what was slept and leapt: nobody waits."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
-
-    async def sleep(self, seconds: float) -> None:
-        self.ahead += seconds
-        await asyncio.sleep(0)
 
 
 @dataclass
