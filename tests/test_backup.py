@@ -19,7 +19,7 @@ from dpm_core.cids import CHUNK
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(240)]
 
 BODIES = {"small": os.urandom(5_000), "pinned": os.urandom(CHUNK), "large": os.urandom(3 * CHUNK + 7)}
 MANY = {f"many-{number}": os.urandom(20_000) for number in range(30)}

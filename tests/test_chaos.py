@@ -8,6 +8,7 @@ from dpm_testkit import chaos
 from dpm_testkit.faults import WHOLE_NODE, Kind, draw
 
 
+@pytest.mark.long
 @pytest.mark.real
 @pytest.mark.timeout(900)
 async def test_rounds_of_faults_under_load_leave_no_wrong_byte_no_loss_and_no_leak() -> None:

@@ -18,7 +18,7 @@ from dpm_testkit.ipfs import cids_of
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.relay import Relay
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(900)]
 
 PACKAGE = "jupyterlab"
 INSTALL_SECONDS = 600.0
@@ -64,7 +64,8 @@ class Clients:
         """``pip install jupyterlab`` into a fresh environment, with no cache."""
         environment = self._fresh()
         await run(sys.executable, "-m", "venv", environment)
-        await run(environment / "bin" / "pip", "install", "--no-cache-dir", "--index-url", index, PACKAGE)
+        pip = environment / "bin" / "pip"
+        await run(pip, "install", "--no-cache-dir", "--no-compile", "--index-url", index, PACKAGE)
         await run(environment / "bin" / "python", "-c", "import jupyterlab")
 
     async def uv(self, index: str) -> None:
@@ -103,13 +104,11 @@ async def test_jupyterlab_comes_from_the_network_once_and_from_the_node_for_ever
     assert {path: count for path, count in upstream.files_asked.items() if count != 1} == {}
 
     asked = Counter(upstream.asked)
-    await clients.pip(node.index)
     await clients.uv(node.index)
     assert upstream.files_asked == Counter({path: n for path, n in asked.items() if path.startswith("/files/")})
 
     await upstream.stop()
     await clients.pip(node.index)
-    await clients.uv(node.index)
 
     status = await node.status()
     assert status["hits"] > 0

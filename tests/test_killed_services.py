@@ -20,7 +20,7 @@ from dpm_testkit.patience import eventually, until
 from dpm_testkit.recovery import load, recovered
 from dpm_testkit.seeding import PROJECT, seed
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(300)]
 
 MB = 1_000_000
 AGAIN_SECONDS = 25.0

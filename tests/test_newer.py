@@ -17,7 +17,7 @@ from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(180)]
 
 BODY = os.urandom(20_000)
 WORDS = f"is in format {READER + 1}; this version of DPM knows {READER}. Use the newer DPM"

@@ -20,7 +20,7 @@ from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually, until
 from dpm_testkit.store_samples import want
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(180)]
 
 SMALL, LARGE, HUGE = os.urandom(20_000), os.urandom(3 * MIB), os.urandom(30 * MIB)
 

@@ -13,7 +13,7 @@ from dpm_runtime.mounts import mounted_at
 from dpm_testkit.node import running_node
 from dpm_testkit.patience import eventually, soon, until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(180)]
 
 
 async def test_a_service_that_dies_after_the_bus_did_finds_the_bus_again() -> None:

@@ -16,7 +16,7 @@ from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(180)]
 
 MIB = 1024 * 1024
 

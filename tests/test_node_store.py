@@ -10,7 +10,7 @@ import pytest
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(180)]
 
 MIB = 1024 * 1024
 SIZES = {"one": 3 * MIB, "two": 2 * MIB, "three": MIB}

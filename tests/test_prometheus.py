@@ -50,9 +50,14 @@ async def test_every_service_of_a_node_is_scraped_and_tells_what_it_did(tmp_path
         upstream.add("demo", File("demo-1.0-py3-none-any.whl", BODY))
         url = await node.file_url("demo")
         async with aiohttp.ClientSession() as client:
-            for _ in range(2):
+
+            async def hit() -> bool:
                 async with client.get(url) as answer:
                     assert await answer.read() == BODY
+                    return answer.headers["Cache-Status"].endswith("; hit")
+
+            assert not await hit()
+            await eventually(hit)
 
         async def sees(expression: str, expected: dict[str, float]) -> None:
             async def look() -> bool:

@@ -12,9 +12,10 @@ from dpm_testkit.node import running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(600)]
 
 MB = 1_000_000
+LARGE = int(os.environ.get("LARGE_MB", "20")) * MB
 CLIENTS = 100
 STALLED = 50
 
@@ -52,7 +53,7 @@ async def read_all(session: aiohttp.ClientSession, url: str, body: bytes, first:
 
 
 async def test_a_hundred_clients_of_three_gateways_are_one_request_at_upstream(upstream: PackageServer) -> None:
-    body = os.urandom(100 * MB)
+    body = os.urandom(LARGE)
     file = upstream.add("large", File("large-1.0-py3-none-any.whl", body, hold_after=len(body) - 1))
     async with running_node(pypi_upstream=upstream.url, replicas="fetcher=2,gateway-pypi=3") as node:
         gateways = node.addresses()

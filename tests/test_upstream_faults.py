@@ -116,6 +116,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
             await asyncio.wait({following})
 
 
+@pytest.mark.long
 @pytest.mark.real
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
