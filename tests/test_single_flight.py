@@ -65,7 +65,7 @@ async def test_a_hundred_clients_of_three_gateways_are_one_request_at_upstream(u
                 url = await node.file_url("large", gateway)
                 clients.create_task(read_all(session, url, body, first))
             await first.opened.wait()
-            assert file.withheld.is_set()
+            await file.withheld.wait()
             file.release.set()
         assert upstream.asked[f"/packages/large/{file.name}"] == 1
         assert (await node.status())["bypasses"] == 0
