@@ -173,12 +173,12 @@ async def test_a_revoked_key_ends_the_command_with_a_word(
     async with lines_of(*command, env=outside) as process:
         json.loads(await line(process))
         await node.dpm("token", "revoke", "leaving")
-        while (text := await line(process)).startswith("{"):
+        while "error" not in (told := json.loads(await line(process))):
             pass
-        assert "does not accept this key" in text
+        assert "does not accept this key" in told["error"]["message"]
         assert await process.wait() == 1
     async with lines_of(*command, env=outside) as process:
-        assert "does not accept this key" in await line(process)
+        assert "does not accept this key" in json.loads(await line(process))["error"]["message"]
 
 
 @pytest.mark.parametrize(

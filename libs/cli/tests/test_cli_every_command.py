@@ -107,6 +107,7 @@ def test_what_a_program_gets_is_json_whatever_happens(
         assert set(told["error"]) == {"code", "message", "advice"}
         assert told["error"]["code"] == code != 0
         assert told["error"]["message"]
+        assert out.count("\n") == 1  # it may come behind lines of `dpm events`
 
 
 @pytest.mark.parametrize("name", SAMPLES)

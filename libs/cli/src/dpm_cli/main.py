@@ -153,7 +153,7 @@ def main() -> None:
 def fail(what: str, code: int, advice: str = "", *, as_json: bool) -> NoReturn:
     """Tell of an error, and end with the exit code."""
     if as_json:
-        show.data({"error": {"code": code, "message": what, "advice": advice}})
+        show.line_of_data({"error": {"code": code, "message": what, "advice": advice}})
     else:
         show.problem(what, advice)
     sys.exit(code)

@@ -1,7 +1,6 @@
 """``dpm up``, ``down``, ``start`` and ``stop``: a node and its services begin and end."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -121,7 +120,7 @@ def _up(tell: int, as_json: bool) -> None:
 
 
 def _line(**said: Any) -> None:
-    print(json.dumps({"time": time.time(), **said}), flush=True)
+    show.line_of_data({"time": time.time(), **said})
 
 
 def _say(text: str) -> None:

@@ -34,6 +34,11 @@ def data(value: object) -> None:
     print(json.dumps(value, indent=2), flush=True)
 
 
+def line_of_data(value: object) -> None:
+    """As :func:`data`, on one line: for one of many, and for what may come behind many."""
+    print(json.dumps(value), flush=True)
+
+
 def problem(text: str, advice: str = "") -> None:
     """Tell of an error on stderr."""
     out = console(stderr=True)

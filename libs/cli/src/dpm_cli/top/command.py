@@ -1,7 +1,6 @@
 """``dpm top``: the command and its loop."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,7 +54,7 @@ async def _watch(home: "Home", interval: float, times: int, *, as_json: bool) ->
                 if screen is not None:
                     screen(moment, before)
                 elif as_json:
-                    print(json.dumps(moment.plain(before)), flush=True)
+                    show.line_of_data(moment.plain(before))
                 else:
                     from dpm_cli.top.view import lines
 
