@@ -15,7 +15,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus index-servers docker ## set up what is missing and run all tests, real parts and containers included
+test: setup ipfs prometheus index-servers clients docker ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest $(REAL) --durations 25 || pytest -m real --last-failed --last-failed-no-failures none
 	@$(MAKE) test-containers
@@ -88,7 +88,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs prometheus index-servers rivals docker
+.PHONY: system venv packages nats-server ipfs prometheus index-servers clients rivals docker
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -106,6 +106,8 @@ ipfs: nats-server
 prometheus: venv
 	@deploy/setup/prometheus.sh
 index-servers: venv
-	@deploy/setup/index-servers.sh
+	@deploy/setup/programs.sh index-servers
+clients: venv
+	@deploy/setup/programs.sh clients oldest-pip
 rivals: venv
 	@deploy/setup/rivals.sh

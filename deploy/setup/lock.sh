@@ -21,8 +21,9 @@ cp deploy/tools/go.lock "$new" 2>/dev/null || rm -f "$new"
 compile "$new.in" "$@" -o "$new" >/dev/null
 cp "$new" deploy/tools/go.lock
 
-for each in index-servers rivals; do
-    cp "deploy/tools/$each.lock" "$new" 2>/dev/null || rm -f "$new"
-    compile "deploy/tools/$each.in" "$@" -o "$new" >/dev/null
-    cp "$new" "deploy/tools/$each.lock"
+for wanted in deploy/tools/*.in; do
+    lock=${wanted%.in}.lock
+    cp "$lock" "$new" 2>/dev/null || rm -f "$new"
+    compile "$wanted" "$@" -o "$new" >/dev/null
+    cp "$new" "$lock"
 done

@@ -24,7 +24,8 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of a user with no settings of any kind."""
     for name in ("PIP_CONFIG_FILE", "PIP_INDEX_URL", "UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_DEFAULT_INDEX"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "PDM_CONFIG_FILE", "PIP_EXTRA_INDEX_URL"):
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "PDM_CONFIG_FILE", "POETRY_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DPM_HOME", str(tmp_path / "dpm"))
@@ -38,7 +39,7 @@ def dpm_use(*arguments: str) -> dict[str, object]:
     return outcome
 
 
-@pytest.mark.parametrize("client", ["pip", "uv", "pdm"])
+@pytest.mark.parametrize("client", ["pip", "uv", "poetry", "pdm"])
 def test_a_client_without_settings_gets_them_and_is_left_without_a_trace(user: Path, client: str) -> None:
     before = sorted(user.rglob("*"))
     written = dpm_use(client, "--write")
@@ -87,9 +88,9 @@ def test_another_node_replaces_the_first_and_the_undo_goes_back_behind_both(user
 def test_what_was_written_into_the_file_meanwhile_stays(user: Path) -> None:
     file = user / "pyproject.toml"
     file.write_text('[project]\nname = "x"\n')
-    dpm_use("poetry", "--write")
+    dpm_use("poetry", "--write", "--file", "pyproject.toml")
     file.write_text("# new\n" + file.read_text().replace('"x"', '"y"'))
-    dpm_use("poetry", "--undo")
+    dpm_use("poetry", "--undo", "--file", "pyproject.toml")
     assert file.read_text() == '# new\n[project]\nname = "y"\n'
 
 
@@ -145,9 +146,12 @@ def test_an_upstream_that_the_node_cannot_adopt_is_told_of(user: Path, monkeypat
     assert "pypi_upstream" in notes and "secret" not in notes
 
 
-def test_poetry_needs_a_project(user: Path) -> None:
-    with pytest.raises(Invalid, match="project"):
-        dpm_use("poetry")
+def test_what_a_client_needs_beside_the_setting_is_said(user: Path) -> None:
+    (user / "pyproject.toml").touch()
+    assert "poetry self add poetry-plugin-pypi-mirror" in str(dpm_use("poetry")["notes"])
+    assert "poetry.lock" in str(dpm_use("poetry", "--file", "pyproject.toml")["notes"])
+    assert "uv.lock" in str(dpm_use("uv")["notes"])
+    assert dpm_use("pdm")["notes"] == dpm_use("pip")["notes"] == []
 
 
 def test_pip_that_reads_no_files_cannot_be_told_by_one(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

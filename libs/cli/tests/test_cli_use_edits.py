@@ -154,6 +154,16 @@ def test_a_project_gets_its_index_and_keeps_every_line(edit: Edit, client: str, 
     assert tomllib.loads(edit(after, Index("http://other/simple/")))["tool"][client] != expected["tool"][client]
 
 
+@pytest.mark.parametrize("text", ["", "[virtualenvs] # mine\nin-project = true\n", "[plugins.other]\nx = 1\n"])
+def test_poetrys_plugin_has_the_node_stand_in_for_the_default_index(text: str) -> None:
+    after = edits.poetry_file(text, NODE)
+    expected = tomllib.loads(text)
+    expected.setdefault("plugins", {})["pypi_mirror"] = {"url": NODE.url}
+    assert tomllib.loads(after) == expected
+    assert all(line in after.splitlines() for line in text.splitlines())
+    assert edits.poetry_file(after, NODE) == after
+
+
 @pytest.mark.parametrize(
     "text", ["", '[pypi]\nurl = "x"\n', 'pypi.url = "x"\n', "[pypi] # mine\njson_api = true\n"]
 )

@@ -34,7 +34,7 @@ class Client:
     """A client: its file for this user, given the environment, and how that file and a project's are edited.
 
     ``once`` are commands that need no file; ``{url}`` and ``{host}`` stand in them. ``stronger`` are variables of
-    the environment that go before the file.
+    the environment that go before the file. ``note`` and ``project_note`` say what else comes of the edit.
     """
 
     name: ClientName
@@ -43,6 +43,8 @@ class Client:
     once: tuple[str, ...]
     stronger: tuple[str, ...] = ()
     project: Edit | None = None
+    note: str = ""
+    project_note: str = ""
 
     def edit_of(self, path: Path) -> Edit:
         """The edit for a file, by its name. Raises Invalid where the client keeps nothing in such a file."""
@@ -51,6 +53,10 @@ class Client:
         if self.project is None:
             raise Invalid(f"{self.name} reads no index from {PROJECT}")
         return self.project
+
+    def note_on(self, path: Path) -> str:
+        """What else comes of the edit of a file; empty for nothing."""
+        return self.project_note if path.name == PROJECT else self.note
 
     def once_for(self, index: Index) -> list[str]:
         """The commands that use the index without writing anything."""
@@ -93,16 +99,14 @@ def pdm_file(environ: Mapping[str, str]) -> Path:
     return Path(named) if named else platformdirs.user_config_path("pdm") / "config.toml"
 
 
-def project_file(environ: Mapping[str, str]) -> Path:
-    """The project of the working folder: Poetry keeps indexes nowhere else. Raises Invalid if there is none."""
-    path = Path.cwd() / PROJECT
-    if not path.exists():
-        raise Invalid(
-            f"Poetry keeps its indexes in each project, and there is no {PROJECT} here: "
-            "go to the project's folder, or name its file with --file"
-        )
-    return path
+def poetry_file(environ: Mapping[str, str]) -> Path:
+    """Poetry's file for this user. See its documentation, "Configuration"."""
+    named = environ.get("POETRY_CONFIG_DIR")
+    folder = Path(named) if named else platformdirs.user_config_path("pypoetry", appauthor=False, roaming=True)
+    return folder / "config.toml"
 
+
+_IN_UV_LOCK = "`uv lock`, `uv add` and `uv sync` put this address into uv.lock, too"
 
 CLIENTS: Mapping[ClientName, Client] = {
     each.name: each
@@ -121,13 +125,18 @@ CLIENTS: Mapping[ClientName, Client] = {
             ("uv pip install --default-index {url} <package>", "UV_DEFAULT_INDEX={url} in the environment"),
             ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"),
             edits.uv_project,
+            note=_IN_UV_LOCK,
+            project_note=_IN_UV_LOCK,
         ),
         Client(
             ClientName.POETRY,
-            project_file,
+            poetry_file,
+            edits.poetry_file,
+            ("POETRY_PYPI_MIRROR_URL={url} in the environment, with that plugin",),
+            ("POETRY_PYPI_MIRROR_URL",),
             edits.poetry_project,
-            ("poetry source add --priority=primary dpm {url}",),
-            project=edits.poetry_project,
+            note="Poetry reads this with a plugin alone: `poetry self add poetry-plugin-pypi-mirror`",
+            project_note="poetry.lock has to be made anew for this, and names the node then",
         ),
         Client(
             ClientName.PDM,
@@ -136,6 +145,7 @@ CLIENTS: Mapping[ClientName, Client] = {
             ("PDM_PYPI_URL={url} in the environment",),
             ("PDM_PYPI_URL",),
             edits.pdm_project,
+            project_note="pdm.lock has to be made anew for this: its hash of the project's settings changes",
         ),
     )
 }

@@ -50,7 +50,7 @@ def use(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="The settings to write; unset: this user's, with Poetry the project's."),
+        typer.Option("--file", help="The settings to write; unset: this user's."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -85,7 +85,7 @@ def pointed(client: Client, path: Path, host: str | None, *, write: bool) -> Out
     now = read(path)
     before = changes.original(client.name, path)
     after = _edited(client, path, before or b"", index)
-    notes = list(_notes(client, after.decode(errors="replace"), index))
+    notes = list(_notes(client, path, after.decode(errors="replace"), index))
     lines = _added(before or b"", after)
     shown = Outcome(client.name, "shown", str(path), index.url, lines, client.once_for(index), notes)
     if not write:
@@ -146,7 +146,9 @@ def _added(before: bytes, after: bytes) -> list[str]:
     return [line[2:] for line in difflib.ndiff(old, new) if line.startswith("+ ") and line[2:].strip()]
 
 
-def _notes(client: Client, text: str, index: Index) -> Iterator[str]:
+def _notes(client: Client, path: Path, text: str, index: Index) -> Iterator[str]:
+    if note := client.note_on(path):
+        yield note
     for name in client.stronger:
         if os.environ.get(name):
             yield f"{name} is set in the environment, and goes before this file"

@@ -124,6 +124,18 @@ def pdm_project(text: str, index: Index) -> str:
     return _toml(text, edit)
 
 
+def poetry_file(text: str, index: Index) -> str:
+    """Poetry's ``config.toml``: the setting of the plugin that has another index stand in for the default one.
+
+    No setting of Poetry itself does so, and a source in the project would be written into its lock file.
+    """
+
+    def edit(document: Any) -> None:
+        _table(document, "plugins", "pypi_mirror")["url"] = index.url
+
+    return _toml(text, edit)
+
+
 def poetry_project(text: str, index: Index) -> str:
     """``pyproject.toml``: a primary source of ``tool.poetry.source``, beside which Poetry asks no default."""
 
