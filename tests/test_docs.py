@@ -57,3 +57,14 @@ def test_the_versions_of_clients_that_were_seen_are_those_that_the_tests_run() -
     assert {page for _, page, _ in rows} == {
         page.stem for page in (ROOT / "docs" / "guides" / "clients").glob("*.md")
     }
+
+
+def test_what_troubleshooting_quotes_of_the_node_are_its_words() -> None:
+    code = "\n".join(
+        path.read_text() for folder in ("libs", "services") for path in (ROOT / folder).rglob("src/**/*.py")
+    )
+    table = (ROOT / "docs" / "guides" / "troubleshooting.md").read_text().split("## The node does not start")[1]
+    quoted = re.findall(r'^\| "(.+?)" \|', table, re.MULTILINE)
+    assert len(quoted) > 5
+    parts = [part.strip() for words in quoted for part in words.split("…") if part.strip()]
+    assert [part for part in parts if part not in code] == []
