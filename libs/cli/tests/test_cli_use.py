@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -214,3 +215,84 @@ def test_a_change_that_somebody_changed_cannot_be_told_any_more(tmp_path: Path) 
     file.write_bytes(b"a\nb\n")
     assert changes.undo("pip", file)
     assert not file.exists()
+
+
+@pytest.fixture
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the CA of a node elsewhere."""
+    file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("client", "named_in", "how"),
+    [
+        ("pip", ".config/pip/pip.conf", "cert = "),
+        ("uv", "", "SSL_CERT_FILE="),
+        ("pdm", ".config/pdm/config.toml", "ca_certs = "),
+        ("poetry", ".config/pypoetry/auth.toml", "cert = "),
+    ],
+)
+def test_a_client_of_a_node_elsewhere_is_told_of_its_ca_and_left_without_a_trace(
+    client: str, named_in: str, how: str, user: Path, ca: Path
+) -> None:
+    (user / "pyproject.toml").write_text("[tool.poetry]\nname = 'x'\n")
+    before = sorted(user.rglob("*"))
+    arguments = (client, "--host", "node.example", "--ca", str(ca))
+    written = dpm_use(*arguments, "--write")
+    assert written["index"] == "https://node.example:3141/simple/"
+    kept = user / ".config" / "dpm" / "ca" / f"{client}-node.example_3141.pem"
+    assert kept.read_bytes() == ca.read_bytes()
+    said = (user / named_in).read_text() if named_in else str(written["notes"])
+    assert how in said
+    assert str(kept) in said
+    assert dpm_use(*arguments, "--write")["state"] == "unchanged"
+    assert dpm_use(client, "--undo")["state"] == "undone"
+    assert [path for path in sorted(user.rglob("*")) if ".local" not in path.parts] == before
+
+
+def test_a_renewed_ca_is_taken_over(user: Path, ca: Path) -> None:
+    arguments = ("pdm", "--write", "--host", "node.example", "--ca", str(ca))
+    dpm_use(*arguments)
+    trustme.CA().cert_pem.write_to_path(str(ca))
+    assert dpm_use(*arguments)["state"] == "written"
+    [kept] = (user / ".config" / "dpm" / "ca").iterdir()
+    assert kept.read_bytes() == ca.read_bytes()
+
+
+def test_a_ca_is_trusted_as_long_as_one_project_needs_it(user: Path, ca: Path) -> None:
+    files = [user / name / "pyproject.toml" for name in ("one", "two")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("[tool.poetry]\nname = 'x'\n")
+        dpm_use("poetry", "--write", "--host", "node.example", "--ca", str(ca), "--file", str(file))
+    auth = user / ".config" / "pypoetry" / "auth.toml"
+    dpm_use("poetry", "--undo", "--file", str(files[0]))
+    assert auth.exists()
+    dpm_use("poetry", "--undo", "--file", str(files[1]))
+    assert not auth.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--ca", "CA"), "--ca belongs to --host"),
+        (("--host", "http://node.example", "--ca", "CA"), "reached by https"),
+        (("--host", "node.example", "--ca", "NOTHING"), "no certificate"),
+    ],
+)
+def test_a_ca_that_cannot_be_used_is_refused(arguments: tuple[str, ...], said: str, user: Path, ca: Path) -> None:
+    (user / "nothing.pem").write_text("nothing")
+    names = {"CA": str(ca), "NOTHING": str(user / "nothing.pem")}
+    result = CliRunner().invoke(app, ["use", "pip", *(names.get(each, each) for each in arguments)])
+    assert isinstance(result.exception, Invalid)
+    assert said in str(result.exception)
+
+
+def test_the_ca_of_this_machines_node_is_known(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPM_TLS", "true")
+    dpm_use("pip", "--write")
+    said = (user / ".config" / "pip" / "pip.conf").read_text()
+    assert "index-url = https://127.0.0.1:3141/simple/" in said
+    assert f"cert = {user / 'dpm' / 'tls' / 'ca.pem'}" in said

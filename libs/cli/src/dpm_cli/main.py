@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dpm_cli import backup_command, complete, node_command, show, store_command, token_command
+from dpm_cli import backup_command, complete, node_command, show, store_command, tls_command, token_command
 from dpm_cli.explain import command as explain_command
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_cli.outcome import ExitCode, exit_code_of
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(token_command.app, name="token", epilog=EXIT_CODES)
+app.add_typer(tls_command.app, name="tls", epilog=EXIT_CODES)
 app.add_typer(store_command.store, name="store", epilog=EXIT_CODES)
 app.add_typer(store_command.commands)
 app.add_typer(backup_command.commands)

@@ -1,6 +1,7 @@
 """A node in the foreground: set-up, supervision and control of one home, from its lock to its last trace."""
 
 import asyncio
+import datetime
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -89,6 +90,8 @@ def _plan(settings: Settings, say: Say) -> Sequence[Service]:
     program = nats_server.find()
     if settings.fuse:
         require_fuse()
+    if settings.tls:
+        _keep_certificate(settings, say)
     ports.require_free("pypi_port", settings.listen, settings.pypi_port)
     ports.require_free("nats_port", ("127.0.0.1",), settings.nats_port)
     port = settings.nats_port or ports.choose_free()
@@ -99,6 +102,13 @@ def _plan(settings: Settings, say: Say) -> Sequence[Service]:
     )  # fmt: skip
     announce_bus(home, bus.url)
     return plan
+
+
+def _keep_certificate(settings: Settings, say: Say) -> None:
+    from dpm_cli.certificates import keep_valid  # only who has one pays for the imports
+
+    if why := keep_valid(settings, datetime.datetime.now(datetime.UTC)):
+        say(f"the node's certificate was renewed: {why}")
 
 
 class _Node:

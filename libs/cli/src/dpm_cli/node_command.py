@@ -141,6 +141,8 @@ def _welcome(summary: "Summary", ending: str) -> None:
         out.print(f"        for good: pip config set global.index-url {index}")
         out.print(f"  uv    uv pip install --default-index {index} <package>")
         out.print(f"        for good: UV_DEFAULT_INDEX={index} in the environment")
+        if index.startswith("https:"):
+            out.print("  CA    clients must trust the node's: dpm use <client>")
     for name, url in summary.addresses.items():
         if name.startswith("pypi "):
             out.print(f"  {name.removeprefix('pypi '):<5} {url}", style="bold")

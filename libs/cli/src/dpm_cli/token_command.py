@@ -81,7 +81,8 @@ def index(
     from dpm_runtime.bus_readers import readers
     from dpm_runtime.tokens import end, issue
 
-    private = [each for each, about in own_settings().pypi.indexes.items() if about.private]
+    settings = own_settings()
+    private = [each for each, about in settings.pypi.indexes.items() if about.private]
     if index not in private:
         raise Invalid(f"{index!r} is no private index of dpm.toml; those are: {', '.join(private) or 'none'}")
     home = _home()
@@ -98,9 +99,9 @@ def index(
     if as_json:
         show.data(_made(name, f"pypi/{index}", token, output))
         return
-    shown = token if output is None else "TOKEN"
+    shown, scheme = token if output is None else "TOKEN", "https" if settings.tls else "http"
     show.console(stderr=True).print(
-        f"It is the password, with any user: http://{name}:{shown}@<node>:<port>/{index}/simple/", style="dim"
+        f"It is the password, with any user: {scheme}://{name}:{shown}@<node>:<port>/{index}/simple/", style="dim"
     )
 
 

@@ -27,6 +27,7 @@ from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.porter import Limits, Porter
 from dpm_runtime.quota import quota_of
+from dpm_runtime.server_tls import ServerTls
 from dpm_runtime.service import ServiceContext
 from dpm_runtime.serving import serving, tcp_listeners
 from dpm_runtime.store import DiskBlobStore
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int) -> None:
     """Serve ``ecosystem`` on ``port`` until the context is stopped. Raises Invalid, Unavailable at the start."""
     name, settings, home = context.name, context.settings, context.home
+    tls = ServerTls.of(settings)
     async with AsyncExitStack() as resources:
         listeners = tcp_listeners(
             f"{ecosystem.name}_port", settings.listen, port, shared=settings.replicas.get(name, 1) > 1
@@ -117,20 +119,22 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
                 create_app(handler, hosts=hosts),
                 listeners,
                 porter=porter,
+                tls=tls,
                 date_header=True,
                 timeout_graceful_shutdown=settings.drain_seconds,
             )
         )
-        context.announce(http=[_address(listener) for listener in listeners])
+        scheme = "http" if tls is None else "https"
+        context.announce(http=[_address(scheme, listener) for listener in listeners])
         await context.stop.wait()
         context.readiness.waiting("end", "it takes no more requests, and ends when those under way are answered")
 
 
-def _address(listener: socket.socket) -> str:
+def _address(scheme: str, listener: socket.socket) -> str:
     """The URL for clients of this machine; another one has a name of its own for it."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
 
 @asynccontextmanager

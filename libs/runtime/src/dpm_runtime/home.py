@@ -97,6 +97,21 @@ class Home:
         """Where fusefs shows the store: below the home, never the home itself."""
         return self.root / "mnt"
 
+    @property
+    def tls(self) -> Path:
+        """The node's own CA, and what it has certified; there if `dpm tls init` has made it."""
+        return self.root / "tls"
+
+    @property
+    def certificate(self) -> Path:
+        """What clients are shown: the key and the certificate of this node in one file (0600)."""
+        return self.tls / "server.pem"
+
+    @property
+    def ca(self) -> Path:
+        """What clients trust: the certificate of the node's own CA."""
+        return self.tls / "ca.pem"
+
     def key(self, service: str) -> Path:
         """The nkey seed of a service."""
         return self.keys / f"{service}.nk"

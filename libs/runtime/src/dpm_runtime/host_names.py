@@ -21,7 +21,7 @@ TARGET = "dpm.target"
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """RFC 9110, 7.2, of names and addresses as they are used."""
 
-_ABSOLUTE = re.compile(r"(?i:http)://(?P<authority>[^/?#]*)")
+_ABSOLUTE = re.compile(r"(?P<scheme>(?i:https?))://(?P<authority>[^/?#]*)")
 
 
 class TargetProtocol(HttpToolsProtocol):
@@ -66,7 +66,8 @@ class HostNames:
         target = scope.get(TARGET, b"").decode("latin-1")
         if target and not target.startswith("/") and target != "*":
             match = _ABSOLUTE.match(target)
-            if match is None or not _same(match["authority"], host):
+            scheme = scope.get("scheme", "http")
+            if match is None or match["scheme"].lower() != scheme or not _same(match["authority"], host):
                 return "the request's target and its Host name different hosts"
         return None if self.allow(host) else "this node does not go by that name: see allow_hosts"
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.porter import Porter
+from dpm_runtime.server_tls import ServerTls
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path that the kernel takes (unix(7): sun_path, less its end)."""
@@ -33,9 +34,10 @@ log = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, porter: Porter) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self._porter = porter
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,18 +45,39 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[sockets.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self.config.ssl is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self.servers = [await self._accepting(listener) for listener in sockets or ()]
         self.up.set()
+
+    async def _accepting(self, listener: sockets.socket) -> asyncio.Server:
+        """As uvicorn would, but a client must finish TLS in the time that it has for a request's head."""
+        return await asyncio.get_running_loop().create_server(
+            lambda: self._porter.protocol(
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            ),
+            sock=listener,
+            ssl=self.config.ssl,
+            ssl_handshake_timeout=self._porter.limits.head_seconds,
+            backlog=self.config.backlog,
+        )
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, listeners: Sequence[sockets.socket], *, porter: Porter | None = None, **options: Any
+    app: Any,
+    listeners: Sequence[sockets.socket],
+    *,
+    porter: Porter | None = None,
+    tls: ServerTls | None = None,
+    **options: Any,
 ) -> AsyncIterator[None]:
     """Serve ``app`` on sockets that are bound already, by uvicorn with ``options`` (as for uvicorn.Config).
 
-    ``porter`` says what is put up with from clients. Enters once it accepts; leaving stops accepting, gives
-    requests under way a moment, and closes the sockets.
+    ``porter`` says what is put up with from clients; with ``tls`` they come by https. Enters once it accepts;
+    leaving stops accepting, gives requests under way a moment, and closes the sockets.
     """
     porter = porter or Porter()
     settings: dict[str, Any] = {
@@ -77,9 +100,11 @@ async def serving(
             listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
             # what a client does not take is to stay where it is, and not fill the system's memory for all sockets
             listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NOTSENT_LOWAT, UNSENT)
-    server = _Server(uvicorn.Config(app, **{**settings, **options}))
+    if tls is not None:
+        settings["ssl_context_factory"] = lambda *_: tls.context
+    server = _Server(uvicorn.Config(app, **{**settings, **options}), porter)
     running = asyncio.create_task(server.serve(list(listeners)))
-    keeping = asyncio.create_task(porter.keep())
+    keeping = [asyncio.create_task(each.keep()) for each in (porter, tls) if each is not None]
     up = asyncio.create_task(server.up.wait())
     try:
         await asyncio.wait({running, up}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,7 +117,8 @@ async def serving(
         up.cancel()
         server.should_exit = True
         await running
-        keeping.cancel()
+        for each in keeping:
+            each.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -69,6 +69,15 @@ class Settings(BaseSettings):
     )
     listen: Names = Field(("127.0.0.1", "::1"), description="addresses that gateways listen on")
     insecure_lan: bool = Field(False, description="listen on other than loopback addresses without TLS")
+    tls: bool = Field(
+        False, description="gateways speak https alone, with the certificate of `dpm tls init` or `tls_cert`"
+    )
+    tls_cert: OneFile = Field(
+        None, description="certificate of this node (PEM, with those between it and its CA), of another CA"
+    )
+    tls_key: OneFile = Field(
+        None, description="the key of `tls_cert` (PEM, without a password), if it is not in that file"
+    )
     allow_hosts: Names = Field(
         (), description="names that clients may call this node by, beside localhost and what it listens on"
     )
@@ -185,10 +194,22 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _loopback_or_said_so(self) -> "Settings":
         beyond = [each for each in self.listen if not is_loopback(each)]
-        if beyond and not self.insecure_lan:
-            raise ValueError(f"listen names {', '.join(beyond)}: beyond loopback only with insecure_lan = true")
+        if beyond and not (self.insecure_lan or self.tls):
+            raise ValueError(
+                f"listen names {', '.join(beyond)}: beyond loopback only with tls = true, or insecure_lan = true"
+            )
+        if beyond and self.ops_port and not self.insecure_lan:
+            raise ValueError("ops_port speaks no TLS: with such a listen it takes insecure_lan = true, or be 0")
         if not (is_loopback(self.nats_host) or self.insecure_lan):
             raise ValueError(f"nats_host is {self.nats_host}: beyond loopback only with insecure_lan = true")
+        return self
+
+    @model_validator(mode="after")
+    def _a_certificate_is_shown(self) -> "Settings":
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError("tls_key is that of tls_cert, which is not set")
+        if self.tls_cert is not None and not self.tls:
+            raise ValueError("tls_cert is shown only with tls = true")
         return self
 
     @model_validator(mode="after")
@@ -196,6 +217,12 @@ class Settings(BaseSettings):
         if self.evict_to_percent >= self.evict_from_percent:
             raise ValueError("evict_to_percent must be less than evict_from_percent")
         return self
+
+    @property
+    def tls_files(self) -> tuple[Path, Path]:
+        """Where the node's certificate and its key are, if it has ``tls``."""
+        cert = self.tls_cert or self.folders.certificate
+        return cert, self.tls_key or cert
 
     @property
     def folders(self) -> Home:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dpm_cli.prefetch.fetch import Progress, Result
     from dpm_cli.prefetch.reading import Wishes
     from dpm_cli.prefetch.wanted import Listed, Target
+    from dpm_cli.use.edits import Index
 
 
 def register(app: typer.Typer) -> None:
@@ -60,30 +61,30 @@ def prefetch(
     results = asyncio.run(_run(index, wishes, target, at_once, quiet=as_json))
     summary = _summary(results, wishes, time.perf_counter() - begun)
     if as_json:
-        show.data({"file": str(file), "index": index, **summary})
+        show.data({"file": str(file), "index": index.url, **summary})
     else:
         _tell(summary)
     if summary["failed"]:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _index(host: str | None) -> str:
+def _index(host: str | None) -> "Index":
     from dpm_cli.use.node import index_at, index_here
 
     if host is not None:
-        return index_at(host).url
+        return index_at(host)
     from dpm_runtime.settings import load
 
-    return index_here(load()).url
+    return index_here(load())
 
 
-async def _run(index: str, wishes: "Wishes", target: "Target", at_once: int, *, quiet: bool) -> "list[Result]":
+async def _run(index: "Index", wishes: "Wishes", target: "Target", at_once: int, *, quiet: bool) -> "list[Result]":
     from dpm_cli.prefetch.fetch import Prefetch
     from dpm_cli.use.node import is_local
 
     out = show.console()
     # no proxy knows this machine by that name
-    async with Prefetch.open(index, at_once, proxies=not is_local(index)) as fetching:
+    async with Prefetch.open(index.url, at_once, proxies=not is_local(index.url), ca=index.ca) as fetching:
         if quiet:
             return await fetching.run(wishes.wanted, target, _Lines(None))
         if not out.is_terminal:

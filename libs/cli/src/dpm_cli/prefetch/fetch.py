@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -72,10 +73,19 @@ class Prefetch:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, index: str, at_once: int, *, proxies: bool) -> AsyncIterator["Prefetch"]:
-        """``index`` is the URL of a node's index; ``proxies``: use those of the environment, and netrc."""
+    async def open(cls, index: str, at_once: int, *, proxies: bool, ca: str = "") -> AsyncIterator["Prefetch"]:
+        """``index`` is the URL of a node's index; ``proxies``: use those of the environment, and netrc.
+
+        ``ca`` is the file of a CA to trust beside the system's.
+        """
+        tls = ssl.create_default_context()
+        if ca:
+            tls.load_verify_locations(ca)
+        connector = aiohttp.TCPConnector(ssl=tls)
         timeout = aiohttp.ClientTimeout(total=None, connect=SILENCE_SECONDS, sock_read=SILENCE_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=proxies, auto_decompress=True) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, trust_env=proxies, auto_decompress=True
+        ) as session:
             yield cls(session, index, at_once)
 
     async def run(self, wanted: Iterable[Wanted], target: Target, progress: Progress) -> list[Result]:

@@ -30,11 +30,21 @@ class ClientName(StrEnum):
 
 
 @dataclass(frozen=True)
+class Trust:
+    """A file beside the client's own in which it is told what CA to trust, and how that is edited."""
+
+    locate: Locate
+    edit: Edit
+
+
+@dataclass(frozen=True)
 class Client:
     """A client: its file for this user, given the environment, and how that file and a project's are edited.
 
     ``once`` are commands that need no file; ``{url}`` and ``{host}`` stand in them. ``stronger`` are variables of
     the environment that go before the file. ``note`` and ``project_note`` say what else comes of the edit.
+    ``trusting`` is how it is told of a CA (``{ca}``) without a file, and ``trust`` where, if that is not its own
+    file; ``unwritten`` says that it can be told in none.
     """
 
     name: ClientName
@@ -45,6 +55,9 @@ class Client:
     project: Edit | None = None
     note: str = ""
     project_note: str = ""
+    trusting: str = ""
+    trust: Trust | None = None
+    unwritten: str = ""
 
     def edit_of(self, path: Path) -> Edit:
         """The edit for a file, by its name. Raises Invalid where the client keeps nothing in such a file."""
@@ -60,7 +73,8 @@ class Client:
 
     def once_for(self, index: Index) -> list[str]:
         """The commands that use the index without writing anything."""
-        return [each.format(url=index.url, host=index.host) for each in self.once]
+        trusting = (self.trusting,) if index.ca else ()
+        return [each.format(url=index.url, host=index.host, ca=index.ca) for each in (*self.once, *trusting)]
 
 
 def pip_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
@@ -101,9 +115,17 @@ def pdm_file(environ: Mapping[str, str]) -> Path:
 
 def poetry_file(environ: Mapping[str, str]) -> Path:
     """Poetry's file for this user. See its documentation, "Configuration"."""
+    return _poetry_folder(environ) / "config.toml"
+
+
+def poetry_auth(environ: Mapping[str, str]) -> Path:
+    """Where Poetry keeps what CA to trust. See its documentation, "Config directory"."""
+    return _poetry_folder(environ) / "auth.toml"
+
+
+def _poetry_folder(environ: Mapping[str, str]) -> Path:
     named = environ.get("POETRY_CONFIG_DIR")
-    folder = Path(named) if named else platformdirs.user_config_path("pypoetry", appauthor=False, roaming=True)
-    return folder / "config.toml"
+    return Path(named) if named else platformdirs.user_config_path("pypoetry", appauthor=False, roaming=True)
 
 
 _IN_UV_LOCK = "`uv lock`, `uv add` and `uv sync` put this address into uv.lock, too"
@@ -117,6 +139,7 @@ CLIENTS: Mapping[ClientName, Client] = {
             edits.pip,
             ("pip install --index-url {url} <package>", "PIP_INDEX_URL={url} in the environment"),
             ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
+            trusting="with --cert {ca}, or PIP_CERT={ca} in the environment",
         ),
         Client(
             ClientName.UV,
@@ -127,6 +150,8 @@ CLIENTS: Mapping[ClientName, Client] = {
             edits.uv_project,
             note=_IN_UV_LOCK,
             project_note=_IN_UV_LOCK,
+            trusting="with SSL_CERT_FILE={ca} in the environment",
+            unwritten="uv is told what CA to trust by the environment alone: set SSL_CERT_FILE={ca}",
         ),
         Client(
             ClientName.POETRY,
@@ -137,6 +162,8 @@ CLIENTS: Mapping[ClientName, Client] = {
             edits.poetry_project,
             note="Poetry reads this with a plugin alone: `poetry self add poetry-plugin-pypi-mirror`",
             project_note="poetry.lock has to be made anew for this, and names the node then",
+            trusting="poetry config certificates.PyPI.cert {ca}",
+            trust=Trust(poetry_auth, edits.poetry_trust),
         ),
         Client(
             ClientName.PDM,
@@ -146,6 +173,7 @@ CLIENTS: Mapping[ClientName, Client] = {
             ("PDM_PYPI_URL",),
             edits.pdm_project,
             project_note="pdm.lock has to be made anew for this: its hash of the project's settings changes",
+            trusting="pdm config pypi.ca_certs {ca}",
         ),
     )
 }

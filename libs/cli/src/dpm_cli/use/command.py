@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +48,10 @@ def use(
         str | None,
         typer.Option("--host", metavar="HOST[:PORT]|URL", help="The node; unset: the one of this machine."),
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option("--ca", help="A copy of the node's CA, `tls/ca.pem` of its home: the node speaks https."),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", help="The settings to write; unset: this user's."),
@@ -60,18 +64,20 @@ def use(
     """
     if write and undo:
         raise Invalid("--write and --undo exclude each other")
+    if ca is not None and host is None:
+        raise Invalid("--ca belongs to --host: that of this machine's node is known")
     known = CLIENTS[client]
     path = (known.locate(os.environ) if file is None else file).expanduser().resolve()
-    outcome = taken_back(known, path) if undo else pointed(known, path, host, write=write)
+    outcome = taken_back(known, path) if undo else pointed(known, path, host, ca, write=write)
     if as_json:
         show.data(asdict(outcome))
     else:
         _show(outcome)
 
 
-def pointed(client: Client, path: Path, host: str | None, *, write: bool) -> Outcome:
+def pointed(client: Client, path: Path, host: str | None, ca: Path | None, *, write: bool) -> Outcome:
     """Point the client at the node by its file ``path``, or only say how. Raises Invalid, WrongState, OSError."""
-    from dpm_cli.use import node
+    from dpm_cli.use import node, trust
     from dpm_cli.use.changes import read
 
     if host is None:
@@ -80,9 +86,14 @@ def pointed(client: Client, path: Path, host: str | None, *, write: bool) -> Out
         settings = load()
         index = node.index_here(settings)
     else:
-        settings, index = None, node.index_at(host)
+        settings, index = None, node.index_at(host, "" if ca is None else str(ca))
     changes = _changes()
-    now = read(path)
+    files: list[tuple[Path, bytes]] = []
+    if ca is not None:
+        copy = trust.kept(client.name, index)
+        files.append((copy, trust.read_ca(ca)))
+        index = replace(index, ca=str(copy))
+    files += trust.files(client, index, os.environ, changes)
     before = changes.original(client.name, path)
     after = _edited(client, path, before or b"", index)
     notes = list(_notes(client, path, after.decode(errors="replace"), index))
@@ -90,11 +101,13 @@ def pointed(client: Client, path: Path, host: str | None, *, write: bool) -> Out
     shown = Outcome(client.name, "shown", str(path), index.url, lines, client.once_for(index), notes)
     if not write:
         return shown
-    if now == after:
+    pending = [(each, body) for each, body in (*files, (path, after)) if read(each) != body]
+    if not pending:
         return Outcome(client.name, "unchanged", str(path), index.url, lines, notes=notes)
 
     def do() -> None:
-        changes.write(client.name, path, after)
+        for each, body in pending:
+            changes.write(client.name, each, body)
 
     if settings is not None and client.name == ClientName.PIP:
         kept = node.keeping_upstream(settings, changes, client.name, do)
@@ -110,9 +123,14 @@ def taken_back(client: Client, path: Path) -> Outcome:
 
     changes = _changes()
     if not changes.undo(client.name, path):
-        others = ", ".join(str(each) for each in changes.changed(client.name) if each.name != "dpm.toml")
+        others = ", ".join(
+            str(each) for each in changes.changed(client.name) if each.name not in ("dpm.toml", "auth.toml")
+        )
         where = f"; it has into {others}: name it with --file" if others else ""
         raise WrongState(f"`dpm use {client.name} --write` has written nothing into {path}{where}")
+    from dpm_cli.use.trust import forget
+
+    forget(client, os.environ, changes)
     if client.name == ClientName.PIP and any(each.name == "dpm.toml" for each in changes.changed(client.name)):
         from dpm_cli.use.node import forget_upstream
         from dpm_runtime.settings import load
@@ -154,6 +172,12 @@ def _notes(client: Client, path: Path, text: str, index: Index) -> Iterator[str]
             yield f"{name} is set in the environment, and goes before this file"
     for other in beside(text, client.name, index):
         yield f"this file also names {other}: a name that the node does not have, or has, may be filled from there"
+    if index.ca and client.unwritten:
+        yield client.unwritten.format(ca=index.ca)
+    if index.ca and client.name == ClientName.PIP:
+        yield "pip trusts this CA alone now: what it fetches from elsewhere by https takes --cert"
+        if os.environ.get("PIP_CERT"):
+            yield "PIP_CERT is set in the environment, and goes before this file"
     if index.plain:
         yield f"{index.host} is reached without TLS: whoever is on the way can change what arrives"
 

@@ -17,11 +17,13 @@ from dpm_core.errors import Invalid
 @dataclass(frozen=True)
 class Index:
     """The index that a client is pointed at. ``plain`` says that it is reached by http beyond this machine, which
-    some clients refuse unless they are told that it is meant.
+    some clients refuse unless they are told that it is meant. ``ca`` is the file of the CA to trust for it; empty:
+    one of those that clients know anyhow.
     """
 
     url: str
     plain: bool = False
+    ca: str = ""
 
     @property
     def host(self) -> str:
@@ -54,6 +56,8 @@ def pip(text: str, index: Index) -> str:
     if index.plain:
         trusted = _value(file["global"], "trusted-host")
         _set(file["global"], "trusted-host", " ".join(dict.fromkeys([*trusted.split(), index.host])), add=True)
+    for name in file.sections() if index.ca else ():
+        _set(file[name], "cert", index.ca, add=name == "global")
     return str(file)
 
 
@@ -110,6 +114,8 @@ def pdm_file(text: str, index: Index) -> str:
         table["url"] = index.url
         if index.plain:
             table["verify_ssl"] = False
+        if index.ca:
+            table["ca_certs"] = index.ca
 
     return _toml(text, edit)
 
@@ -118,7 +124,9 @@ def pdm_project(text: str, index: Index) -> str:
     """``pyproject.toml``: the source named ``pypi`` of ``tool.pdm.source``, in place of the default one."""
 
     def edit(document: Any) -> None:
-        wanted = {"name": "pypi", "url": index.url, **({"verify_ssl": False} if index.plain else {})}
+        trust: dict[str, Any] = {"verify_ssl": False} if index.plain else {}
+        trust |= {"ca_certs": index.ca} if index.ca else {}
+        wanted = {"name": "pypi", "url": index.url, **trust}
         _replace(_table(document, "tool", "pdm"), "source", wanted, lambda each: each.get("name") == "pypi")
 
     return _toml(text, edit)
@@ -142,6 +150,16 @@ def poetry_project(text: str, index: Index) -> str:
     def edit(document: Any) -> None:
         wanted = {"name": "dpm", "url": index.url, "priority": "primary"}
         _replace(_table(document, "tool", "poetry"), "source", wanted, lambda each: each.get("name") == "dpm")
+
+    return _toml(text, edit)
+
+
+def poetry_trust(text: str, index: Index) -> str:
+    """Poetry's ``auth.toml``: the CA of the project's source, and of what stands in for the default index."""
+
+    def edit(document: Any) -> None:
+        for name in ("dpm", "PyPI"):
+            _table(document, "certificates", name)["cert"] = index.ca
 
     return _toml(text, edit)
 

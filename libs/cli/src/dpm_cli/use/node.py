@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,19 +22,22 @@ PORT = 3141
 INDEX = "simple/"
 
 
-def index_at(host: str) -> Index:
+def index_at(host: str, ca: str = "") -> Index:
     """The index of a node elsewhere: ``host``, ``host:port``, or a URL, which may name the index's own path.
 
-    Raises Invalid.
+    By https if ``ca``, a file, says what CA to trust. Raises Invalid.
     """
-    bare = host if "://" in host else f"http://{_bracketed(host)}"
+    scheme = "https" if ca else "http"
+    bare = host if "://" in host else f"{scheme}://{_bracketed(host)}"
     url = normalise_upstream(bare)
     parts = urlsplit(url)
+    if ca and parts.scheme != "https":
+        raise Invalid("--ca is for a node that is reached by https")
     if "://" not in host and parts.port is None:
-        url = normalise_upstream(f"http://{_bracketed(host)}:{PORT}")
+        url = normalise_upstream(f"{scheme}://{_bracketed(host)}:{PORT}")
     if parts.path == "/":
         url += INDEX
-    return Index(url, plain=parts.scheme == "http" and not is_local(url))
+    return Index(url, plain=parts.scheme == "http" and not is_local(url), ca=ca)
 
 
 def index_here(settings: "Settings") -> Index:
@@ -47,7 +51,10 @@ def index_here(settings: "Settings") -> Index:
     url = summarise(settings, {"gateway-pypi": {}}).addresses.get("pypi")
     if url is None and not settings.pypi_port:
         raise Invalid("the node chooses its port when it starts (pypi_port is 0), and it does not run: `dpm up`")
-    return index_at(url or f"http://{_bracketed(settings.listen[0])}:{settings.pypi_port}/")
+    scheme = "https" if settings.tls else "http"
+    at = index_at(url or f"{scheme}://{_bracketed(settings.listen[0])}:{settings.pypi_port}/")
+    own = settings.tls and settings.tls_cert is None
+    return replace(at, ca=str(settings.folders.ca)) if own else at
 
 
 def keeping_upstream(settings: "Settings", changes: Changes, client: str, write: Callable[[], None]) -> str:

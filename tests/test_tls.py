@@ -1,0 +1,136 @@
+"""A node that speaks TLS by a CA of its own: clients that trust it install from it, and no others."""
+
+import asyncio
+import json
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from dpm_testkit.node import Node, free_port, running_node
+from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.patience import eventually
+from dpm_testkit.wheels import wheel
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+NAME = "node.example"
+LARGE = os.urandom(3 * 1024 * 1024)
+
+
+@dataclass
+class World:
+    """A node by https, and a client's copy of its CA."""
+
+    node: Node
+    ca: Path
+    port: int
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    upstream, port = PackageServer(), free_port()
+    home, away = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("away")
+    upstream.add("rocket", wheel("rocket", says="by TLS"))
+    upstream.add("cargo", File("cargo-1.0.tar.gz", LARGE))
+    await Node(home, {"DPM_ALLOW_HOSTS": NAME}).dpm("tls", "init")
+    async with (
+        upstream.running(),
+        running_node(
+            home, pypi_upstream=upstream.url, pypi_port=str(port), tls="true", allow_hosts=NAME, listen="127.0.0.1"
+        ) as node,
+    ):
+        ca = away / "ca.pem"
+        ca.write_bytes(node.home.ca.read_bytes())
+        yield World(node, ca, port)
+
+
+async def run(*command: str | Path, **environment: str) -> tuple[int, str]:
+    """What a client on another machine ends with and says: it has none of this one's settings."""
+    own = ("PIP_", "UV_", "DPM_", "SSL_", "REQUESTS_", "CURL_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**clean, **environment}, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+def program(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+async def test_pip_installs_once_dpm_has_told_it_of_the_ca_and_not_before(world: World, tmp_path: Path) -> None:
+    place = f"127.0.0.1:{world.port}"
+    pip = (sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-deps", "--target", tmp_path / "into")
+    user = {"HOME": str(tmp_path), "PIP_RETRIES": "0"}
+    status, said = await run(*pip, "--index-url", f"https://{place}/simple/", "rocket", **user)
+    assert status != 0
+    assert "CERTIFICATE_VERIFY_FAILED" in said or "certificate verify failed" in said, said
+    status, said = await run(
+        program("dpm"), "use", "pip", "--write", "--host", place, "--ca", world.ca, **user,
+        DPM_HOME=str(tmp_path / "none"),
+    )  # fmt: skip
+    assert status == 0, said
+    status, said = await run(*pip, "rocket", **user)
+    assert status == 0, said
+    assert (tmp_path / "into" / "rocket.py").read_text() == "SAYS = 'by TLS'\n"
+
+
+async def test_uv_installs_with_the_ca_in_its_environment(world: World, tmp_path: Path) -> None:
+    install = (program("uv"), "pip", "install", "--no-config", "--no-cache", "--target", tmp_path, "rocket")
+    index = {"UV_DEFAULT_INDEX": f"https://localhost:{world.port}/simple/", "UV_HTTP_RETRIES": "0"}
+    status, said = await run(*install, **index)
+    assert status != 0
+    assert "certificate" in said, said
+    status, said = await run(*install, **index, SSL_CERT_FILE=str(world.ca))
+    assert status == 0, said
+
+
+def client(world: World) -> httpx.AsyncClient:
+    trusting = ssl.create_default_context(cafile=str(world.ca))
+    return httpx.AsyncClient(base_url=f"https://127.0.0.1:{world.port}/", verify=trusting, trust_env=False)
+
+
+async def test_files_and_their_ranges_come_whole(world: World) -> None:
+    async with client(world) as from_it:
+        page = (
+            await from_it.get("simple/cargo/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+        ).json()
+        url = f"simple/cargo/{page['files'][0]['url']}"
+        assert (await from_it.get(url)).content == LARGE
+        part = await from_it.get(url, headers={"Range": "bytes=1000000-2000000"})
+        assert (part.status_code, part.content) == (206, LARGE[1_000_000:2_000_001])
+
+
+async def test_status_doctor_and_prefetch_know_that_it_is_https(world: World, tmp_path: Path) -> None:
+    status = await world.node.status()
+    assert status["addresses"]["pypi"] == f"https://127.0.0.1:{world.port}/simple/"
+    findings = json.loads(await world.node.dpm("doctor", "--json", check=False))["findings"]
+    assert {each["code"]: each["level"] for each in findings}["DPM-TLS"] == "ok"
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("rocket==1.0\n")
+    fetched = json.loads(await world.node.dpm("prefetch", str(wanted), "--json"))
+    assert fetched["failed"] == 0
+
+
+async def test_a_renewed_certificate_is_shown_by_the_running_node(world: World) -> None:
+    renewed = json.loads(await world.node.dpm("tls", "renew", "--json"))["fingerprint"]
+
+    async def shown() -> bool:
+        trusting = ssl.create_default_context(cafile=str(world.ca))
+        _, writer = await asyncio.open_connection("127.0.0.1", world.port, ssl=trusting, server_hostname=NAME)
+        certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return sha256(certificate).hexdigest() == str(renewed).replace(":", "")
+
+    await eventually(shown, pause=0.5)
