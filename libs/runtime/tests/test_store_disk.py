@@ -5,11 +5,12 @@ import os
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from dpm_core.artifacts import Want
-from dpm_core.cids import CHUNK, Cid, cid_of
+from dpm_core.cids import CHUNK, Cid, cid_of, cid_of_leaves
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_runtime import verified_file
@@ -83,20 +84,52 @@ async def test_many_who_store_the_same_bytes_at_once_leave_one_blob(store: DiskB
     assert await content(store, blobs[0].cid) == BODY
 
 
-async def test_a_sidecar_that_is_lost_or_wrong_costs_a_hash_and_nothing_else(store: DiskBlobStore) -> None:
+async def test_a_sidecar_that_is_lost_or_wrong_costs_a_hash_and_nothing_else(
+    store: DiskBlobStore, home: Home
+) -> None:
     blob = await stored(store, 3)
     file = store.path(blob.cid).with_name(f"{blob.cid}.json")
     plain = json.loads(file.read_text())
     plain["leaves"][1] = "00" * 32
     for spoilt in (json.dumps(plain), "{"):
         file.write_text(spoilt)
-        assert await content(store, blob.cid) == BODY
+        async with DiskBlobStore(home) as other:
+            assert await content(other, blob.cid) == BODY
     file.unlink()
     assert store.sidecar(blob.cid) is None
-    assert await content(store, blob.cid) == BODY
+    async with DiskBlobStore(home) as other:
+        assert await content(other, blob.cid) == BODY
     os.truncate(store.path(blob.cid), GOT)
+    async with DiskBlobStore(home) as other:
+        with pytest.raises(Untrusted):
+            await other.open(blob.cid)
+
+
+async def test_a_blob_that_was_open_before_needs_no_sidecar_and_is_verified_all_the_same(
+    store: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verified_file, "KNOWN_LEAVES", 5)
+    monkeypatch.setattr(verified_file, "CACHED", 0)
+    blob, other = await stored(store, 3), await stored(store, 4, BODY + b"more")
+    assert await content(store, blob.cid) == BODY
+    file = store.path(blob.cid).with_name(f"{blob.cid}.json")
+    kept = file.read_text()
+    file.write_text("{")
+    hashed = Mock(side_effect=cid_of_leaves)
+    monkeypatch.setattr(verified_file, "cid_of_leaves", hashed)
+    assert await content(store, blob.cid) == BODY
+    hashed.assert_not_called()
+    file.write_text(kept)
+    await content(store, other.cid)  # of so many leaves only the last ones are remembered
+    await content(store, blob.cid)
+    assert hashed.call_count == 2
+    with store.path(blob.cid).open("r+b") as disk:
+        disk.truncate(GOT)
+    opened = await store.open(blob.cid)
+    assert opened is not None
     with pytest.raises(Untrusted):
-        await store.open(blob.cid)
+        await opened.read(len(BODY) - 1, 1)
+    opened.close()
 
 
 @pytest.mark.parametrize("body", [SMALL, BODY], ids=["small", "large"])

@@ -55,6 +55,7 @@ class DiskBlobStore:
 
         Raises Unavailable if the disk cannot say, Untrusted if what is there cannot be this blob.
         """
+        self._require_open()
         try:
             return await open_verified(self._layout, self._files, cid, self._threads, self._chunks)
         except Untrusted:
@@ -66,9 +67,8 @@ class DiskBlobStore:
 
         Raises Unavailable if the disk cannot say.
         """
+        self._require_open()
         folder = self._layout.attempt(artifact_id, token)
-        if self._closed:
-            raise Unavailable("this store is closed")
         if folder not in self._growths:
             with disk_errors("follow an attempt"):
                 opened = Growth.open(folder, self._watch, self._threads, self.open)
@@ -81,6 +81,10 @@ class DiskBlobStore:
         file = GrowingFile(growth, lambda: self._left(folder, file))
         readers.append(file)
         return file
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("this store is closed")
 
     def _left(self, folder: Path, file: GrowingFile) -> None:
         growth, readers = self._growths[folder]

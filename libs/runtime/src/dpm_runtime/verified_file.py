@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from dpm_core.cids import CHUNK, Cid, cid_of_leaves
 from dpm_core.errors import Invalid, Untrusted
@@ -15,6 +16,12 @@ from dpm_runtime.layout import Layout
 
 CACHED = 32 * 1024 * 1024
 """Bytes of verified chunks that a store keeps, so that many small reads cost one hash a MiB."""
+
+KNOWN_LEAVES = 32 * 1024
+"""Hashes of leaves that a store keeps: of 32 GiB, in some 3 MiB."""
+
+Shape: TypeAlias = tuple[int, Sequence[bytes]]
+"""A blob's size in bytes, and the hashes of its leaves. They lead to its CID, so they are true for ever."""
 
 
 class VerifiedChunks:
@@ -26,6 +33,22 @@ class VerifiedChunks:
         self._kept: OrderedDict[tuple[Cid, int], bytes] = OrderedDict()
         self._bytes = 0
         self._coming: dict[tuple[Cid, int], asyncio.Future[bytes]] = {}
+        self._shapes: OrderedDict[Cid, Shape] = OrderedDict()
+        self._leaves = 0
+
+    def shape(self, cid: Cid) -> Shape | None:
+        """What is known of a blob that was open before."""
+        if cid in self._shapes:
+            self._shapes.move_to_end(cid)
+        return self._shapes.get(cid)
+
+    def learn(self, cid: Cid, shape: Shape) -> None:
+        """Keep what leads to a CID, so that opening the blob again reads and hashes nothing."""
+        if cid not in self._shapes:
+            self._leaves += len(shape[1])
+        self._shapes[cid] = shape
+        while self._leaves > KNOWN_LEAVES:
+            self._leaves -= len(self._shapes.popitem(last=False)[1][1])
 
     async def get(self, file: Descriptor, cid: Cid, index: int, leaf: bytes, length: int) -> bytes:
         """The chunk ``index`` of a blob, which should have ``length`` bytes.
@@ -131,19 +154,25 @@ async def open_verified(
         except FileNotFoundError:
             return None
         try:
-            size, leaves = await threads.with_file(file, lambda fd: _leaves(fd, cid, files))
+            shape = _raw(file, cid) if cid.is_raw else chunks.shape(cid)
+            if shape is None:
+                shape = await threads.with_file(file, lambda fd: _leaves(fd, cid, files))
+                chunks.learn(cid, shape)
         except BaseException:
             file.close()
             raise
-    return VerifiedFile(file, cid, size, leaves, chunks)
+    return VerifiedFile(file, cid, *shape, chunks)
 
 
-def _leaves(fd: int, cid: Cid, files: BlobFiles) -> tuple[int, Sequence[bytes]]:
-    size = os.fstat(fd).st_size
-    if cid.is_raw:
-        if size > CHUNK:
-            raise Untrusted(f"on disk, {cid} has {size} bytes, more than its form allows")
-        return size, (cid.hash,)
+def _raw(file: Descriptor, cid: Cid) -> Shape:
+    """Its size is what is on disk, and only as good as its one chunk."""
+    size = file.size()
+    if size > CHUNK:
+        raise Untrusted(f"on disk, {cid} has {size} bytes, more than its form allows")
+    return size, (cid.hash,)
+
+
+def _leaves(fd: int, cid: Cid, files: BlobFiles) -> Shape:
     sidecar = files.sidecar(cid)
     if sidecar is not None:
         try:
@@ -152,6 +181,7 @@ def _leaves(fd: int, cid: Cid, files: BlobFiles) -> tuple[int, Sequence[bytes]]:
                 return sidecar.blob.size, leaves
         except (Invalid, ValueError):
             pass
+    size = os.fstat(fd).st_size
     found = [hashlib.sha256(os.pread(fd, CHUNK, start)).digest() for start in range(0, size, CHUNK)]
     if not found or cid_of_leaves(found, size) != cid:
         raise Untrusted(f"on disk, {cid} has neither its bytes nor a sidecar")
