@@ -27,10 +27,10 @@ EXTENSION = "dpm.outlet"
 PIPE = 1024 * 1024
 """Bytes in the pipe, if the system lets us have so many."""
 
-TURN = 8 * PIPE
+TURN = 16 * PIPE
 """Bytes after which a thread is free for another connection."""
 
-LINGER_MILLISECONDS = 1
+LINGER_MILLISECONDS = 2
 """How long a thread waits for a client to take more. A quick one needs less; a slow one is to hold no thread."""
 
 Run: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]

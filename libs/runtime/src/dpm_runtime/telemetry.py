@@ -76,12 +76,18 @@ class JsonLines(logging.Formatter):
                 line[key] = without_secrets(value) if isinstance(value, str) else value
         if record.exc_info:
             line["exception"] = without_secrets(self.formatException(record.exc_info))
-        return json.dumps(line, default=lambda value: without_secrets(str(value)), ensure_ascii=False)
+        return _encode(line)
 
 
 def without_secrets(text: str) -> str:
     """The text with userinfo and query taken out of every URL in it."""
+    if "://" not in text:
+        return text
     return _SECRET.sub(lambda url: url["scheme"] + url["rest"] + ("?…" if url["query"] else ""), text)
+
+
+# json.dumps would make an encoder for each line
+_encode = json.JSONEncoder(default=lambda value: without_secrets(str(value)), ensure_ascii=False).encode
 
 
 class Telemetry:
@@ -162,4 +168,6 @@ def _log_as_json(service: str, level: str, stream: TextIO) -> None:
     handler.setFormatter(JsonLines(service))
     root.addHandler(handler)
     root.setLevel(level.upper())
+    # what no line says need not be found out for each record (https://docs.python.org/3/howto/logging.html#optimization)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.captureWarnings(True)
