@@ -37,7 +37,7 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
         if http.method in ("GET", "HEAD") and has_body(http.headers):
             return PlainTextResponse("a request for a package has no body\n", status_code=413)
         try:
-            answer = await unless_gone(http.receive, handler.answer(_request(http)))
+            answer = await unless_gone(http.scope, http.receive, handler.answer(_request(http)))
         except HungUp:
             http.state.result = "gone"
             return Response(status_code=CLIENT_GONE)

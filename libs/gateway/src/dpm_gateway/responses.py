@@ -79,7 +79,7 @@ class BodyResponse(Response):
         """Send the answer, until the client hangs up. Raises CutShort if the bytes stop coming."""
         try:
             with suppress(HungUp):
-                await unless_gone(receive, self._send(send, scope.get("extensions", {}).get(EXTENSION)))
+                await unless_gone(scope, receive, self._send(send, scope.get("extensions", {}).get(EXTENSION)))
         finally:
             self._release()
 

@@ -11,7 +11,7 @@ import logging
 import os
 import select
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -42,9 +42,24 @@ log = logging.getLogger(__name__)
 class Outlet:
     """The way out for one answer; ``sent`` counts its bytes."""
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, watches: set[Callable[[], None]]) -> None:
         self._cycle = cycle
+        self._watches = watches
         self.sent = 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is no more."""
+        return bool(self._cycle.disconnected)
+
+    @contextlib.contextmanager
+    def watched(self, lost: Callable[[], None]) -> Iterator[None]:
+        """Have ``lost`` called by the event loop if the connection is lost while the context lasts."""
+        self._watches.add(lost)
+        try:
+            yield
+        finally:
+            self._watches.discard(lost)
 
     @property
     def connection(self) -> Any:
@@ -102,12 +117,22 @@ class Outlet:
 class OutletProtocol(TargetProtocol):
     """A server's protocol with an Outlet in the scope of each request."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._watches: set[Callable[[], None]] = set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        super().connection_lost(exc)
+        for lost in tuple(self._watches):
+            lost()
+
     def on_headers_complete(self) -> None:
         """See TargetProtocol."""
         super().on_headers_complete()
         cycle: RequestResponseCycle | None = self.cycle
         if self.scheme == "http" and cycle is not None and cycle.scope is self.scope:
-            self.scope["extensions"] = {EXTENSION: Outlet(cycle)}  # type: ignore[dict-item]
+            self.scope["extensions"] = {EXTENSION: Outlet(cycle, self._watches)}  # type: ignore[dict-item]
 
 
 class _Pouring:
