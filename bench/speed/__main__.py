@@ -46,11 +46,11 @@ async def run(folder: Path, parts: list[str], rounds: int) -> Table:
                 stack.enter_context(contestants.proxpi(folder / "proxpi", nginx.index)),
                 stack.enter_context(contestants.devpi(folder / "devpi", nginx.index)),
             ]
+            load = Generator(contestants.RIVALS / "wrk", folder)
             if "warm" in parts:
-                load = Generator(contestants.RIVALS / "wrk", folder)
                 warm.measure(table, node, nginx, rivals, load, rounds)
             if "processor" in parts:
-                costs.processor(table, [node, nginx, *rivals], rounds)
+                costs.processor(table, [node, nginx, *rivals], load, rounds)
     return table
 
 

@@ -32,12 +32,13 @@ end
 _RESULT = re.compile(r"RESULT (\d+) (\d+) (\d+)")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Generator:
-    """wrk at ``program``, with room in ``folder`` for what it is to ask for."""
+    """wrk at ``program``, with room in ``folder`` for what it is to ask for; ``asked`` counts what was answered."""
 
     program: Path
     folder: Path
+    asked: int = 0
 
     def rate(self, urls: Sequence[str], *, connections: int) -> float:
         """Requests a second for ``urls`` of one server, in turns. Raises RuntimeError if not all were answered."""
@@ -52,6 +53,7 @@ class Generator:
             )
             if errors:
                 raise RuntimeError(f"{urls[0]}: {errors} of {requests} requests failed")
+            self.asked += requests
             if requests:
                 return requests / microseconds * 1e6
         raise RuntimeError(f"{urls[0]}: no answer")
