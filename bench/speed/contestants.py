@@ -32,11 +32,13 @@ _LINK = re.compile(r'href="([^"]+)"')
 
 @dataclass
 class Contestant:
-    """``index``: what clients are pointed at, with a closing slash; ``processes``: all that it consists of."""
+    """``index``: what clients are pointed at, with a closing slash; ``parts``: the processes that it consists of,
+    each with those that it started.
+    """
 
     name: str
     index: str
-    processes: dict[str, list[psutil.Process]] = field(default_factory=dict)
+    parts: dict[str, psutil.Process] = field(default_factory=dict)
 
     def page(self, project: str) -> str:
         """The URL of a project's page."""
@@ -55,11 +57,15 @@ class Contestant:
         return url
 
     def processor_seconds(self) -> dict[str, float]:
-        """Processor time that each part has used."""
+        """Processor time that each part has used, with children that are still there or were waited for."""
         return {
-            part: sum(sum(process.cpu_times()[:2]) for process in processes)
-            for part, processes in self.processes.items()
+            part: sum(sum(process.cpu_times()[:4]) for process in processes)
+            for part, processes in self.processes().items()
         }
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """All processes of each part, as they are now."""
+        return {part: [root, *root.children(recursive=True)] for part, root in self.parts.items()}
 
 
 def _environment(**more: str) -> dict[str, str]:
@@ -67,11 +73,6 @@ def _environment(**more: str) -> dict[str, str]:
     told = ("DPM_", "PROXPI_", "DEVPI", "PIP_", "UV_")
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(told)}
     return {**{name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}, **more}
-
-
-def _family(name: str, pid: int) -> dict[str, list[psutil.Process]]:
-    parent = psutil.Process(pid)
-    return {name: [parent, *parent.children(recursive=True)]}
 
 
 @contextlib.contextmanager
@@ -128,7 +129,7 @@ def _nginx(name: str, folder: Path, http: str) -> Iterator[Contestant]:
     command = [str(RIVALS / "nginx"), "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(configuration)]
     url = f"http://127.0.0.1:{port}/"
     with _running(command, url, folder / "log") as pid:
-        yield Contestant(name, f"{url}simple/", _family(name, pid))
+        yield Contestant(name, f"{url}simple/", {name: psutil.Process(pid)})
 
 
 def files(folder: Path, root: Path) -> contextlib.AbstractContextManager[Contestant]:
@@ -173,10 +174,10 @@ def line(upstream: str, bytes_a_second: float) -> Iterator[Contestant]:
 async def dpm(near: str, far: str) -> AsyncIterator[tuple[Contestant, Contestant]]:
     """A node as ``dpm up`` runs it, with two indexes: of upstream at hand, and of upstream behind a line."""
     async with running_node(pypi_upstream=near, pypi__indexes__far__upstream=far) as node:
-        processes = node.processes()
+        parts = {name: processes[0] for name, processes in node.processes().items()}
         yield (
-            Contestant("dpm", node.index, processes),
-            Contestant("dpm", f"{node.address()}far/simple/", processes),
+            Contestant("dpm", node.index, parts),
+            Contestant("dpm", f"{node.address()}far/simple/", parts),
         )
 
 
@@ -195,7 +196,7 @@ def proxpi(folder: Path, upstream: str) -> Iterator[Contestant]:
     }  # fmt: skip
     folder.mkdir()
     with _running(command, f"{url}health", folder.with_suffix(".log"), **settings) as pid:
-        yield Contestant("proxpi", f"{url}index/", _family("proxpi", pid))
+        yield Contestant("proxpi", f"{url}index/", {"proxpi": psutil.Process(pid)})
 
 
 @contextlib.contextmanager
@@ -213,7 +214,7 @@ def devpi(folder: Path, upstream: str) -> Iterator[Contestant]:
         right = base64.b64encode(f"root:{login['result']['password']}".encode()).decode()
         mirror = {"type": "mirror", "mirror_url": upstream, "volatile": True, "mirror_cache_expiry": 86400}
         _ask("PUT", f"{base}/root/mirror", mirror, {"X-Devpi-Auth": right})
-        yield Contestant("devpi", f"{base}/root/mirror/+simple/", _family("devpi", pid))
+        yield Contestant("devpi", f"{base}/root/mirror/+simple/", {"devpi": psutil.Process(pid)})
 
 
 def _ask(

@@ -45,8 +45,9 @@ def memory(table: Table, node: Contestant) -> None:
     """How much each service grows at its peak over a file of 2 GiB, and the processor time that this one costs."""
     table.heading("a file of 2 GiB, fetched and then held")
     url = node.file("huge")
-    before = {part: _resident(processes) for part, processes in node.processes.items()}
-    for processes in node.processes.values():
+    everything = node.processes()
+    before = {part: _resident(processes) for part, processes in everything.items()}
+    for processes in everything.values():
         for process in processes:
             Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak counts from now on (proc(5))
     for what in ("fetched", "held"):
@@ -56,7 +57,7 @@ def memory(table: Table, node: Contestant) -> None:
         table.row(
             f"processor time, {what}", {part: [s * GIB / content.HUGE] for part, s in spent.items()}, "s/GiB"
         )
-    grown = {part: [_peak(processes) - before[part]] for part, processes in node.processes.items()}
+    grown = {part: [_peak(processes) - before[part]] for part, processes in everything.items()}
     table.row("growth of memory at its peak", grown, "MiB")
     table.at_most("the most", [max(each for [each] in grown.values())], GROWTH_MIB, "MiB")
 

@@ -34,7 +34,7 @@ _RESULT = re.compile(r"RESULT (\d+) (\d+) (\d+)")
 
 @dataclass
 class Generator:
-    """wrk at ``program``, with room in ``folder`` for what it is to ask for; ``asked`` counts what was answered."""
+    """wrk at ``program``, with room in ``folder`` for its script; ``asked`` counts what was answered."""
 
     program: Path
     folder: Path
