@@ -219,6 +219,13 @@ def test_what_vouched_for_the_bytes_is_said_as_it_is(sight: Sight, verified: str
     assert any(f"verified by  {verified}" in line for line in explained(sight, []))
 
 
+def test_what_is_private_says_who_gets_it() -> None:
+    assert any(
+        "private   its clients must show a token" in line
+        for line in explained(file(want=replace(FILE, private=True)), [])
+    )
+
+
 def test_a_pin_is_told_of_what_is_not_held() -> None:
     assert "  pinned    yes" in explained(file(), told(ArtifactPinned(FILE_REF)))
 

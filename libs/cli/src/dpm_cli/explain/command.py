@@ -1,6 +1,7 @@
 """``dpm explain``: the command."""
 
 import asyncio
+import logging
 from typing import Annotated
 
 import typer
@@ -35,6 +36,7 @@ def explain(
     from dpm_cli.explain.explanation import lines
     from dpm_cli.explain.gather import explanations
 
+    logging.getLogger("dpm").addHandler(logging.NullHandler())  # what the bus says is in the explanation
     told, *others = asyncio.run(explanations(own_settings(), url))
     also = [{"path": each.path, "answer": each.verdict.answer, "why": each.verdict.why} for each in others]
     if as_json:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
@@ -18,7 +18,7 @@ from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
 from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request, Target
-from dpm_core.errors import DpmError, Invalid, TooNew, Unavailable
+from dpm_core.errors import Invalid, TooNew, Unavailable
 from dpm_core.events import ArtifactStored, BlobQuarantined
 from dpm_core.events import Source as Giver
 from dpm_core.ports import Entry
@@ -27,7 +27,10 @@ from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.cards import read_cards
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.catalog_listing import Listing
+from dpm_runtime.home import Home
 from dpm_runtime.layout import Layout
+from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.nats_log import NatsEventLog
 from dpm_runtime.settings import Settings, is_loopback
 
 REACHED_SECONDS = 5.0
@@ -69,9 +72,28 @@ async def explanations(settings: Settings, what: str) -> list[Explanation]:
     places = list(_places(settings, what))
     if not places:
         raise Invalid(f"{what!r} is no URL or path of this node, none of an upstream of it, and no project's name")
-    with contextlib.closing(SqliteCatalog.reader(settings.folders.catalog)) as catalog:
-        told = [await _Look(settings, ecosystem, catalog).at(path) for ecosystem, path in places]
+    async with _log(settings.folders) as (log, trouble):
+        with contextlib.closing(SqliteCatalog.reader(settings.folders.catalog)) as catalog:
+            told = [await _Look(settings, ecosystem, catalog, log, trouble).at(path) for ecosystem, path in places]
     return sorted(told, key=_rank)
+
+
+@contextlib.asynccontextmanager
+async def _log(home: Home) -> AsyncIterator[tuple[NatsEventLog | None, str]]:
+    """The log of the node on this home; None, and why, if it cannot be reached."""
+    try:
+        source = Source.of_home(home)
+    except Unavailable:
+        yield None, str(NotRunning(home.root))
+        return
+    async with NatsBus.open(source.url, KEY, source.key) as bus:
+        try:
+            async with asyncio.timeout(REACHED_SECONDS):
+                await bus.up()
+            reached = True
+        except TimeoutError:
+            reached = False
+        yield (bus.log, "") if reached else (None, f"the bus cannot be reached: {bus.reason}")
 
 
 def _rank(told: Explanation) -> int:
@@ -112,10 +134,20 @@ def _path_here(settings: Settings, what: str) -> str | None:
 class _Look:
     """A look at one node through the eyes of one ecosystem."""
 
-    def __init__(self, settings: Settings, ecosystem: Ecosystem, catalog: SqliteCatalog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ecosystem: Ecosystem,
+        catalog: SqliteCatalog,
+        log: NatsEventLog | None,
+        trouble: str,
+    ) -> None:
+        """Without a ``log`` there are no events; ``trouble`` says why."""
         self._settings = settings
         self._ecosystem = ecosystem
         self._catalog = catalog
+        self._log = log
+        self._trouble = trouble
         self._layout = Layout(settings.folders)
 
     async def at(self, path: str) -> Explanation:
@@ -177,24 +209,14 @@ class _Look:
 
     async def _events(self, topic: Topic) -> tuple[list[Recorded] | None, str]:
         """The events of an artifact, and of the blobs that it had last; None, and why, if they cannot be read."""
-        from dpm_runtime.nats_bus import NatsBus
-
+        if self._log is None:
+            return None, self._trouble
         try:
-            source = Source.of_home(self._settings.folders)
-        except Unavailable:
-            return None, str(NotRunning(self._settings.folders.root))
-        try:
-            async with NatsBus.open(source.url, KEY, source.key) as bus:
-                try:
-                    async with asyncio.timeout(REACHED_SECONDS):
-                        await bus.up()
-                except TimeoutError:
-                    return None, f"the bus cannot be reached: {bus.reason}"
-                own = await bus.log.history(topic)
-                for cid in dict.fromkeys(_cids(own)[-MOST_BLOBS:]):
-                    of_blob = await bus.log.history(Topic("blob", cid))
-                    own += [each for each in of_blob if isinstance(each.event, BlobQuarantined)]
-        except DpmError as error:
+            own = await self._log.history(topic)
+            for cid in dict.fromkeys(_cids(own)[-MOST_BLOBS:]):
+                of_blob = await self._log.history(Topic("blob", cid))
+                own += [each for each in of_blob if isinstance(each.event, BlobQuarantined)]
+        except Unavailable as error:
             return None, str(error)
         return sorted(own, key=lambda each: each.sequence), ""
 

@@ -195,7 +195,8 @@ def _stale(sight: Sight, now: float) -> Verdict:
     if now > until:
         text = "it is held, but too old to be served unless upstream confirms it"
         return Verdict(Answer.MISS, Why.EXPIRED, text)
-    text = f"it is held, of {moment(sight.entry.checked_at)}: upstream is asked whether it has changed"
+    of = moment(sight.entry.checked_at)
+    text = f"it is held, of {of}: upstream is asked whether it has changed, and while that is away it is served"
     return Verdict(Answer.STALE, Why.EXPIRED, text, until)
 
 
