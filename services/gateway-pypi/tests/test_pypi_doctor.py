@@ -1,4 +1,4 @@
-"""What ``dpm doctor`` learns of pip and uv on this machine."""
+"""What ``dpm doctor`` learns of the clients on this machine."""
 
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -61,9 +61,11 @@ def test_nothing_is_pointed_anywhere_on_a_plain_machine(environ: dict[str, str],
         ("UV_DEFAULT_INDEX", f"dpm={OURS}"),
         ("UV_INDEX_URL", OURS),
         ("UV_INDEX", OURS),
+        ("PDM_PYPI_URL", OURS),
+        ("POETRY_PYPI_MIRROR_URL", OURS),
     ],
 )
-def test_variables_of_pip_and_uv_are_seen(name: str, value: str, environ: dict[str, str], tmp_path: Path) -> None:
+def test_variables_of_clients_are_seen(name: str, value: str, environ: dict[str, str], tmp_path: Path) -> None:
     assert pointed({**environ, name: value}, tmp_path) == {name: OURS}
 
 
@@ -82,6 +84,32 @@ def test_configuration_files_of_uv_are_read(
 ) -> None:
     file = written(tmp_path / place, text)
     assert pointed(environ, tmp_path) == {file: OURS}
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("pdm/config.toml", f"pypi.url = '{OURS}'"),
+        ("pypoetry/config.toml", f"[plugins.pypi_mirror]\nurl = '{OURS}'"),
+    ],
+)
+def test_configuration_files_of_pdm_and_poetry_are_read(
+    place: str, text: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    file = written(tmp_path / "home" / ".config" / place, text)
+    assert pointed(environ, tmp_path) == {file: OURS}
+    moved = written(tmp_path / "elsewhere" / "config.toml", text)
+    environ |= {"PDM_CONFIG_FILE": moved, "POETRY_CONFIG_DIR": str(tmp_path / "elsewhere")}
+    assert pointed(environ, tmp_path) == {moved: OURS}
+
+
+@pytest.mark.parametrize("text", ["", "pypi = 1", "plugins = []", "[plugins]\npypi_mirror = 'x'"])
+def test_files_of_pdm_and_poetry_that_name_no_index_are_passed_over(
+    text: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    for place in ("pdm", "pypoetry"):
+        written(tmp_path / "home" / ".config" / place / "config.toml", text)
+    assert pointed(environ, tmp_path) == {}
 
 
 def test_a_file_that_is_named_stands_in_for_the_others(environ: dict[str, str], tmp_path: Path) -> None:
