@@ -1,6 +1,7 @@
 """Every client through a node: what the guides to them say is so."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guides" / "clients.md"
 GUIDES = sorted((ROOT / "docs" / "guides" / "clients").glob("*.md"))
-ADDRESS = "http://127.0.0.1:3141/"
+ADDRESS = "127.0.0.1:3141/"
+PASSWORD = "node:s3cr3t"
 PROJECT = """
 [project]
 name = "rover"
@@ -72,15 +74,26 @@ async def upstream() -> AsyncIterator[PackageServer]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def private() -> AsyncIterator[PackageServer]:
+    async with PackageServer().running() as server:
+        server.passwords = {PASSWORD}
+        server.add("acme-rocket", wheel("acme-rocket"))
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outside() -> AsyncIterator[Outside]:
     async with Outside().running() as outside:
         yield outside
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(upstream: PackageServer) -> AsyncIterator[Node]:
-    async with running_node(pypi_upstream=upstream.url) as node:
-        yield node
+async def node(upstream: PackageServer, private: PackageServer) -> AsyncIterator[Node]:
+    acme = {"upstream": private.url, "owns": ["acme-*"], "credentials": "environment:ACME_PASSWORD"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACME_PASSWORD", PASSWORD)
+        async with running_node(pypi_upstream=upstream.url, pypi=json.dumps({"indexes": {"acme": acme}})) as node:
+            yield node
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -241,11 +254,13 @@ async def test_a_guide_does_what_it_says_from_beginning_to_end(
     await user.makes_environment(tmp_path / ".venv", pip=pip)
     place = Place(user, tmp_path, upstream)
     ways = await Ways.watched(node, upstream, outside)
-    script = commands(guide).replace(ADDRESS, node.address())
+    script = commands(guide).replace(ADDRESS, node.address().removeprefix("http://"))
     script = re.sub(r"sha256:[0-9a-f]{64}", f"sha256:{SIX.sha256}", script)
     # what stands in for the index that is built into uv
     await place.runs(script.replace("uv lock --no-config", "uv lock --no-config --default-index $UPSTREAM"))
     assert [path for path in ways.past if path.endswith(".whl")] == []
+    written = [*tmp_path.glob("*.lock"), *tmp_path.glob("pyproject.toml")]
+    assert [path.name for path in written if "dpm_" in path.read_text()] == []
     assert outside.asked == []
     assert await ways.requests(node) > ways.through
     left = [path for path in (user.home / ".config").rglob("*") if path.is_file()]
