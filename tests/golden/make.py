@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from dpm_cli.status import own_version
+from dpm_cli.version import own_version
 from dpm_core.cids import CHUNK
 from dpm_core.events import lifetime
 from dpm_core.registry import type_of

@@ -45,6 +45,9 @@ SAMPLES = {
     "tls init": ["tls", "init"],
     "tls renew": ["tls", "renew"],
     "tls show": ["tls", "show"],
+    "service install": ["service", "install", "--as", "No Name", "--no-start"],
+    "service uninstall": ["service", "uninstall"],
+    "service show": ["service", "show"],
     "token events": ["token", "events", "ci", "--output", "/nowhere/key"],
     "token index": ["token", "index", "acme", "ci"],
     "token list": ["token", "list"],
@@ -73,6 +76,7 @@ def alone(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DPM_HOME", str(home.root))
     monkeypatch.setenv("DPM_PYPI_UPSTREAM", "http://127.0.0.1:9/simple/")
+    monkeypatch.setattr("dpm_cli.systemd.install.SYSTEM", tmp_path / "units")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "requirements.txt").write_text("six==1.17.0\n")
     return home

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dpm_cli.lock import NodeLock
 from dpm_cli.lone_bus import lone_bus
-from dpm_cli.status import own_version
+from dpm_cli.version import own_version
 from dpm_core.errors import Invalid
 from dpm_runtime.backup import End, Writer
 from dpm_runtime.bus_address import bus_url

@@ -56,7 +56,7 @@ class Report:
 
     def to_json(self) -> str:
         """The whole, as one JSON object."""
-        from dpm_cli.status import own_version
+        from dpm_cli.version import own_version
 
         findings: list[dict[str, Any]] = [
             {

@@ -13,11 +13,16 @@ import typer
 from dpm_cli import backup_command, complete, node_command, show, store_command, tls_command, token_command
 from dpm_cli.explain import command as explain_command
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
-from dpm_cli.outcome import ExitCode, exit_code_of
+from dpm_cli.outcome import ExitCode, WrongState, exit_code_of
 from dpm_cli.prefetch import command as prefetch_command
+from dpm_cli.systemd import command as systemd_command
 from dpm_cli.top import command as top_command
 from dpm_cli.use import command as use_command
 from dpm_core.errors import DpmError, Invalid
+
+PLATFORM = sys.platform
+ANYWHERE = frozenset({"events", "prefetch", "use"})
+"""What works without a node on this machine, and so also where none can run."""
 
 app = typer.Typer(
     help="Runs a DPM node on this machine and shows what it does.\n\n"
@@ -32,6 +37,7 @@ app = typer.Typer(
 
 app.add_typer(token_command.app, name="token", epilog=EXIT_CODES)
 app.add_typer(tls_command.app, name="tls", epilog=EXIT_CODES)
+app.add_typer(systemd_command.app, name="service", epilog=EXIT_CODES)
 app.add_typer(store_command.store, name="store", epilog=EXIT_CODES)
 app.add_typer(store_command.commands)
 app.add_typer(backup_command.commands)
@@ -44,10 +50,15 @@ def root(
 ) -> None:
     """Options of the command itself."""
     if version:
-        from dpm_cli.status import own_version
+        from dpm_cli.version import own_version
 
         typer.echo(f"dpm {own_version()}")
         raise typer.Exit
+    if PLATFORM != "linux" and context.invoked_subcommand not in ANYWHERE:
+        raise WrongState(
+            f"a node runs on Linux only, so there is nothing here for `dpm {context.invoked_subcommand}`; "
+            f"with a node elsewhere there are {', '.join(f'`dpm {name}`' for name in sorted(ANYWHERE))}"
+        )
 
 
 node_command.register(app)

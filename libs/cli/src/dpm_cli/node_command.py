@@ -99,14 +99,17 @@ def _up_detached(as_json: bool) -> None:
 def _up(tell: int, as_json: bool) -> None:
     from dpm_cli import node
     from dpm_cli.detach import Messenger
+    from dpm_cli.systemd.notify import notifier
 
     messenger = Messenger(tell) if tell >= 0 else None
+    manager = notifier()
 
     def announce(summary: "Summary") -> None:
         if as_json:
             _line(ready=asdict(summary))
         else:
             _welcome(summary, ending="Ctrl-C stops it" if messenger is None else "`dpm down` stops it")
+        manager.ready(f"serves {', '.join(summary.addresses.values())}")
         if messenger:
             messenger.ready(summary)
 

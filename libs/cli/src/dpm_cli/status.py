@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
 from dpm_cli import control, show
 from dpm_cli.outcome import NotRunning
 from dpm_cli.services import GATEWAYS, service_of
+from dpm_cli.version import own_version
 from dpm_core.errors import DpmError, Unavailable
 from dpm_runtime import unix_http
 from dpm_runtime.bus_address import bus_url
@@ -62,14 +62,6 @@ class Summary:
     def to_json(self) -> str:
         """The whole, as one JSON object."""
         return json.dumps(asdict(self), indent=2)
-
-
-def own_version() -> str:
-    """The version of DPM."""
-    try:
-        return version("dpm-cli")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 async def collect(settings: Settings) -> Summary:

@@ -83,8 +83,8 @@ def _screen(home: "Home", watcher: "Watcher") -> AbstractContextManager[Any]:
 
     from rich.live import Live
 
-    from dpm_cli.status import own_version
     from dpm_cli.top.view import picture
+    from dpm_cli.version import own_version
 
     title = f"DPM {own_version()}  {home.root}"
 

@@ -1,0 +1,1 @@
+"""``dpm service``: a node that systemd starts, restarts and stops."""
