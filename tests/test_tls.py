@@ -15,13 +15,22 @@ import pytest
 import pytest_asyncio
 
 from dpm_testkit.node import Node, free_port, running_node
+from dpm_testkit.outside import Outside
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
+from dpm_testkit.user import User
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 NAME = "node.example"
+PROJECT = """
+[project]
+name = "rover"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = ["rocket"]
+"""
 LARGE = os.urandom(3 * 1024 * 1024)
 
 
@@ -94,6 +103,20 @@ async def test_uv_installs_with_the_ca_in_its_environment(world: World, tmp_path
     assert "certificate" in said, said
     status, said = await run(*install, **index, SSL_CERT_FILE=str(world.ca))
     assert status == 0, said
+
+
+@pytest.mark.parametrize("client", ["pdm", "poetry"])
+async def test_pdm_and_poetry_lock_a_project_once_dpm_has_told_them_of_the_ca(
+    world: World, client: str, tmp_path: Path
+) -> None:
+    async with Outside().running() as outside:
+        user = User(tmp_path, outside, {"DPM_HOME": str(tmp_path / "none")})
+        project = tmp_path / "project"
+        project.mkdir()
+        (project / "pyproject.toml").write_text(PROJECT)
+        place = f"127.0.0.1:{world.port}"
+        said = await user.runs(f"dpm use {client} --write --host {place} --ca {world.ca}; {client} lock", project)
+    assert "rocket" in (project / f"{client}.lock").read_text(), said
 
 
 def client(world: World) -> httpx.AsyncClient:

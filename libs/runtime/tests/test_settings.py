@@ -183,3 +183,9 @@ def test_the_reference_says_what_the_code_does() -> None:
 def test_the_reference_describes_every_setting() -> None:
     for model in (Settings, IndexSettings):
         assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_the_bus_is_named_by_a_name_or_an_address_of_ipv4(home: Path) -> None:
+    assert load(nats_host="127.0.0.2").nats_host == "127.0.0.2"
+    with pytest.raises(Invalid, match="IPv4"):
+        load(nats_host="::1")

@@ -200,6 +200,8 @@ class Settings(BaseSettings):
             )
         if beyond and self.ops_port and not self.insecure_lan:
             raise ValueError("ops_port speaks no TLS: with such a listen it takes insecure_lan = true, or be 0")
+        if ":" in self.nats_host:
+            raise ValueError("nats_host is a name or an address of IPv4: nats-server listens on that")
         if not (is_loopback(self.nats_host) or self.insecure_lan):
             raise ValueError(f"nats_host is {self.nats_host}: beyond loopback only with insecure_lan = true")
         return self

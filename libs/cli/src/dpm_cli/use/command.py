@@ -93,10 +93,12 @@ def pointed(client: Client, path: Path, host: str | None, ca: Path | None, *, wr
         copy = trust.kept(client.name, index)
         files.append((copy, trust.read_ca(ca)))
         index = replace(index, ca=str(copy))
-    files += trust.files(client, index, os.environ, changes)
+    aside = list(trust.files(client, index, os.environ, changes))
+    files += aside
     before = changes.original(client.name, path)
     after = _edited(client, path, before or b"", index)
     notes = list(_notes(client, path, after.decode(errors="replace"), index))
+    notes += [f"what CA to trust for it is said in {each}" for each, _ in aside]
     lines = _added(before or b"", after)
     shown = Outcome(client.name, "shown", str(path), index.url, lines, client.once_for(index), notes)
     if not write:
