@@ -12,10 +12,12 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psutil
 
+from dpm_core.cids import CidHasher
+from dpm_core.events import ArtifactStored
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_testkit.crowd import Crowd
 from dpm_testkit.node import Node, free_port, running_node
@@ -50,6 +52,23 @@ async def kills(node: Node, upstream: PackageServer, files: list[File], rounds: 
         file.name for file in files if upstream.asked[path := f"/packages/{PROJECT}/{file.name}"] != asked[path]
     ]
     verdicts.judge("stored artifacts that were fetched again", len(lost), 0, "")
+    begun = time.monotonic()
+    wrong = await asyncio.to_thread(wrong_blobs, node)
+    print(f"all blobs were read through the mount in {time.monotonic() - begun:.0f} s", flush=True)
+    verdicts.judge("blobs that are lost or wrong", wrong, 0, "")
+
+
+def wrong_blobs(node: Node) -> int:
+    """How many blobs of the catalog cannot be read below the mount, or are not what they are called."""
+    catalog = SqliteCatalog.reader(node.home.catalog)
+    wrong = 0
+    for (cid,) in catalog.rows("SELECT DISTINCT cid FROM blob"):
+        hasher = CidHasher()
+        with suppress(OSError):
+            hasher.update((node.home.mount / "cid" / cid).read_bytes())
+        wrong += hasher.cid() != cid
+    catalog.close()
+    return wrong
 
 
 async def gateway_start(node: Node) -> float:
@@ -62,7 +81,7 @@ async def gateway_start(node: Node) -> float:
 
 async def look_ups(node: Node) -> list[float]:
     """Seconds of look-ups of artifacts drawn at random, half of them not held."""
-    ids = [each.event.ref.id for each in await node.history() if type(each.event).__name__ == "ArtifactStored"]
+    ids = [each.event.ref.id for each in await node.history() if isinstance(each.event, ArtifactStored)]
     drawn = [random.choice(ids) if number % 2 else f"{random.getrandbits(128):032x}" for number in range(LOOK_UPS)]
     catalog = SqliteCatalog.reader(node.home.catalog)
     seconds = []

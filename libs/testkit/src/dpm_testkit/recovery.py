@@ -63,13 +63,14 @@ async def recovered(node: Node, upstream: PackageServer, process: str, project: 
     new = f"new-{next(_numbers)}"
     file = upstream.add(new, File(f"{new.replace('-', '_')}-1.0-py3-none-any.whl", os.urandom(100_000)))
     clock = asyncio.get_running_loop().time
+    index = node.index  # a killed gateway tells no address
     pid = node.pid(process)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     begun = clock()
 
     async def seconds(project: str, file: File) -> float:
-        await Crowd(node.index).obtain(project, file)
+        await Crowd(index).obtain(project, file)
         return clock() - begun
 
     async def ready() -> float:
