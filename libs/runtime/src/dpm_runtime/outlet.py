@@ -6,7 +6,6 @@ mount, and nothing of it has been sent then: whoever gives it up goes on another
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import select
@@ -24,10 +23,10 @@ from dpm_runtime.mount_reads import MountAway
 EXTENSION = "dpm.outlet"
 """Where a request's scope has its Outlet, among the extensions (ASGI); absent over TLS."""
 
-PIPE = 1024 * 1024
-"""Bytes in the pipe, if the system lets us have so many."""
+PIPE = 64 * 1024
+"""Bytes in the pipe: what the system gives by itself. In a larger one they only wait for longer."""
 
-TURN = 16 * PIPE
+TURN = 16 * 1024 * 1024
 """Bytes after which a thread is free for another connection."""
 
 LINGER_MILLISECONDS = 2
@@ -156,8 +155,6 @@ class _Pouring:
         except BaseException:
             os.close(socket)
             raise
-        with contextlib.suppress(OSError):  # a smaller one will do
-            fcntl.fcntl(self._into, fcntl.F_SETPIPE_SZ, PIPE)
 
     @property
     def left(self) -> int:
