@@ -28,6 +28,11 @@ ACCEPTED_AT_ONCE = 64
 UNSENT = 128 * 1024
 """Bytes that the system takes for a client beyond those under way to it."""
 
+IDLE_SECONDS = 75
+"""How long a connection is kept for the next request. It is longer than any Retry-After of ours: a client that
+waits as told is not to find it closed under its next request. In a crowd those go first who say nothing.
+"""
+
 _GRACE_SECONDS = 2
 
 log = logging.getLogger(__name__)
@@ -91,6 +96,7 @@ async def serving(
         "log_level": "warning",
         "server_header": False,
         "backlog": ACCEPTED_AT_ONCE,
+        "timeout_keep_alive": IDLE_SECONDS,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
     }
     for listener in listeners:
