@@ -7,7 +7,9 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 
 from dpm_gateway_pypi.filenames import MOST, candidates, normalise
 
-NAMES = st.from_regex(r"[A-Za-z0-9](?:[A-Za-z0-9_]{0,8}[A-Za-z0-9])?", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9]{1,4}(?:_[A-Za-z0-9]{1,4}){0,2}", fullmatch=True)
+"""As the specification of wheels escapes them: never two underscores together."""
+
 VERSIONS = st.from_regex(r"[0-9]{1,3}(?:\.[0-9]{1,2}){0,3}(?:(?:a|rc)[0-9])?(?:\.post[0-9])?", fullmatch=True)
 
 
