@@ -271,8 +271,13 @@ class DiskAttempt:
         sidecar = Sidecar(
             blob, leaves, {self._want.ref.id: kept(self._want, state, source, self._token, time.time())}
         )
-        self._files.keep(self._folder / DATA, sidecar, scratch=self._folder / ".sidecar")
+        scratch = self._folder / ".sidecar"
+        self._files.keep(self._folder / DATA, sidecar, scratch=scratch, late=self._superseded)
         return blob, final
+
+    def _superseded(self) -> bool:
+        """Whether a newer attempt can be seen: the log takes its word, so its sidecar entry is to stay."""
+        return max(self._layout.tokens(self._want.ref.id), default=0) > (self._token or 0)
 
     def _verify(self, state: AttemptState) -> tuple[Digest, ...]:
         for expected in (state.length, self._want.size):

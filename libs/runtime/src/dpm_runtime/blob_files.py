@@ -48,11 +48,20 @@ class BlobFiles:
             return Cid(link.readlink().name)
         return None
 
-    def keep(self, data: Path, sidecar: Sidecar, *, scratch: Path, safe: bool = True) -> None:
+    def keep(
+        self,
+        data: Path,
+        sidecar: Sidecar,
+        *,
+        scratch: Path,
+        safe: bool = True,
+        late: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Make the file ``data``, already safe on disk, the blob that ``sidecar`` describes.
 
         If the store has that blob already, its sidecar takes up what the new one knows, and ``data`` takes its
-        place: it was verified this moment, and what lay there may have rotted.
+        place: it was verified this moment, and what lay there may have rotted. ``late`` is asked then, while nobody
+        else can change the blob: whether, where the two sidecars differ, the one that lies there counts.
         ``scratch`` is a path on the same disk that may be written. Not ``safe``: against power loss the caller
         sees to it, for many at once. Raises OSError, Conflict.
         """
@@ -61,7 +70,10 @@ class BlobFiles:
         with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
             self._folder(target.parent)
             known = self.sidecar(cid) if target.exists() else None
-            merged = sidecar if known is None else known.joined(sidecar)
+            if known is None:
+                merged = sidecar
+            else:
+                merged = sidecar.joined(known) if late() else known.joined(sidecar)
             replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=safe)
             try:
                 data.rename(target)

@@ -193,7 +193,9 @@ class MemoryAttempt:
         about = kept(self.want, state, source, self.token, self._store.now())
         sidecar = Sidecar(blob, leaves, {self.want.ref.id: about})
         self._store.blobs[blob.cid] = body
-        self._store.sidecars[blob.cid] = known.joined(sidecar) if known else sidecar
+        if known is not None:
+            sidecar = sidecar.joined(known) if self.replaced else known.joined(sidecar)
+        self._store.sidecars[blob.cid] = sidecar
         return blob, final
 
     async def close(self) -> None:

@@ -61,6 +61,26 @@ class SweepingSuite:
         await kit.store.remove(blob.cid)
         assert kit.store.left(want().ref.id, 9) is None
 
+    async def test_a_superseded_attempt_that_stores_late_does_not_take_the_word_from_the_newer_one(
+        self, kit: StoreKit
+    ) -> None:
+        superseded = await begun(kit.store, 7, want(), open_state(), BODY)
+        blob = await stored(kit.store, 9, settled=False)
+        await superseded.store(open_state(), UPSTREAM)
+        await superseded.close()
+        left = kit.store.left(want().ref.id, 9)
+        assert left is not None and left.blob == blob
+        assert kit.store.left(want().ref.id, 7) is None
+
+    async def test_what_a_superseded_attempt_stored_first_is_told_of_by_the_newer_one(self, kit: StoreKit) -> None:
+        superseded = await begun(kit.store, 7, want(), open_state(), BODY)
+        newer = await begun(kit.store, 9, want(), open_state(), BODY)
+        for attempt in (superseded, newer):
+            await attempt.store(open_state(), UPSTREAM)
+            await attempt.close()
+        assert kit.store.left(want().ref.id, 9) is not None
+        assert kit.store.left(want().ref.id, 7) is None
+
     async def test_an_attempt_that_died_before_its_blob_was_kept_left_nothing_to_be_told_of(
         self, kit: StoreKit
     ) -> None:
