@@ -60,8 +60,8 @@ class BlobFiles:
         """Make the file ``data``, already safe on disk, the blob that ``sidecar`` describes.
 
         If the store has that blob already, its sidecar takes up what the new one knows, and ``data`` takes its
-        place: it was verified this moment, and what lay there may have rotted. ``late`` is asked then, while nobody
-        else can change the blob: whether, where the two sidecars differ, the one that lies there counts.
+        place: it was verified this moment, and what lay there may have rotted. ``late`` is asked then, while
+        nobody else can change the blob: whether the sidecar that lies there counts where the two differ.
         ``scratch`` is a path on the same disk that may be written. Not ``safe``: against power loss the caller
         sees to it, for many at once. Raises OSError, Conflict.
         """
@@ -70,11 +70,9 @@ class BlobFiles:
         with OfdLock.acquire_within(self._layout.blob_lock(cid), LOCK_SECONDS):
             self._folder(target.parent)
             known = self.sidecar(cid) if target.exists() else None
-            if known is None:
-                merged = sidecar
-            else:
-                merged = sidecar.joined(known) if late() else known.joined(sidecar)
-            replace_file(self._layout.sidecar(cid), to_json(merged), temporary=scratch, safe=safe)
+            if known is not None:
+                sidecar = sidecar.joined(known) if late() else known.joined(sidecar)
+            replace_file(self._layout.sidecar(cid), to_json(sidecar), temporary=scratch, safe=safe)
             try:
                 data.rename(target)
             except FileNotFoundError:  # an earlier try came this far

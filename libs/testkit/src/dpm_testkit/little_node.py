@@ -79,6 +79,7 @@ class Kept:
 class LittleNode:
     """``asked`` are the names that somebody wanted, ``rotten`` the blobs whose bytes changed on disk.
 
+    ``rotted_at`` says of each blob that ever was where the log ended then, the last time.
     ``kept`` is added to when an attempt stores its bytes. To be made on the event loop that it is used on.
     """
 
@@ -94,6 +95,7 @@ class LittleNode:
         self.catalog = SqliteCatalog.writer(self.home.catalog)
         self.asked: set[str] = set()
         self.rotten: set[Cid] = set()
+        self.rotted_at: dict[Cid, int] = {}
         self.kept: list[Kept] = []
         self.stopped: list[Stopped] = []
 
@@ -116,6 +118,12 @@ class LittleNode:
     def blobs(self) -> list[Cid]:
         """All that have a file."""
         return sorted(self.store.cids())
+
+    def rot(self, cid: Cid) -> None:
+        """A blob's bytes change on the disk."""
+        self.rotten.add(cid)
+        self.rotted_at[cid] = len(self.stream.recorded)
+        self.store.path(cid).write_bytes(b"rot")
 
     async def body(self, cid: Cid) -> bytes | None:
         """The bytes of a blob, None if there are none that can be read."""

@@ -36,10 +36,15 @@ class Upstream:
 
 
 class NodeModel:
-    """What is held after a history of events: ``stored`` has the last word on each artifact that is, by its id."""
+    """What is held after a history of events: ``stored`` has the last word on each artifact that is, by its id.
+
+    ``claimed`` has the sequence of the claim that each artifact's last word answers.
+    """
 
     def __init__(self, history: Iterable[Recorded] = ()) -> None:
         self.stored: dict[str, ArtifactStored] = {}
+        self.claimed: dict[str, int] = {}
+        self._claims: dict[str, int] = {}
         self._said: dict[str, Recorded] = {}
         self._confirmed: dict[str, float] = {}
         for recorded in history:
@@ -47,8 +52,11 @@ class NodeModel:
 
     def _take(self, recorded: Recorded) -> None:
         match recorded.event:
+            case FetchStarted(want=want):
+                self._claims[want.ref.id] = recorded.sequence
             case ArtifactStored(ref=ref) as stored:
                 self.stored[ref.id], self._said[ref.id] = stored, recorded
+                self.claimed[ref.id] = self._claims[ref.id]
                 self._confirmed[ref.id] = _when(recorded)
             case FetchUnchanged(ref=ref, cid=cid) if self.has(ref.id, cid):
                 self._confirmed[ref.id] = max(recorded.time, self._confirmed[ref.id])
