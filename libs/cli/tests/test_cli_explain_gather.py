@@ -71,6 +71,7 @@ FILE = (FILE_KEY, BODY, "application/octet-stream", None)
         f"http://localhost:3141/simple/files/files.example/packages/ab/{WHEEL}",
         WHEEL_URL,
         f"/simple/demo/-/files.example/packages/ab/{WHEEL}",
+        f"http://localhost:3141/simple/demo/../files/files.example/packages/ab/{WHEEL}",
     ],
 )
 async def test_a_file_is_found_by_every_address_that_it_has(settings: Settings, home: Home, what: str) -> None:
@@ -117,7 +118,9 @@ async def test_bytes_that_are_gone_are_no_hit(settings: Settings, home: Home) ->
     assert told.kept is not None and told.kept.file == ""
 
 
-@pytest.mark.parametrize("what", ["no name!", "https://files.example/readme", "http://[", "http://127.0.0.1:99/"])
+@pytest.mark.parametrize(
+    "what", ["no name!", WHEEL, "https://files.example/readme", "http://[", "http://127.0.0.1:99/"]
+)
 async def test_what_is_no_address_of_a_package_is_said_so(settings: Settings, what: str) -> None:
     with pytest.raises(Invalid):
         await explanations(settings, what)

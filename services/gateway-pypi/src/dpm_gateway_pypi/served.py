@@ -6,6 +6,7 @@ The module itself is the entry point ``pypi`` of the group ``dpm.explain``.
 import os
 from collections.abc import Iterator
 
+from dpm_core.errors import Invalid
 from dpm_gateway_pypi.doctor import upstream
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.filenames import candidates, normalise
@@ -33,9 +34,13 @@ def indexes(settings: Settings) -> Iterator[Index]:
 def paths(settings: Settings, what: str) -> Iterator[str]:
     """The paths on this node of ``what``: a URL of upstream, a page's or a file's, or the name of a project.
 
-    The likeliest first; none for anything else. Raises Invalid as :func:`indexes` does.
+    The likeliest first; none for anything else. Raises Invalid as :func:`indexes` does, and for the bare name of a
+    file, which says nothing of where it lies.
     """
     served = list(indexes(settings))
+    likely = candidates(what)
+    if likely:
+        raise Invalid(f"{what} is the name of a file: give its URL, or its project: {likely[0]}")
     project = normalise(what)
     if project is not None:
         yield from (f"{index.path}{project}/" for index in served)

@@ -115,7 +115,7 @@ def _places(settings: Settings, what: str) -> Iterator[tuple[Ecosystem, str]]:
 def _path_here(settings: Settings, what: str) -> str | None:
     """The path of a URL of this node, or of what is a path already; None for anything else."""
     if what.startswith("/"):
-        return what.partition("#")[0].partition("?")[0]
+        return _as_sent(what.partition("#")[0].partition("?")[0])
     try:
         parts = urlsplit(what)
         host, port = parts.hostname or "", parts.port or 80
@@ -128,7 +128,12 @@ def _path_here(settings: Settings, what: str) -> str | None:
         for url in card.addresses.get("http", ())
     }
     here = host in settings.allow_hosts or (port in ours and (is_loopback(host) or host in settings.listen))
-    return (parts.path or "/") if parts.scheme in ("http", "https") and here else None
+    return _as_sent(parts.path or "/") if parts.scheme in ("http", "https") and here else None
+
+
+def _as_sent(path: str) -> str:
+    """As clients send a path that was put together: without the dots (RFC 3986, 5.2.4)."""
+    return "/" + urljoin("/", path).removeprefix("/")
 
 
 class _Look:
