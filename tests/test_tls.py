@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -24,6 +26,10 @@ from dpm_testkit.wheels import wheel
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 NAME = "node.example"
+GUIDE = (
+    (Path(__file__).parent.parent / "docs" / "guides" / "networks.md").read_text().partition("\n## Clients by")[2]
+)
+ON_THE_NODE, ON_THE_CLIENT = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 PROJECT = """
 [project]
 name = "rover"
@@ -49,7 +55,9 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     home, away = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("away")
     upstream.add("rocket", wheel("rocket", says="by TLS"))
     upstream.add("cargo", File("cargo-1.0.tar.gz", LARGE))
-    await Node(home, {"DPM_ALLOW_HOSTS": NAME}).dpm("tls", "init")
+    make, begin = (shlex.split(line) for line in ON_THE_NODE.splitlines())
+    assert begin == ["dpm", "up"]
+    await Node(home, {"DPM_ALLOW_HOSTS": NAME}).dpm(*make[1:])
     async with (
         upstream.running(),
         running_node(
@@ -85,10 +93,8 @@ async def test_pip_installs_once_dpm_has_told_it_of_the_ca_and_not_before(world:
     status, said = await run(*pip, "--index-url", f"https://{place}/simple/", "rocket", **user)
     assert status != 0
     assert "CERTIFICATE_VERIFY_FAILED" in said or "certificate verify failed" in said, said
-    status, said = await run(
-        program("dpm"), "use", "pip", "--write", "--host", place, "--ca", world.ca, **user,
-        DPM_HOME=str(tmp_path / "none"),
-    )  # fmt: skip
+    command = shlex.split(ON_THE_CLIENT.replace(NAME, place).replace("ca.pem", str(world.ca)))
+    status, said = await run(program(command[0]), *command[1:], **user, DPM_HOME=str(tmp_path / "none"))
     assert status == 0, said
     status, said = await run(*pip, "rocket", **user)
     assert status == 0, said
