@@ -34,6 +34,7 @@ GATEWAY_SECONDS = 10.0
 LOOK_UP_SECONDS = 0.001
 NATS_BYTES = 1024**3
 LOOK_UPS = 100_000
+ON_DISK = 100_000
 MOUNTED = 5_000
 
 verdicts = Verdicts()
@@ -64,11 +65,11 @@ async def kills(node: Node, upstream: PackageServer, files: list[File], rounds: 
 
 
 def wrong_blobs(node: Node) -> int:
-    """How many blobs of the catalog are lost or not what they are called: all on disk, some below the mount."""
+    """How many blobs of the catalog are lost or not what they are called: some on disk, fewer below the mount."""
     catalog, layout = SqliteCatalog.reader(node.home.catalog), Layout(node.home)
     cids = [Cid(cid) for (cid,) in catalog.rows("SELECT cid FROM blob")]
     catalog.close()
-    paths = [(cid, layout.blob(cid)) for cid in cids]
+    paths = [(cid, layout.blob(cid)) for cid in random.sample(cids, min(ON_DISK, len(cids)))]
     paths += [(cid, node.home.mount / "cid" / cid) for cid in random.sample(cids, min(MOUNTED, len(cids)))]
     return sum(cid_at(path) != cid for cid, path in paths)
 
