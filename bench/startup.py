@@ -16,7 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
-from dpm_testkit.node import free_port
+from dpm_cli.ports import choose_free
 from dpm_testkit.package_server import File, PackageServer
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ FIRST_SECONDS = 180.0
 
 async def served(checkout: Path, upstream: str, **environment: str) -> float:
     """Seconds from `make up` in ``checkout`` to the first index page served; the node is ended again."""
-    port = free_port()
+    port = choose_free()
     with tempfile.TemporaryDirectory(prefix="dpm-") as home:
         node = {
             "DPM_HOME": home, "DPM_PYPI_PORT": str(port), "DPM_NATS_PORT": "0", "DPM_PYPI_UPSTREAM": upstream,

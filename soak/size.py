@@ -17,12 +17,13 @@ from pathlib import Path
 
 import psutil
 
+from dpm_cli.ports import choose_free
 from dpm_core.cids import Cid, CidHasher
 from dpm_core.events import ArtifactStored
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.layout import Layout
 from dpm_testkit.crowd import Crowd
-from dpm_testkit.node import Node, free_port, running_node
+from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.recovery import load, recovered
 from dpm_testkit.seeding import PROJECT, seed
@@ -112,7 +113,7 @@ async def seeded(artifacts: int) -> AsyncIterator[tuple[Node, PackageServer, lis
     """A node that holds so many artifacts, with the files that were really fetched."""
     async with (
         PackageServer().running() as upstream,
-        running_node(pypi_upstream=upstream.url, pypi_port=str(free_port()), log_level="warning") as node,
+        running_node(pypi_upstream=upstream.url, pypi_port=str(choose_free()), log_level="warning") as node,
     ):
         begun = time.monotonic()
         files = await seed(node, upstream, artifacts)

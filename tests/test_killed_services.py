@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from dpm_cli.ports import choose_free
 from dpm_core.artifacts import Topic
 from dpm_core.decisions import Recorded
 from dpm_core.events import ArtifactStored, Event, FetchStarted
 from dpm_runtime.cards import read_card
 from dpm_runtime.store import DiskBlobStore
 from dpm_testkit.crowd import Crowd
-from dpm_testkit.node import Node, free_port, running_node
+from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually, until
 from dpm_testkit.recovery import load, recovered
@@ -116,7 +117,7 @@ async def test_a_stopped_fetcher_that_wakes_after_its_successor_has_finished_cha
 async def test_a_node_serves_again_soon_after_a_kill_under_load_and_has_lost_nothing(
     upstream: PackageServer, process: str
 ) -> None:
-    async with running_node(pypi_upstream=upstream.url, pypi_port=str(free_port())) as node:
+    async with running_node(pypi_upstream=upstream.url, pypi_port=str(choose_free())) as node:
         files = await seed(node, upstream, 60, fetched=40)
         asked = upstream.asked.copy()
         async with load(node, PROJECT, files):

@@ -10,9 +10,10 @@ from typing import TypeVar
 import aiohttp
 import pytest
 
+from dpm_cli.ports import choose_free
 from dpm_core.events import ArtifactEvicted, ArtifactStored, BlobQuarantined
 from dpm_runtime.catalog import SqliteCatalog
-from dpm_testkit.node import Node, free_port, running_node
+from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually, until
 
@@ -35,7 +36,7 @@ async def node(upstream: PackageServer) -> AsyncIterator[Node]:
     """A node whose pages are asked for again after a second, and whose store holds 10 MiB."""
     async with running_node(
         pypi_upstream=upstream.url,
-        pypi_port=str(free_port()),
+        pypi_port=str(choose_free()),
         index_fresh_seconds="1",
         store_bytes=str(10 * MIB),
     ) as node:

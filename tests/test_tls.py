@@ -16,7 +16,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from dpm_testkit.node import Node, free_port, running_node
+from dpm_cli.ports import choose_free
+from dpm_testkit.node import Node, running_node
 from dpm_testkit.outside import Outside
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
@@ -51,7 +52,7 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    upstream, port = PackageServer(), free_port()
+    upstream, port = PackageServer(), choose_free()
     home, away = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("away")
     upstream.add("rocket", wheel("rocket", says="by TLS"))
     upstream.add("cargo", File("cargo-1.0.tar.gz", LARGE))

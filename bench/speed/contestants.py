@@ -20,7 +20,8 @@ from urllib.parse import urljoin
 
 import psutil
 
-from dpm_testkit.node import free_port, running_node
+from dpm_cli.ports import choose_free
+from dpm_testkit.node import running_node
 
 TOOLS = Path(__file__).parents[2] / ".tools"
 RIVALS = TOOLS / "rivals" / "bin"
@@ -111,7 +112,7 @@ def _answers(url: str) -> bool:
 @contextlib.contextmanager
 def _nginx(name: str, folder: Path, http: str) -> Iterator[Contestant]:
     folder.mkdir()
-    port = free_port()
+    port = choose_free()
     configuration = folder / "nginx.conf"
     configuration.write_text(f"""
         daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
@@ -184,7 +185,7 @@ async def dpm(near: str, far: str) -> AsyncIterator[tuple[Contestant, Contestant
 @contextlib.contextmanager
 def proxpi(folder: Path, upstream: str) -> Iterator[Contestant]:
     """proxpi below gunicorn with threads, as its own image runs it; it is given the time that it needs."""
-    port = free_port()
+    port = choose_free()
     command = [
         str(RIVALS / "gunicorn"), "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "2",
         "--keep-alive", "60", "--timeout", "120", "--preload", "proxpi.server:app",
@@ -202,7 +203,7 @@ def proxpi(folder: Path, upstream: str) -> Iterator[Contestant]:
 @contextlib.contextmanager
 def devpi(folder: Path, upstream: str) -> Iterator[Contestant]:
     """devpi-server with a mirror of upstream, and no other."""
-    port = free_port()
+    port = choose_free()
     base = f"http://127.0.0.1:{port}"
     subprocess.run(
         [str(INDEX_SERVERS / "devpi-init"), "--serverdir", str(folder), "--no-root-pypi"],

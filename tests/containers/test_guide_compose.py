@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dpm_cli.ports import choose_free
 from dpm_gateway_pypi.machine import machine_index
 from dpm_runtime.mounts import mounted_at
-from dpm_testkit.nats_server import free_port
 from dpm_testkit.relay import Relay
 from dpm_testkit.stack import ROOT, bridge_address, docker, project_of, shared_folder
 
@@ -32,7 +32,7 @@ def commands(project: str, port: int) -> str:
 
 async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
     with shared_folder() as folder:
-        project, port, home = project_of(folder), free_port(), folder / "home"
+        project, port, home = project_of(folder), choose_free(), folder / "home"
         script = f"set -ex\n{sys.executable} -m venv {tmp_path}\n{commands(project, port)}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
         try:

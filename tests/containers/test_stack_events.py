@@ -7,7 +7,7 @@ import aiohttp
 import nats
 import pytest
 
-from dpm_testkit.nats_server import free_port
+from dpm_cli.ports import choose_free
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import PATIENCE, soon
 from dpm_testkit.stack import bridge_address, running_stack
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(400)]
 
 
 async def test_a_key_made_in_a_container_reads_events_on_the_host_until_it_is_revoked() -> None:
-    port = free_port()
+    port = choose_free()
     async with (
         PackageServer().running(host=await bridge_address()) as upstream,
         running_stack(

@@ -25,7 +25,10 @@ NEGATIVE_FOR = 60.0
 """Seconds for which upstream's "there is no such thing" or "come back later" is believed."""
 
 NEGATIVE = frozenset({FailReason.NOT_FOUND})
-"""Failures that are answers."""
+"""Failures that are answers, and believed for a while."""
+
+ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
+"""Failures by which upstream itself says that clients do not get it, or no longer: it is not away."""
 
 
 @dataclass(frozen=True)

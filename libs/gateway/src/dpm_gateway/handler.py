@@ -12,6 +12,7 @@ from starlette.responses import Response
 from dpm_core.artifacts import Held, Want
 from dpm_core.attempts import Failure
 from dpm_core.cids import Cid
+from dpm_core.decisions import ANSWERS
 from dpm_core.digests import answers
 from dpm_core.ecosystem import (
     Ecosystem,
@@ -31,7 +32,7 @@ from dpm_gateway.facts import Desk, Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.marks import Marks
-from dpm_gateway.refusals import ANSWERS, refusal_of
+from dpm_gateway.refusals import refusal_of
 from dpm_gateway.responses import PIECE, Headers, Representation, body_response, page_response
 from dpm_runtime.credentials import same_site
 from dpm_runtime.meters import counter

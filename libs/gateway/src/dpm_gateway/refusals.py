@@ -4,9 +4,6 @@ from dpm_core.attempts import Failure
 from dpm_core.ecosystem import Refusal
 from dpm_core.events import FailReason
 
-ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
-"""Failures by which upstream itself says that clients do not get it, or no longer: it is not away."""
-
 TOO_MANY_REQUESTS = 429
 """The one status of an upstream's that clients are told as it is: they know what to do about it."""
 

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dpm_cli.ports import choose_free
 from dpm_testkit.audit import Auditor
 from dpm_testkit.crowd import Crowd, Tally, merged
 from dpm_testkit.faults import Fault, draw, inflict
-from dpm_testkit.node import Node, free_port, running_node
+from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 
 PROCESSES = ("nats", "fetcher", "fetcher-1", "fusefs", "gateway-pypi", "gateway-pypi-1")
@@ -69,7 +70,7 @@ async def run(rounds: int, seed: int, *, first: int = 1, say: Callable[[str], No
         PackageServer().running() as upstream,
         running_node(
             pypi_upstream=upstream.url,
-            pypi_port=str(free_port()),
+            pypi_port=str(choose_free()),
             replicas=REPLICAS,
             stall_seconds=str(STALL_SECONDS),
             restart_seconds="1",

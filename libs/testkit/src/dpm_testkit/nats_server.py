@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
+from dpm_cli.ports import choose_free
 from dpm_runtime.bus import configure, local_url, provision
 from dpm_runtime.bus_grants import STREAM_ACCOUNT, Grant, grants
 from dpm_runtime.home import Home
@@ -37,7 +37,7 @@ class NatsServer:
     def __init__(self, home: Home, table: Iterable[Grant] = ()) -> None:
         home.prepare()
         self.home = home
-        self.port = free_port()
+        self.port = choose_free()
         self.url = local_url(self.port)
         self._config = configure(home, self.port, (*grants(), *(table or (ANYTHING,))))
         self._process: asyncio.subprocess.Process | None = None
@@ -100,10 +100,3 @@ async def running_nats(root: Path) -> AsyncIterator[NatsServer]:
         yield server
     finally:
         await server.stop()
-
-
-def free_port() -> int:
-    """A port of the loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -174,12 +173,6 @@ class Node:
             for log in sorted(self.home.logs.glob("*.log"))
         ]
         return "\n".join(tails)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now: a gateway that starts again keeps one that is set."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager

@@ -16,9 +16,9 @@ os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 from testcontainers.compose import DockerCompose
 
+from dpm_cli.ports import choose_free
 from dpm_runtime.home import Home
 from dpm_runtime.mounts import detach, mounted_at
-from dpm_testkit.nats_server import free_port
 
 ROOT = Path(__file__).parents[4]
 COMMAND_SECONDS = 200.0
@@ -56,7 +56,7 @@ class Stack:
     def __init__(self, folder: Path, files: Sequence[str], settings: Mapping[str, str]) -> None:
         self.project = project_of(folder)
         self.home = Home(folder / "home", folder / "vault")
-        self.port = free_port()
+        self.port = choose_free()
         self.index = f"http://127.0.0.1:{self.port}/simple/"
         environment = {
             "COMPOSE_PROJECT_NAME": self.project,

@@ -118,7 +118,7 @@ def _path_here(settings: Settings, what: str) -> str | None:
         return _as_sent(what.partition("#")[0].partition("?")[0])
     try:
         parts = urlsplit(what)
-        host, port = parts.hostname or "", parts.port or 80
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise Invalid(f"{what!r} is no URL") from None
     ours = {settings.pypi_port} | {

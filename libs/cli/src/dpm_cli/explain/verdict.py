@@ -13,6 +13,7 @@ from dpm_core.artifacts import Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
 from dpm_core.decisions import (
+    ANSWERS,
     NEGATIVE,
     Behind,
     Follow,
@@ -30,16 +31,12 @@ from dpm_core.events import (
     ArtifactStored,
     ArtifactUnpinned,
     BlobQuarantined,
-    FailReason,
     FetchFailed,
     FetchRequested,
     FetchUnchanged,
     about,
 )
 from dpm_core.ports import Entry
-
-ANSWERS = frozenset({FailReason.NOT_FOUND, FailReason.REFUSED})
-"""Failures by which upstream says that clients do not get it (any more): then a held page is not served either."""
 
 
 class Answer(StrEnum):

@@ -10,6 +10,7 @@ from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 
 if TYPE_CHECKING:
+    from dpm_cli.systemd.install import Manager
     from dpm_cli.systemd.unit import Unit
 
 app = typer.Typer(
@@ -37,8 +38,7 @@ def install(
     """Write the unit dpm.service and start it. What it is set to is in dpm.toml in its home."""
     from dpm_cli.systemd import install as place
 
-    manager = place.manager_of(os.geteuid())
-    unit = place.unit_of(manager, place.own_program(), user, home, own_settings().folders.root)
+    manager, unit = _planned(user, home)
     done = place.install(manager, unit, start=start)
     if as_json:
         show.data({"file": str(manager.file), "home": str(unit.home), "user": unit.user, "done": done})
@@ -65,14 +65,18 @@ def uninstall(as_json: AsJson = False) -> None:
 @app.command("show", epilog=EXIT_CODES)
 def show_unit(user: User = "dpm", home: HomeFolder = None, as_json: AsJson = False) -> None:
     """Print the unit that `dpm service install` would write."""
-    from dpm_cli.systemd import install as place
-
-    manager = place.manager_of(os.geteuid())
-    unit = place.unit_of(manager, place.own_program(), user, home, own_settings().folders.root)
+    manager, unit = _planned(user, home)
     if as_json:
         show.data({"file": str(manager.file), "home": str(unit.home), "user": unit.user, "text": unit.text})
     else:
         print(unit.text, end="")
+
+
+def _planned(user: str, home: Path | None) -> "tuple[Manager, Unit]":
+    from dpm_cli.systemd import install as place
+
+    manager = place.manager_of(os.geteuid())
+    return manager, place.unit_of(manager, place.own_program(), user, home, own_settings().folders.root)
 
 
 def _asking(unit: "Unit") -> str:
