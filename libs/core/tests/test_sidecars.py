@@ -12,8 +12,11 @@ MD5 = Digest("md5:4b3a6218bb3e3a7303e8a171a60fcf92")
 REF = ArtifactRef("pypi", "http://upstream.example/", "wheel")
 PAGE = ArtifactRef("pypi", "http://upstream.example/", "page")
 BLOB = Blob(cid_of([b"bytes"]), 5, (MD5, SHA256))
+LINK = (("link", '</next>; rel="next"'),)
 SOURCE = Source(OriginKind.UPSTREAM, "upstream.example")
-KEPT = Kept(7, 1_700_000_000.0, REF, "wheel-1.0", "application/zip", Validators('"1"'), SOURCE, True, None, True)
+KEPT = Kept(
+    7, 1_700_000_000.0, REF, "wheel-1.0", "application/zip", Validators('"1"'), SOURCE, True, None, True, LINK
+)
 
 
 def test_a_sidecar_survives_being_written_down() -> None:
@@ -34,6 +37,7 @@ def test_what_a_sidecar_keeps_is_all_that_the_event_said() -> None:
         vouched=True,
         private=True,
         stored_at=1_700_000_000.0,
+        fields=LINK,
     )
 
 

@@ -50,6 +50,15 @@ async def test_a_packed_page_is_unpacked(pack: Callable[[bytes], bytes]) -> None
         assert await got(origin, want) == PAGE
 
 
+async def test_the_fields_that_are_to_be_kept_come_with_the_body() -> None:
+    sent = ("Link: </a>", "Link: </b>", "Other: 1", "X-Word: wörd")
+    async with upstream(says("200 OK", b"tags", *sent)) as (origin, want):
+        opened = await origin.open(replace(want, keeps=("link", "missing", "x-word")))
+        assert isinstance(opened, Opened)
+        assert await drained(opened) == b"tags"
+        assert opened.fields == (("link", "</a>, </b>"),)
+
+
 @pytest.mark.parametrize("sent", [gzip.compress(PAGE)[:-20], gzip.compress(PAGE)[:-3], b"no gzip at all", b""])
 async def test_a_page_that_is_not_packed_as_it_says_is_not_taken(sent: bytes) -> None:
     async with upstream(says("200 OK", sent, "Content-Encoding: gzip")) as (origin, want):

@@ -84,6 +84,15 @@ async def test_what_upstream_has_is_verified_stored_and_recorded(bench: Bench) -
     assert body.size == len(BODY)
 
 
+async def test_of_the_fields_of_an_answer_those_are_recorded_that_are_to_be_kept(bench: Bench) -> None:
+    tags = replace(want(SMALL, "tags", vouched=False), fresh_for=60.0, keeps=("link",))
+    bench.origin.has(tags.url, SMALL).fields = (("link", "</next>"), ("server", "some"))
+    await bench.fetcher.on_request(await bench.ask(tags))
+    stored = bench.log.events[-1]
+    assert isinstance(stored, ArtifactStored)
+    assert stored.fields == (("link", "</next>"),)
+
+
 async def test_wrong_bytes_are_never_stored(bench: Bench) -> None:
     wheel = want(BODY)
     bench.origin.has(wheel.url, b"x" + BODY[1:])

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from dpm_core.cids import Cid
@@ -17,6 +18,16 @@ class Lane(StrEnum):
 
     INDEX = "index"
     BLOB = "blob"
+
+
+ANY_HOST = "*"
+"""Among the hosts of a want: a redirect may lead to any that is public, and nobody's credentials go along."""
+
+NODES = "node"
+"""As whose credentials are shown: the node's own."""
+
+Fields: TypeAlias = tuple[tuple[str, str], ...]
+"""Names, in lower case, and values of fields of an answer (RFC 9110, 5)."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,15 @@ class Want:
     ``hosts`` are the authorities that a redirect may lead to beside that of ``url``. ``limit`` is the most
     bytes that will be taken. ``fresh_for`` (seconds) is how long a mutable artifact is served without asking
     upstream again, None for immutable ones. ``private``: upstream gives it to those alone who show credentials,
-    so a fetcher shows the node's, and nobody is given it who has no right to it.
+    so nobody is given it who has no right to it.
+
+    ``hosts`` may hold ANY_HOST, where a digest decides whether bytes are right. ``credentials`` says whose a
+    fetcher shows: NODES, those under the handle that a client's were told by, or by default the node's for what
+    is private, else nobody's. ``scope`` is the right that a bearer token is asked for
+    (``repository:library/alpine:pull``). ``digest_field`` is the field of upstream's answers that names the
+    body's digest, in lower case: by it what is held is compared without a download. Of the fields that ``keeps``
+    names, in lower case, the values are kept with the artifact. ``stranger``: a client named the upstream, which
+    is not asked at a private address then.
     """
 
     ref: ArtifactRef
@@ -131,6 +150,11 @@ class Want:
     limit: int | None = None
     fresh_for: float | None = None
     private: bool = False
+    credentials: str = ""
+    scope: str = ""
+    digest_field: str = ""
+    keeps: tuple[str, ...] = ()
+    stranger: bool = False
 
     @property
     def mutable(self) -> bool:
@@ -159,8 +183,12 @@ class Blob:
 
 @dataclass(frozen=True)
 class Held:
-    """A mutable artifact that is already here (``size`` in bytes), to be fetched only if it has changed."""
+    """A mutable artifact that is already here (``size`` in bytes), to be fetched only if it has changed.
+
+    ``digests`` are those that were computed of it.
+    """
 
     cid: Cid
     size: int
     validators: Validators
+    digests: tuple[Digest, ...] = ()

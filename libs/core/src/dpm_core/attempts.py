@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dpm_core.artifacts import NO_VALIDATORS, Validators
+from dpm_core.artifacts import NO_VALIDATORS, Fields, Validators
 from dpm_core.cids import Cid
 from dpm_core.errors import AttemptFailed, DiskFails, Unavailable
 from dpm_core.events import FailReason
@@ -52,7 +52,8 @@ class AttemptState:
     """What ``state.json`` says of an attempt.
 
     ``length`` in bytes is None while nobody knows it. ``streams`` says that bytes may be shown before the end:
-    only where an expected digest or a strong validator will tell whether they belong together.
+    only where an expected digest or a strong validator will tell whether they belong together. ``fields`` are
+    those of the answer that are kept.
     """
 
     phase: Phase = Phase.OPENING
@@ -63,6 +64,7 @@ class AttemptState:
     cid: Cid | None = None
     failure: Failure | None = None
     format: int = FORMAT
+    fields: Fields = ()
 
     @property
     def over(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from dpm_core.artifacts import ArtifactRef, Blob, Held, Topic, Validators, Want
+from dpm_core.artifacts import ArtifactRef, Blob, Fields, Held, Topic, Validators, Want
 from dpm_core.cids import Cid
 from dpm_core.registry import event
 
@@ -112,6 +112,7 @@ class ArtifactStored:
     ``seconds`` is from the claim to the last byte verified; ``vouched`` whether metadata gave a digest;
     ``private`` whether upstream gives it only to those who show credentials: no peer is ever given it.
     ``stored_at`` (seconds since the epoch) is when that was, if it is told again to a log that had lost it.
+    ``fields`` are those of upstream's answer that are kept.
     """
 
     ref: ArtifactRef
@@ -125,6 +126,7 @@ class ArtifactStored:
     fresh_for: float | None = None
     private: bool = False
     stored_at: float | None = None
+    fields: Fields = ()
 
 
 @event("artifact-evicted", version=1)

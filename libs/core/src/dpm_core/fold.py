@@ -88,6 +88,7 @@ def evolve(entry: Entry | None, recorded: Recorded) -> Entry | None:
                 fresh_for=stored.fresh_for,
                 vouched=stored.vouched,
                 pinned=entry is not None and entry.pinned,
+                fields=stored.fields,
             )
         case FetchUnchanged(cid=cid) if entry is not None and entry.blob.cid == cid:
             return replace(entry, checked_at=max(entry.checked_at, recorded.time))

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from dataclasses import dataclass
 from typing import Protocol
 
-from dpm_core.artifacts import ArtifactRef, Blob, Topic, Validators, Want
+from dpm_core.artifacts import ArtifactRef, Blob, Fields, Held, Topic, Validators, Want
 from dpm_core.attempts import AttemptState, AttemptView
 from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
@@ -95,7 +95,8 @@ class Entry:
     """What the catalog knows of an artifact that is held.
 
     ``checked_at`` (epoch seconds) is when upstream last gave or confirmed it; ``token`` the sequence of its
-    ArtifactStored. ``fresh_for`` is None for what never changes.
+    ArtifactStored. ``fresh_for`` is None for what never changes. ``fields`` are those of upstream's answer that
+    were kept.
     """
 
     ref: ArtifactRef
@@ -109,6 +110,12 @@ class Entry:
     fresh_for: float | None = None
     vouched: bool = True
     pinned: bool = False
+    fields: Fields = ()
+
+    @property
+    def held(self) -> Held:
+        """What a request says of it that is to fetch it only if it has changed."""
+        return Held(self.blob.cid, self.blob.size, self.validators, self.blob.digests)
 
     def fresh(self, now: float) -> bool:
         """Whether the artifact may be served at ``now`` (epoch seconds) without asking upstream again."""
@@ -323,7 +330,10 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Opened:
-    """An origin has it, and sends it from ``offset``; ``length`` is of the whole, in bytes, if known."""
+    """An origin has it, and sends it from ``offset``; ``length`` is of the whole, in bytes, if known.
+
+    ``fields`` are those of its answer that the want keeps.
+    """
 
     source: Source
     offset: int
@@ -331,6 +341,7 @@ class Opened:
     media_type: str
     validators: Validators
     body: Stream
+    fields: Fields = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from dpm_core.artifacts import ArtifactRef, Blob, Validators
+from dpm_core.artifacts import ArtifactRef, Blob, Fields, Validators
 from dpm_core.events import ArtifactStored, Source
 
 FORMAT = 1
@@ -27,6 +27,7 @@ class Kept:
     vouched: bool
     fresh_for: float | None = None
     private: bool = False
+    fields: Fields = ()
 
     def stored(self, blob: Blob) -> ArtifactStored:
         """What to say of it to a log that has lost the word."""
@@ -42,6 +43,7 @@ class Kept:
             fresh_for=self.fresh_for,
             private=self.private,
             stored_at=self.stored_at,
+            fields=self.fields,
         )
 
 

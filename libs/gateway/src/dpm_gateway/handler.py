@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from starlette.responses import Response
 
-from dpm_core.artifacts import Held, Want
+from dpm_core.artifacts import Want
 from dpm_core.attempts import Failure
 from dpm_core.cids import Cid
 from dpm_core.decisions import ANSWERS
@@ -225,7 +225,7 @@ class Handler:
         if entry is not None and not revalidate and now - entry.checked_at < (max_age or 0.0):
             self._marks.note(want.ref.id)
             return "hit", _index_of(entry), {"Cache-Status": "dpm; hit"}
-        held = Held(entry.blob.cid, entry.blob.size, entry.validators) if entry else None
+        held = entry.held if entry else None
         fresh_since = now if revalidate else now - (max_age or 0.0)
         boarding = await self._flights.board(want, held, fresh_since, missing=rotten)
         boarding.leave()

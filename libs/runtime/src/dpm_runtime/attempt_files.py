@@ -76,6 +76,7 @@ def kept(want: Want, state: AttemptState, source: Source, token: int | None, now
         want.vouched,
         want.fresh_for,
         want.private,
+        state.fields,
     )
 
 

@@ -26,6 +26,7 @@ CREATE TABLE artifact (
     stored_at FLOAT NOT NULL,
     fresh_for FLOAT,
     vouched BOOLEAN NOT NULL,
+    fields VARCHAR,
     PRIMARY KEY (id)
 ) WITHOUT ROWID
 """,

@@ -9,7 +9,10 @@ _BY_KEY = {"sqlite_with_rowid": False}
 
 
 class ArtifactRow(SQLModel, table=True):
-    """An artifact that is held. ``token`` is the sequence of its ArtifactStored, ``stored_at`` its time."""
+    """An artifact that is held. ``token`` is the sequence of its ArtifactStored, ``stored_at`` its time.
+
+    ``fields`` is a JSON array of pairs, null for none.
+    """
 
     __tablename__ = "artifact"
     __table_args__ = _BY_KEY
@@ -26,6 +29,7 @@ class ArtifactRow(SQLModel, table=True):
     stored_at: float
     fresh_for: float | None
     vouched: bool
+    fields: str | None
 
 
 class BlobRow(SQLModel, table=True):

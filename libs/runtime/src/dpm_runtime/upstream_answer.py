@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import aiohttp
 
-from dpm_core.artifacts import Lane, Validators, Want
+from dpm_core.artifacts import Fields, Lane, Validators, Want
 from dpm_core.errors import Unavailable
 from dpm_core.events import Source
 from dpm_core.ports import NotHeld, NotModified, Opened
@@ -70,13 +70,20 @@ def read_answer(
             length = None
         body = HttpStream(response, source.name, stall, packed=encoding in _GZIP)
         media_type = response.headers.get("Content-Type", "application/octet-stream")
-        return Opened(source, offset if status == 206 else 0, length, media_type, validators, body)
+        begins = offset if status == 206 else 0
+        return Opened(source, begins, length, media_type, validators, body, _kept(response, want))
     raise Unavailable(
         said,
         retry_after=retry_after(response.headers.get("Retry-After"), time.time()),
         status=status,
         lasting=status < 500 and status not in WORTH_ASKING_AGAIN,
     )
+
+
+def _kept(response: aiohttp.ClientResponse, want: Want) -> Fields:
+    """The fields that the want keeps, each as one value however often it was sent (RFC 9110, 5.3)."""
+    found = ((name, ", ".join(response.headers.getall(name, ()))) for name in want.keeps)
+    return tuple((name, value) for name, value in found if value and value.isascii())
 
 
 def _encoding(response: aiohttp.ClientResponse, source: Source, want: Want) -> str:

@@ -34,6 +34,7 @@ from dpm_core.ports import Catalog, Entry, Totals
 NAMES = ("wheel", "sdist", "page", "other")
 BODIES = (b"", b"some bytes", b"other bytes, more of them")
 EPOCH = 1_700_000_000.0
+KEPT = (("link", '</v2/next>; rel="next"'), ("other", "é"))
 
 
 def ref(name: str = "wheel") -> ArtifactRef:
@@ -60,6 +61,7 @@ def stored(name: str = "wheel", held: Blob | None = None, fresh_for: float | Non
         seconds=0.5,
         vouched=fresh_for is None,
         fresh_for=fresh_for,
+        fields=() if fresh_for is None else KEPT,
     )
 
 
@@ -136,6 +138,7 @@ class CatalogSuite:
             checked_at=event.time,
             fresh_for=600.0,
             vouched=False,
+            fields=KEPT,
         )
         assert catalog.position() == 7
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from dpm_core.artifacts import ArtifactRef, Held, Lane, Want
+from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.cids import Cid
 from dpm_core.decisions import Ask, GatewayDecision, Recorded, Serve, decide_request
 from dpm_core.digests import Digest
@@ -158,7 +158,7 @@ class LittleNode:
         if isinstance(decision, Ask):
             entry = self.catalog.find(want.ref.id)
             here = name == PAGE and entry is not None and await self.body(entry.blob.cid) is not None
-            held = Held(entry.blob.cid, entry.blob.size, entry.validators) if entry and here else None
+            held = entry.held if entry and here else None
             request = FetchRequested(want, self.clock.now() + REQUEST_SECONDS, "gateway-0", held)
             log = hazardous_log(self.stream, Fate({0: hazard}))
             sequence = await log.append(want.ref.topic, request, after=decision.after)

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from dpm_core.artifacts import Validators, Want
+from dpm_core.artifacts import Fields, Validators, Want
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
@@ -25,6 +25,7 @@ class Held:
     go: asyncio.Event = field(default_factory=asyncio.Event)
     length: int | None = None
     media_type: str = "application/octet-stream"
+    fields: Fields = ()
 
     @property
     def validators(self) -> Validators:
@@ -67,7 +68,9 @@ class MemoryOrigin:
         if offset and held and held.strong and held.strong != item.validators.etag:
             offset = 0
         length = len(item.body) if item.length is None else item.length
-        return Opened(self.source, offset, length, item.media_type, item.validators, _MemoryStream(item, offset))
+        kept = tuple((name, value) for name, value in item.fields if name in want.keeps)
+        stream = _MemoryStream(item, offset)
+        return Opened(self.source, offset, length, item.media_type, item.validators, stream, kept)
 
 
 @dataclass

@@ -211,6 +211,7 @@ class Fetcher:
             vouched=want.vouched,
             fresh_for=want.fresh_for,
             private=want.private,
+            fields=outcome.state.fields,
         )
 
     async def _record(self, want: Want, event: Event, token: int) -> bool:

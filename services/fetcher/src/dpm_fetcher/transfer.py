@@ -208,7 +208,9 @@ class Transfer:
         if self._state.phase is Phase.OPENING:
             streams = self._want.lane is Lane.BLOB and (self._want.vouched or bool(opened.validators.strong))
             length = self._want.size if opened.length is None else opened.length
-            self._state = AttemptState(Phase.OPEN, length, opened.media_type, opened.validators, streams)
+            self._state = AttemptState(
+                Phase.OPEN, length, opened.media_type, opened.validators, streams, fields=opened.fields
+            )
             with _disk():
                 await self._attempt.publish(self._state)
         self._source = opened.source
