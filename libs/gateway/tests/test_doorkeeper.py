@@ -9,6 +9,7 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.ecosystem import Request
 from dpm_core.errors import Unavailable
 from dpm_gateway.doorkeeper import ACCEPTED_SECONDS, REFUSED_SECONDS, Doorkeeper, Refused
+from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_testkit.clock import ManualClock
 
 UPSTREAM = "https://packages.example/pypi/"
@@ -27,7 +28,7 @@ class House:
         self.clock = ManualClock()
         self.says: dict[str, int] = {}
         self.asked: list[str] = []
-        self.keeper = Doorkeeper("pypi", self, self, self.clock)
+        self.keeper = Doorkeeper(PyPI((), fresh_for=600.0, limit=1), self, self, self.clock)
 
     def admits(self, realm: str, secret: str) -> bool:
         return (realm, secret) == ("pypi/acme", "token")
@@ -38,8 +39,8 @@ class House:
 
     async def lets_in(self, authorization: str | None, *wants: Want, realm: str = "acme") -> tuple[Want, ...]:
         headers = {} if authorization is None else {"authorization": authorization}
-        visitor = self.keeper.visitor(realm, Request("GET", "/", "", headers))
-        return await self.keeper.let_in(visitor, realm, wants or (PAGE,))
+        visitor = self.keeper.visitor(Request("GET", "/", "", headers), realm)
+        return await self.keeper.let_in(visitor, wants or (PAGE,))
 
     async def refuses(self, authorization: str | None, *wants: Want, realm: str = "acme") -> int:
         with pytest.raises(Refused) as refused:

@@ -7,8 +7,8 @@ from starlette.types import Message, Receive, Scope, Send
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.cids import cid_of
 from dpm_core.errors import Unavailable
+from dpm_gateway.answer import Answer, Source
 from dpm_gateway.facts import Index
-from dpm_gateway.handler import Answer, Source
 from dpm_gateway.repeats import KEPT, LONGEST_WORDS, Repeats
 from dpm_runtime.host_names import TARGET
 

@@ -18,6 +18,7 @@ from dpm_gateway_pypi.negotiation import HTML, JSON, LEGACY_HTML, VARIANTS
 UPSTREAM = "https://index.example.org/simple/"
 PYPI = PyPI([Index(UPSTREAM, lists=True)], fresh_for=600.0, limit=1000)
 NODE = "http://127.0.0.1:3141"
+ASKED = Request("GET", "/simple/demo/")
 SHA = Digest("sha256:" + "ab" * 32)
 
 
@@ -217,7 +218,7 @@ def test_every_request_has_an_answer(path: str, query: str, accept: str, method:
             assert not isinstance(ask(again), Redirect)
         case Refusal(status, detail):
             assert status in (400, 404, 405, 406, 414)
-            assert PYPI.problem(answer).body.decode("utf-8", "strict") == PYPI.problem(answer).body.decode()
+            assert PYPI.problem(ASKED, answer).body.decode("utf-8", "strict")
             assert detail
 
 
@@ -252,18 +253,18 @@ def test_metadata_is_small_and_text_and_other_files_are_octets() -> None:
     metadata = PYPI.locate(index, Fact("h/demo-1.0.whl.metadata", "https://h/demo-1.0.whl.metadata"))
     wheel = PYPI.locate(index, Fact("h/demo-1.0.whl", "https://h/demo-1.0.whl"))
     assert (metadata.limit, wheel.limit) == (BESIDE_LIMIT, None)
-    assert PYPI.media_type(metadata.ref) == "text/plain; charset=utf-8"
-    assert PYPI.media_type(wheel.ref) == "application/octet-stream"
+    assert PYPI.media_type(metadata.ref, "") == "text/plain; charset=utf-8"
+    assert PYPI.media_type(wheel.ref, "application/zip") == "application/octet-stream"
 
 
 def test_a_signature_is_small_and_belongs_where_its_file_does() -> None:
     found = file("h/demo-1.0.tar.gz.asc")
     assert found.indexes == file("h/demo-1.0.tar.gz").indexes
     signature = PYPI.locate(found.indexes[0], Fact(found.path, "https://h/demo-1.0.tar.gz.asc"))
-    assert (signature.limit, PYPI.media_type(signature.ref)) == (BESIDE_LIMIT, "application/pgp-signature")
+    assert (signature.limit, PYPI.media_type(signature.ref, "")) == (BESIDE_LIMIT, "application/pgp-signature")
 
 
 def test_a_refusal_is_a_line_of_text_with_its_status() -> None:
-    page = PYPI.problem(Refusal(404, "no such project"))
+    page = PYPI.problem(ASKED, Refusal(404, "no such project"))
     assert (page.media_type, page.body) == ("text/plain; charset=utf-8", b"404 Not Found: no such project\n")
-    assert PYPI.problem(Refusal(599, "odd")).body == b"599: odd\n"
+    assert PYPI.problem(ASKED, Refusal(599, "odd")).body == b"599: odd\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from dpm_core.artifacts import ArtifactRef, Want
+from dpm_core.artifacts import ArtifactRef, Fields, Want
 from dpm_core.digests import Digest
 
 
@@ -16,7 +16,7 @@ class Request:
     """What a client asked: method, path as it stood in the request line (still percent-encoded), query, headers.
 
     Header names are in lower case; of several fields with one name the values are joined by a comma.
-    ``version`` is that of HTTP: ``1.0`` or ``1.1``.
+    ``version`` is that of HTTP: ``1.0`` or ``1.1``; ``scheme`` is ``http`` or ``https``.
     """
 
     method: str
@@ -24,6 +24,7 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     version: str = "1.1"
+    scheme: str = "http"
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,16 @@ class Fact:
 class IndexPage:
     """The request is for an index page, shown in the form ``variant``.
 
-    ``realm`` names the right that a client must show; empty: none.
+    ``otherwise`` are wants that are tried in their order if upstream has no ``want``, or refuses it. ``realm``
+    names the right that a client must show for those that are private; empty: nobody may have these. ``coded``:
+    whether it may go out compressed; if not, clients get the very bytes that were rendered.
     """
 
     want: Want
     variant: str
     realm: str = ""
+    otherwise: tuple[Want, ...] = ()
+    coded: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,18 @@ class IndexedFile:
 
     path: str
     indexes: tuple[Want, ...]
+    realm: str = ""
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The request is for the artifact itself, by a name that says all that an index would.
+
+    ``wants`` are tried in their order, as those of an IndexPage are. ``realm`` names the right that a client must
+    show for those that are private; empty: nobody may have these.
+    """
+
+    wants: tuple[Want, ...]
     realm: str = ""
 
 
@@ -81,23 +98,31 @@ class Refusal:
     status: int
     detail: str
     retry_after: float | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Fields = ()
 
 
 @dataclass(frozen=True)
 class Page:
-    """A body made here, whole in memory."""
+    """A body made here, whole in memory, and the HTTP status that it goes out with."""
 
     media_type: str
     body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Fields = ()
+    status: int = 200
 
 
-Target: TypeAlias = IndexPage | IndexedFile | Redirect | Refusal
+@dataclass(frozen=True)
+class Made:
+    """The answer is made here, from the request alone."""
+
+    page: Page
+
+
+Target: TypeAlias = IndexPage | IndexedFile | Direct | Made | Redirect | Refusal
 
 
 class Ecosystem(Protocol):
-    """One ecosystem's protocol, as plain functions over plain data."""
+    """One ecosystem's protocol, as plain functions over plain data. It is pickled for a gateway's worker."""
 
     name: str
 
@@ -113,8 +138,14 @@ class Ecosystem(Protocol):
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
         """A fetched index as clients of this node get it, in the form ``variant``. Raises Invalid."""
 
-    def media_type(self, file: ArtifactRef) -> str:
-        """What a file is served as."""
+    def media_type(self, file: ArtifactRef, told: str) -> str:
+        """What a file is served as, given what upstream called it (empty: that is not known)."""
 
-    def problem(self, refusal: Refusal) -> Page:
-        """A refusal in the protocol's own error form."""
+    def problem(self, request: Request, refusal: Refusal) -> Page:
+        """A refusal in the protocol's own error form; status and fields are added by the gateway. Total."""
+
+    def shown(self, request: Request) -> str:
+        """The Authorization field that upstream is to judge the client by; empty if the client shows nothing."""
+
+    def challenge(self, request: Request, realm: str) -> str:
+        """The WWW-Authenticate field for a client that has to show a right to ``realm`` (RFC 9110, 11.6.1)."""

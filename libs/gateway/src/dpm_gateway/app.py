@@ -65,4 +65,5 @@ def _request(http: HttpRequest) -> Request:
         query=http.scope["query_string"].decode("latin-1"),
         headers=headers,
         version=http.scope["http_version"],
+        scheme=http.scope.get("scheme", "http"),
     )

@@ -5,12 +5,12 @@ import binascii
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dpm_core.artifacts import Want
-from dpm_core.ecosystem import Refusal, Request
+from dpm_core.ecosystem import Ecosystem, Refusal, Request
 from dpm_core.errors import DpmError, Unavailable
 from dpm_core.ports import Clock
 
@@ -22,6 +22,9 @@ REFUSED_SECONDS = 30.0
 
 REMEMBERED = 4096
 """Verdicts that are remembered."""
+
+
+T = TypeVar("T")
 
 
 class Refused(DpmError):
@@ -48,16 +51,19 @@ class Door(Protocol):
 
 @dataclass(frozen=True)
 class Visitor:
-    """A client of a private realm: one with the node's token needs nothing else."""
+    """A client of a private realm: one with the node's token needs nothing else. ``challenge`` is what it is told
+    that has to show something better.
+    """
 
     authorization: str
     has_token: bool
+    challenge: str
 
 
 class Doorkeeper:
     """Lets clients of one ecosystem in, or refuses them."""
 
-    def __init__(self, ecosystem: str, tokens: Tokens, door: Door, clock: Clock) -> None:
+    def __init__(self, ecosystem: Ecosystem, tokens: Tokens, door: Door, clock: Clock) -> None:
         self._ecosystem = ecosystem
         self._tokens = tokens
         self._door = door
@@ -65,16 +71,18 @@ class Doorkeeper:
         self._salt = secrets.token_bytes(16)
         self._verdicts: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def visitor(self, realm: str, request: Request) -> Visitor:
+    def visitor(self, request: Request, realm: str) -> Visitor:
         """Who asks, for something of ``realm``. Raises Refused if that is nobody."""
-        authorization = request.headers.get("authorization", "")
+        authorization = self._ecosystem.shown(request)
+        challenge = self._ecosystem.challenge(request, realm)
         secret = _secret(authorization)
         if secret is None:
-            raise Refused(_unauthorized(realm, "this index is private: show a token of this node"))
-        return Visitor(authorization, self._tokens.admits(f"{self._ecosystem}/{realm}", secret))
+            raise Refused(_unauthorized(challenge, "this is private: show a token of this node"))
+        has_token = self._tokens.admits(f"{self._ecosystem.name}/{realm}", secret)
+        return Visitor(authorization, has_token, challenge)
 
-    async def let_in(self, visitor: Visitor, realm: str, wants: Iterable[Want]) -> tuple[Want, ...]:
-        """Those of ``wants``, all of ``realm``, that the visitor may have; at least one.
+    async def let_in(self, visitor: Visitor, wants: Iterable[Want]) -> tuple[Want, ...]:
+        """Those of ``wants``, all of one realm, that the visitor may have; at least one.
 
         Raises Refused if there is none, Unavailable if nobody can tell.
         """
@@ -88,7 +96,26 @@ class Doorkeeper:
             raise Refused(Refusal(404, "upstream has no such thing for these credentials"))
         if any(status == 403 for status in statuses.values()):
             raise Refused(Refusal(403, "upstream does not allow it with these credentials"))
-        raise Refused(_unauthorized(realm, "neither this node nor upstream takes these credentials"))
+        raise Refused(_unauthorized(visitor.challenge, "neither this node nor upstream takes these credentials"))
+
+    async def first(
+        self, request: Request, realm: str, wants: Iterable[Want], have: Callable[[Want], Awaitable[T]]
+    ) -> T:
+        """What ``have`` gives for the first of ``wants`` that the client may have, and that is to be had.
+
+        Raises Refused as ``have`` does, and Unavailable if nobody can tell whether the client is to have it.
+        """
+        refused: Refused | None = None
+        for want in wants:
+            try:
+                if want.private:
+                    await self.let_in(self.visitor(request, realm), [want])
+                return await have(want)
+            except Refused as error:
+                if error.refusal.status not in (401, 403, 404):
+                    raise
+                refused = error
+        raise refused or Refused(Refusal(404, "there is no such thing"))
 
     async def _status(self, visitor: Visitor, want: Want) -> int:
         # salted: what lies in memory tells nobody a password
@@ -130,6 +157,5 @@ def _secret(authorization: str) -> str | None:
     return password or user or None
 
 
-def _unauthorized(realm: str, detail: str) -> Refusal:
-    challenge = f'Basic realm="dpm {realm}", charset="UTF-8"'
+def _unauthorized(challenge: str, detail: str) -> Refusal:
     return Refusal(401, detail, headers=(("WWW-Authenticate", challenge),))

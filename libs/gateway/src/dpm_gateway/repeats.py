@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dpm_core.errors import Unavailable
-from dpm_gateway.handler import Answer, Source
+from dpm_gateway.answer import Answer, Source
 from dpm_gateway.responses import BodyResponse
 from dpm_runtime.host_names import TARGET
 

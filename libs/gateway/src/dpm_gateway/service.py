@@ -16,7 +16,8 @@ from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.doubts import Doubts
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
-from dpm_gateway.handler import Handler, Policy
+from dpm_gateway.handler import Handler
+from dpm_gateway.kit import Kit, Policy
 from dpm_gateway.marks import Marks
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
@@ -94,8 +95,9 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         resources.push_async_callback(marks.tell, bus.tap)
         policy = Policy(settings.stale_seconds)
         door = FetchersDoor(home)
-        doorkeeper = Doorkeeper(ecosystem.name, TokenBook(home), door, context.clock)
-        handler = Handler(ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy)
+        doorkeeper = Doorkeeper(ecosystem, TokenBook(home), door, context.clock)
+        kit = Kit(ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy)
+        handler = Handler(kit)
         hosts = {*settings.allow_hosts, *settings.listen}
         for task in (
             _read_log(context, bulletin, bus, ecosystem.name, catalog.position()),

@@ -18,7 +18,8 @@ from dpm_gateway.bulletin import Bulletin
 from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
-from dpm_gateway.handler import Handler, Policy
+from dpm_gateway.handler import Handler
+from dpm_gateway.kit import Kit, Policy
 from dpm_gateway.marks import Marks
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.indexes import Index
@@ -90,14 +91,14 @@ class World:
         indexes = [Index(INDEX, lists=True), Index(PRIVATE, "acme", private=True)]
         ecosystem = PyPI(indexes, fresh_for=600.0, limit=1 << 20)
         self.door = Door()
-        doorkeeper = Doorkeeper("pypi", self.door, self.door, self.clock)
+        doorkeeper = Doorkeeper(ecosystem, self.door, self.door, self.clock)
         self.desk = Desk(ecosystem, self.store, folder)
         self.marks = Marks("gateway-0", self.clock)
-        handler = Handler(
+        kit = Kit(
             ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, doorkeeper, self.door,
             self.clock, Policy(stale_seconds=86_400),
         )  # fmt: skip
-        self.app = create_app(handler, hosts=())
+        self.app = create_app(Handler(kit), hosts=())
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")
         self._tasks = [

@@ -127,15 +127,16 @@ class PyPI:
         page = _read(index, media_type, body)
         return Page(served, page.json() if variant == JSON else page.html(), _VARY)
 
-    def media_type(self, file: ArtifactRef) -> str:
+    def media_type(self, file: ArtifactRef, told: str) -> str:
         """No PEP fixes one, and clients look at the name. An archive is never to be unpacked on its way, so
-        it is octets; metadata is UTF-8 text (core metadata specification), a signature that of RFC 3156.
+        it is octets, whatever upstream calls it; metadata is UTF-8 text (core metadata specification), a
+        signature that of RFC 3156.
         """
         if file.key.endswith(METADATA):
             return "text/plain; charset=utf-8"
         return "application/pgp-signature" if file.key.endswith(SIGNATURE) else "application/octet-stream"
 
-    def problem(self, refusal: Refusal) -> Page:
+    def problem(self, request: Request, refusal: Refusal) -> Page:
         """One line of text: pip and uv show no more than that, if at all."""
         try:
             title = f"{refusal.status} {HTTPStatus(refusal.status).phrase}"
@@ -143,6 +144,14 @@ class PyPI:
             title = str(refusal.status)
         text = f"{title}: {refusal.detail}\n"
         return Page("text/plain; charset=utf-8", text.encode("utf-8", "replace"))
+
+    def shown(self, request: Request) -> str:
+        """As it came: pip and uv show the same to every index."""
+        return request.headers.get("authorization", "")
+
+    def challenge(self, request: Request, realm: str) -> str:
+        """Basic (RFC 7617), which is all that pip answers."""
+        return f'Basic realm="dpm {realm}", charset="UTF-8"'
 
     def _page(self, index: Index, project: str, request: Request) -> Target:
         return self._refusal(index, project) or self._negotiated(index, project, request)

@@ -77,6 +77,11 @@ def refused(path: str, why: str) -> Explanation:
     return Explanation(path, Verdict(Answer.REFUSED, Why.NOT_SERVED, why))
 
 
+def made(path: str) -> Explanation:
+    """What is said of an address at which the answer is made from the request alone."""
+    return Explanation(path, Verdict(Answer.HIT, Why.MADE, "it is made here: nothing is held or fetched for it"))
+
+
 def explain(
     path: str,
     sight: Sight,

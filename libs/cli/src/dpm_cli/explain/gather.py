@@ -9,7 +9,7 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from dpm_cli.events_source import KEY, Source
-from dpm_cli.explain.explanation import Explanation, explain, refused
+from dpm_cli.explain.explanation import Explanation, explain, made, refused
 from dpm_cli.explain.verdict import Answer, Page, Sight, Why
 from dpm_cli.outcome import NotRunning
 from dpm_cli.services import GATEWAYS
@@ -17,7 +17,18 @@ from dpm_core.artifacts import Topic, Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
-from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Redirect, Refusal, Request, Target
+from dpm_core.ecosystem import (
+    Direct,
+    Ecosystem,
+    Fact,
+    IndexedFile,
+    IndexPage,
+    Made,
+    Redirect,
+    Refusal,
+    Request,
+    Target,
+)
 from dpm_core.errors import Invalid, TooNew, Unavailable
 from dpm_core.events import ArtifactStored, BlobQuarantined
 from dpm_core.events import Source as Giver
@@ -159,8 +170,12 @@ class _Look:
         """What the node does about a path on it."""
         path, target = self._classified(path)
         match target:
-            case IndexPage(want=want):
-                return await self._explained(path, want, ())
+            case IndexPage(want=want, otherwise=otherwise):
+                return await self._likeliest(path, (want, *otherwise))
+            case Direct(wants=wants):
+                return await self._likeliest(path, wants)
+            case Made():
+                return made(path)
             case IndexedFile(path=file, indexes=indexes):
                 read = [(want, *self._read(want, file)) for want in indexes]
                 pages = tuple(page for _, page, _ in read)
@@ -172,6 +187,11 @@ class _Look:
             case Refusal(detail=detail):
                 return refused(path, detail)
         return refused(path, "it leads from one address to the other")
+
+    async def _likeliest(self, path: str, wants: Iterable[Want]) -> Explanation:
+        """Of several wants, tried in their order, the first that is held or on its way, else the first."""
+        told = [await self._explained(path, want, ()) for want in wants]
+        return min(told, key=_rank)
 
     def _classified(self, path: str) -> tuple[str, Target]:
         for _ in range(MOST_REDIRECTS):

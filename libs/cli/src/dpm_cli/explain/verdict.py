@@ -58,6 +58,7 @@ class Why(StrEnum):
     """The reason for it; a stable word for programs."""
 
     HELD = "held"
+    MADE = "made"
     EXPIRED = "expired"
     ASKED = "asked"
     STARTED = "started"
@@ -91,7 +92,7 @@ class Sight:
     """What is known of an artifact beside its events.
 
     ``want`` is as a gateway would ask for it, with what a page says of a file; ``pages`` are those on which a file
-    may stand, best first, none for an index page itself. ``present`` are the blobs whose bytes are in the store,
+    may stand, best first, none for what needs no page. ``present`` are the blobs whose bytes are in the store,
     of those that catalog or events name. ``attempt`` is its newest one that has a folder. ``stale_for`` (seconds)
     is how long a page is served while upstream is away.
     """
@@ -121,7 +122,7 @@ def judge(sight: Sight, events: Sequence[Recorded] | None, now: float) -> Verdic
     """
     want, entry = sight.want, sight.entry
     held = entry is not None and entry.blob.cid in sight.present and answers(entry.blob.digests, want.digests)
-    if not want.mutable and (unnamed := _unnamed(sight, held=held)) is not None:
+    if sight.pages and (unnamed := _unnamed(sight, held=held)) is not None:
         return unnamed
     if entry is not None and held and entry.fresh(now):
         if entry.fresh_for is None:

@@ -1,0 +1,171 @@
+"""Artifacts that go out as they are: files that indexes name, and what its own name vouches for."""
+
+import logging
+from contextlib import closing, suppress
+from dataclasses import replace
+
+from starlette.responses import Response
+
+from dpm_core.artifacts import Want
+from dpm_core.cids import Cid
+from dpm_core.digests import answers
+from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
+from dpm_core.errors import Invalid, Unavailable, Untrusted
+from dpm_core.ports import Body, Entry
+from dpm_gateway.answer import FILE_CACHING, Answer, caching
+from dpm_gateway.doorkeeper import Refused
+from dpm_gateway.flight import Airborne, Landed, Lost
+from dpm_gateway.flights import Boarding
+from dpm_gateway.kit import Kit
+from dpm_gateway.pages import RECHECK_SECONDS, Pages, index_of
+from dpm_gateway.refusals import refusal_of
+from dpm_gateway.responses import PIECE, Representation, body_response
+from dpm_runtime.credentials import same_site
+from dpm_runtime.mounted_files import LoadedBody
+
+log = logging.getLogger(__name__)
+
+
+class Files:
+    """Answers requests for the bytes of artifacts."""
+
+    def __init__(self, kit: Kit, pages: Pages) -> None:
+        self._kit = kit
+        self._pages = pages
+
+    async def direct(self, request: Request, target: Direct) -> Answer:
+        """The first of several wants that the client may have, and upstream has. Raises Refused."""
+        return await self._kit.doorkeeper.first(
+            request, target.realm, target.wants, lambda want: self._direct(request, want)
+        )
+
+    async def _direct(self, request: Request, want: Want) -> Answer:
+        entry = self._kit.catalog.find(want.ref.id)
+        return await self._hit(request, want, entry) or await self._miss(request, want, entry)
+
+    async def indexed(self, request: Request, target: IndexedFile) -> Answer:
+        """The file, if an index that the client may see names it. Raises Refused."""
+        visitor = None
+        if target.realm:
+            visitor = self._kit.doorkeeper.visitor(request, target.realm)
+            indexes = await self._kit.doorkeeper.let_in(visitor, target.indexes)
+            target = replace(target, indexes=indexes)
+        index, fact = await self._fact(target)
+        want = self._kit.ecosystem.locate(index, fact)
+        if visitor and same_site(want.ref.upstream, want.url):  # elsewhere nobody knows the credentials
+            await self._tell_query(want, fact)
+            await self._kit.doorkeeper.let_in(visitor, [want])
+        entry = self._kit.catalog.find(want.ref.id)
+        if (hit := await self._hit(request, want, entry)) is not None:
+            return hit
+        if request.method == "HEAD" and want.size is not None:
+            about = self._representation(want, None, want.size, "", "dpm; fwd=miss")
+            return Answer("miss", body_response("HEAD", request.headers, about, None))
+        if fact.url != want.url:  # a signature ends, and upstream may have written a new one by now
+            index, fact = await self._fact(target, newest=True)
+            want = self._kit.ecosystem.locate(index, fact)
+            await self._tell_query(want, fact)
+        return await self._miss(request, want, entry)
+
+    async def _hit(self, request: Request, want: Want, entry: Entry | None) -> Answer | None:
+        """The answer with what is held; None if that is not what is wanted, or cannot be read."""
+        if entry is None or not answers(entry.blob.digests, want.digests):
+            return None
+        body = await self._open(entry, request.method)
+        if body is None:
+            return None
+        self._kit.marks.note(want.ref.id)
+        about = self._representation(want, entry.blob.cid, entry.blob.size, entry.media_type, "dpm; hit")
+        return Answer("hit", body_response(request.method, request.headers, about, body, body.close))
+
+    async def _miss(self, request: Request, want: Want, entry: Entry | None) -> Answer:
+        """The answer with what is fetched; ``entry`` is of no use. Raises Refused."""
+        boarding = await self._kit.flights.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
+        try:
+            return Answer("miss", await self._fetched(request, want, boarding))
+        except BaseException:
+            boarding.leave()
+            raise
+
+    async def _fetched(self, request: Request, want: Want, boarding: Boarding) -> Response:
+        match boarding.answer:
+            case Lost(failure=failure):
+                raise Refused(refusal_of(failure))
+            case Landed(cid=cid, media_type=told):
+                boarding.leave()
+                body = await self._kit.store.open(cid)
+                if body is None:
+                    raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
+                about = self._representation(want, cid, body.size, told or "", "dpm; fwd=miss; stored")
+                return body_response(request.method, request.headers, about, body, body.close)
+            case Airborne(frontier=frontier, state=state):
+                length = state.length
+                if length is None and request.version == "1.0":
+                    length = await frontier.complete()  # it could not tell a short body from a whole one
+                about = Representation(
+                    length,
+                    self._kit.ecosystem.media_type(want.ref, state.media_type or ""),
+                    f'"{want.ref.id}-{frontier.token}"',
+                    headers={
+                        "Cache-Status": "dpm; fwd=miss; stored",
+                        "Cache-Control": caching(want, FILE_CACHING),
+                    },
+                )
+                return body_response(request.method, request.headers, about, frontier, boarding.leave)
+
+    def _representation(self, want: Want, cid: Cid | None, size: int, told: str, status: str) -> Representation:
+        """``told`` is what upstream called it, empty if that is not known."""
+        headers = {"Cache-Status": status, "Cache-Control": caching(want, FILE_CACHING)}
+        media_type = self._kit.ecosystem.media_type(want.ref, told)
+        return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
+
+    async def _open(self, entry: Entry, method: str) -> Body | None:
+        """The bytes of what the catalog has, None if they are not there or are others: then they are fetched."""
+        try:
+            body = await self._kit.store.open(entry.blob.cid)
+            if body is None or method != "GET" or body.size > PIECE:
+                return body
+            with closing(body):  # a small one is read at once anyway: now to be wrong costs no client anything
+                return LoadedBody(await body.read(0, body.size))
+        except Untrusted as error:
+            log.error("the disk lies", extra={"artifact": entry.name, "why": str(error)})
+            return None
+
+    async def _tell_query(self, want: Want, fact: Fact) -> None:
+        if fact.url != want.url:
+            await self._kit.courier.tell_query(fact.url)
+
+    async def _fact(self, target: IndexedFile, *, newest: bool = False) -> tuple[Want, Fact]:
+        """What an index says of the file; first as held, whatever its age unless the ``newest`` is wanted.
+
+        Raises Refused.
+        """
+        for want in target.indexes:
+            entry = self._kit.catalog.find(want.ref.id)
+            if entry is None or (newest and not entry.fresh(self._kit.clock.now())):
+                continue
+            if await self._pages.holds(entry, self._kit.desk.has_facts):
+                with suppress(Invalid, Untrusted):
+                    fact = await self._kit.desk.fact(index_of(entry), target.path)
+                    if fact is not None:
+                        self._kit.marks.note(want.ref.id)
+                        return want, fact
+        missing: Refused | None = None
+        for want in target.indexes:
+            try:
+                result, index, _ = await self._pages.index(want, self._kit.desk.has_facts, max_age=RECHECK_SECONDS)
+            except Refused as error:
+                missing = error if missing is None or error.refusal.status != 404 else missing
+                continue
+            try:
+                fact = await self._kit.desk.fact(index, target.path)
+            except Untrusted:
+                result, index, _ = await self._pages.index(want, self._kit.desk.has_facts, rotten=index.cid)
+                fact = await self._kit.desk.fact(index, target.path)
+            if fact is not None:
+                return want, fact
+            if result == "stale":  # upstream may name it by now, and cannot say
+                missing = Refused(Refusal(503, f"the page of {want.name} that is held does not name it", 5.0))
+        if missing is not None and missing.refusal.status != 404:
+            raise missing
+        raise Refused(Refusal(404, f"no index names the file {target.path.rpartition('/')[2]}"))

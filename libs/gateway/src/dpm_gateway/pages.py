@@ -1,0 +1,144 @@
+"""Indexes: fresh if that can be had, else stale; and the pages that are made of them."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeAlias
+
+from dpm_core.artifacts import Want
+from dpm_core.attempts import Failure
+from dpm_core.cids import Cid
+from dpm_core.decisions import ANSWERS
+from dpm_core.ecosystem import IndexPage, Request
+from dpm_core.errors import Invalid, Unavailable, Untrusted
+from dpm_core.events import FailReason
+from dpm_core.ports import Entry
+from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching
+from dpm_gateway.coding import Coding, chosen
+from dpm_gateway.doorkeeper import Refused
+from dpm_gateway.facts import Index
+from dpm_gateway.flight import Airborne, Landed, Lost
+from dpm_gateway.kit import Kit
+from dpm_gateway.refusals import refusal_of
+from dpm_gateway.responses import Headers, page_response
+
+RECHECK_SECONDS = 10.0
+"""An index that turned out to be of no use is asked for again, unless that was done so recently."""
+
+AtHand: TypeAlias = Callable[[Index], bool]
+"""Whether what is wanted of an index is in memory."""
+
+log = logging.getLogger(__name__)
+
+
+class Pages:
+    """Answers requests for index pages, and finds indexes for whoever reads something else in them."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+
+    async def answer(self, request: Request, target: IndexPage) -> Answer:
+        """The page; of several wants the first one that the client may have, and upstream has. Raises Refused."""
+        wants = (target.want, *target.otherwise)
+        return await self._kit.doorkeeper.first(
+            request, target.realm, wants, lambda want: self._page(request, target, want)
+        )
+
+    async def _page(self, request: Request, target: IndexPage, want: Want) -> Answer:
+        revalidate = "no-cache" in request.headers.get("cache-control", "")
+        coding = chosen(request.headers) if target.coded else Coding.IDENTITY
+
+        def at_hand(index: Index) -> bool:
+            return self._kit.desk.has_page(index, target.variant, coding)
+
+        result, index, headers = await self.index(want, at_hand, revalidate=revalidate)
+        try:
+            rendered = await self._kit.desk.page(index, target.variant, coding)
+        except Untrusted:
+            result, index, headers = await self.index(want, at_hand, rotten=index.cid)
+            rendered = await self._kit.desk.page(index, target.variant, coding)
+        except Invalid:
+            if result != "hit":
+                raise
+            # a page that makes no sense is not fresh: upstream may have mended it
+            result, index, headers = await self.index(want, at_hand, max_age=RECHECK_SECONDS)
+            rendered = await self._kit.desk.page(index, target.variant, coding)
+        headers["Cache-Control"] = caching(want, PAGE_CACHING)
+        response = page_response(
+            request.method,
+            request.headers,
+            rendered.page,
+            rendered.etag,
+            headers,
+            coding=rendered.coding if target.coded else None,
+        )
+        repeatable = result == "hit" and not (revalidate or want.private or want != target.want)
+        return Answer(result, response, Source(want, index) if repeatable else None)
+
+    async def index(
+        self,
+        want: Want,
+        at_hand: AtHand,
+        *,
+        revalidate: bool = False,
+        max_age: float | None = None,
+        rotten: Cid | None = None,
+    ) -> tuple[str, Index, Headers]:
+        """The index, fresh if that can be had, else stale; not from the bytes ``rotten``. Raises Refused."""
+        now = self._kit.clock.now()
+        max_age = want.fresh_for if max_age is None else max_age
+        entry = self._kit.catalog.find(want.ref.id)
+        if entry is not None and (entry.blob.cid == rotten or not await self.holds(entry, at_hand)):
+            entry = None
+        if entry is not None and not revalidate and now - entry.checked_at < (max_age or 0.0):
+            self._kit.marks.note(want.ref.id)
+            return "hit", index_of(entry), {"Cache-Status": "dpm; hit"}
+        held = entry.held if entry else None
+        fresh_since = now if revalidate else now - (max_age or 0.0)
+        boarding = await self._kit.flights.board(want, held, fresh_since, missing=rotten)
+        boarding.leave()
+        match boarding.answer:
+            case Landed(cid=cid, media_type=media_type):
+                if entry is None or entry.blob.cid != cid:
+                    entry_type = self._media_type_of(want, cid, media_type)
+                    return "miss", Index(want.ref, cid, entry_type), {"Cache-Status": "dpm; fwd=miss; stored"}
+                self._kit.marks.note(want.ref.id)
+                return "revalidated", index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
+            case Lost(failure=failure):
+                return self._stale(entry, failure, now)
+            case Airborne():
+                raise Unavailable(f"{want.name} arrives in pieces, which an index must not")
+
+    def _stale(self, entry: Entry | None, failure: Failure, now: float) -> tuple[str, Index, Headers]:
+        """What is held, when upstream cannot say whether it has changed (RFC 9111, 4.2.4). Raises Refused."""
+        age = now - entry.checked_at if entry else 0.0
+        if entry is None or failure.reason in ANSWERS or age > self._kit.policy.stale_seconds:
+            raise Refused(refusal_of(failure))
+        self._kit.marks.note(entry.ref.id)
+        why = "the disk takes no newer one" if failure.reason is FailReason.DISK else "upstream is away"
+        status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="{why}"'
+        return "stale", index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
+
+    def _media_type_of(self, want: Want, cid: Cid, told: str | None) -> str:
+        """The catalog knows best: who only had it confirmed was not told by upstream."""
+        entry = self._kit.catalog.find(want.ref.id)
+        if entry is not None and entry.blob.cid == cid:
+            return entry.media_type
+        if told is None:
+            raise Unavailable("the catalog lags behind the log", retry_after=1.0)
+        return told
+
+    async def holds(self, entry: Entry, at_hand: AtHand) -> bool:
+        """Whether an index can be used: what is wanted of it is in memory, or its bytes are in the store."""
+        if at_hand(index_of(entry)):
+            return True
+        body = await self._kit.store.open(entry.blob.cid)
+        if body is None:
+            log.warning("an event without its file", extra={"artifact": entry.name, "cid": entry.blob.cid})
+            return False
+        body.close()
+        return True
+
+
+def index_of(entry: Entry) -> Index:
+    """The index that the catalog says is held."""
+    return Index(entry.ref, entry.blob.cid, entry.media_type)
