@@ -15,7 +15,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus index-servers clients docker ## set up what is missing and run all tests, real parts and containers included
+test: setup ipfs prometheus index-servers clients docker registries crane ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest $(REAL) --durations 25 || pytest -m real --last-failed --last-failed-no-failures none
 	@$(MAKE) test-containers
@@ -88,7 +88,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs prometheus index-servers clients rivals docker
+.PHONY: system venv packages nats-server ipfs crane prometheus index-servers clients rivals docker registries
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -102,6 +102,8 @@ docker: system
 # After nats-server, because both may have to install Go.
 ipfs: nats-server
 	@deploy/setup/tools.sh ipfs
+crane: ipfs
+	@deploy/setup/tools.sh crane referrers-registry
 # After the system's packages: two apt-get at once would wait for one another.
 prometheus: venv
 	@deploy/setup/prometheus.sh
@@ -109,5 +111,7 @@ index-servers: venv
 	@deploy/setup/programs.sh index-servers
 clients: venv
 	@deploy/setup/programs.sh clients oldest-pip
+registries: docker
+	@deploy/setup/registries.sh
 rivals: venv
 	@deploy/setup/rivals.sh
