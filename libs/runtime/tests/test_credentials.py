@@ -1,13 +1,17 @@
 """Where credentials are read from, and that no error repeats them."""
 
 import base64
+import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
+from docker.auth import INDEX_URL
 
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.credentials import Credentials, Kind, Place, same_site
+from dpm_runtime.docker_login import Docker
 
 UPSTREAM = "https://packages.example/pypi/"
 PAGE = UPSTREAM + "demo/"
@@ -37,6 +41,7 @@ async def refused(credentials: Credentials) -> str:
     ("text", "place"),
     [
         ("netrc", Place(Kind.NETRC)),
+        ("docker", Place(Kind.DOCKER)),
         ("keyring:me", Place(Kind.KEYRING, "me")),
         ("environment:ACME", Place(Kind.ENVIRONMENT, "ACME")),
         ("file:/run/secrets/acme", Place(Kind.FILE, "/run/secrets/acme")),
@@ -47,8 +52,12 @@ def test_a_place_is_read(text: str, place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s3cr3t", "me:s3cr3t", "keyring", "file:", "netrc:s3cr3t", "NETRC", "environment:DPM_s3cr3t"]
-)
+    "text",
+    [
+        "", "s3cr3t", "me:s3cr3t", "keyring", "file:", "netrc:s3cr3t", "docker:s3cr3t", "NETRC",
+        "environment:DPM_s3cr3t",
+    ],
+)  # fmt: skip
 def test_what_is_no_place_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(Invalid) as error:
         Place.parse(text)
@@ -65,6 +74,68 @@ async def test_a_variable_is_read_each_time() -> None:
     assert "the variable ACME does not hold user:password" in await refused(credentials)
     del environ["ACME"]
     await refused(credentials)
+
+
+HELPER = """#!/bin/sh
+read -r server
+[ "$server" = "$EXPECTED" ] && echo '{"Username":"'"$USERNAME"'","Secret":"%s"}'
+"""
+
+
+def docker_keeps(folder: Path, config: object) -> dict[str, str]:
+    """The environment of somebody whose docker keeps this."""
+    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    return {"DOCKER_CONFIG": str(folder)}
+
+
+def entry(secret: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(secret.encode()).decode()}
+
+
+async def test_what_docker_keeps_in_its_file_is_found_by_the_host(tmp_path: Path) -> None:
+    others = {"elsewhere.example": entry("you:other"), "packages.example:5000": entry("you:other")}
+    auths = {**others, "packages.example": entry(f"me:{SECRET}")}
+    credentials = kept_in("docker", **docker_keeps(tmp_path, {"auths": auths}))
+    assert shown(await credentials.authorization(UPSTREAM, PAGE)) == f"me:{SECRET}"
+
+
+@pytest.mark.parametrize("host", sorted(Docker.own().names))
+async def test_what_docker_keeps_of_its_own_registry_is_found(tmp_path: Path, host: str) -> None:
+    environ = docker_keeps(tmp_path, {"auths": {INDEX_URL: entry(f"me:{SECRET}")}})
+    upstream = f"https://{host}/"
+    credentials = Credentials({upstream: Place.parse("docker")}, environ=environ)
+    assert shown(await credentials.authorization(upstream, upstream)) == f"me:{SECRET}"
+
+
+@pytest.fixture
+def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One of docker's credential helpers, ``test``."""
+    program = tmp_path / "docker-credential-test"
+    program.write_text(HELPER % SECRET)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return program
+
+
+async def test_a_credential_helper_of_docker_is_asked(tmp_path: Path, helper: Path) -> None:
+    environ = docker_keeps(tmp_path, {"credHelpers": {"packages.example": "test"}})
+    environ |= {"EXPECTED": "packages.example", "USERNAME": "me", "PATH": os.environ["PATH"]}
+    credentials = kept_in("docker", **environ)
+    assert shown(await credentials.authorization(UPSTREAM, PAGE)) == f"me:{SECRET}"
+    environ["USERNAME"] = "<token>"
+    assert "identity token" in await refused(kept_in("docker", **environ))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {}, {"auths": {"elsewhere.example": entry("you:s3cr3t")}}, {"auths": {"packages.example": {}}},
+        {"auths": {"packages.example": {"auth": "s3cr3t no base64"}}}, "no JSON: s3cr3t", {"credsStore": "absent"},
+        {"auths": {"packages.example": {"identitytoken": "s3cr3t"}}},
+    ],
+)  # fmt: skip
+async def test_what_docker_does_not_keep_is_said(tmp_path: Path, config: object) -> None:
+    assert "docker" in await refused(kept_in("docker", **docker_keeps(tmp_path, config)))
 
 
 async def test_a_file_is_read_each_time_without_its_line_end(tmp_path: Path) -> None:

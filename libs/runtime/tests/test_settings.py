@@ -4,6 +4,7 @@ import pytest
 
 from dpm_core.errors import Invalid
 from dpm_runtime.index_settings import IndexSettings
+from dpm_runtime.oci_settings import RegistrySettings
 from dpm_runtime.settings import Settings, load
 from dpm_runtime.settings_reference import reference
 
@@ -90,6 +91,14 @@ def test_the_environment_says_more_of_an_index_and_other_indexes(
         (INDEX + "colour = 1", "unknown setting pypi.indexes.acme.colour.*owns"),
         (INDEX.replace("acme-*", "*"), "pypi.indexes.acme.owns: '\\*' would own every name"),
         (INDEX.replace("acme-*", "acme [a]"), "pypi.indexes.acme.owns: 'acme \\[a]' is no pattern"),
+        ("[oci.registries.'a b']", "oci.registries.a b: a registry is called by its host"),
+        ("[oci.registries.'a.example/b']", "oci.registries.a.example/b: a registry is called by its host"),
+        ("[oci.registries.'a.example']\ncolour = 1", "unknown setting oci.registries.a.example.colour.*policy"),
+        ("[oci.registries.'a.example']\npolicy = 'open'", "policy: .*'checked', 'shared' or 'public'"),
+        ("[oci.registries.'a.example']\nupstream = 'https://a.example/v2/'", "upstream: a registry has no path"),
+        ("[oci.registries.'a.example']\nauth_hosts = ['https://a']", "auth_hosts: .* is no pattern of hosts"),
+        ("[oci.registry]", "unknown setting oci.registry. Known are: registries"),
+        ("oci_upstream = 'https://a.example/docker/'", "oci_upstream: a registry has no path"),
         ("[pypi.index.acme]", "unknown setting pypi.index. Known are: indexes"),
     ],
 )
@@ -169,6 +178,8 @@ def test_the_defaults_are_those_that_were_designed(home: Path) -> None:
     assert (settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds) == (5, 20, 30)
     assert (settings.index_seconds, settings.index_limit_bytes) == (30, 256 * 1024 * 1024)
     assert (settings.index_fresh_seconds, settings.stale_seconds) == (600, 30 * 86_400)
+    assert (settings.tag_fresh_seconds, settings.manifest_limit_bytes) == (60, 4 * 1024 * 1024)
+    assert (settings.oci_upstream, settings.oci_allow) == (None, ())
     assert (settings.transfers_per_host, settings.index_lane, settings.blob_lane) == (8, 32, 32)
     assert (settings.evict_from_percent, settings.evict_to_percent) == (90, 80)
     assert (settings.store_bytes, settings.reserve_bytes) == (None, None)
@@ -181,7 +192,7 @@ def test_the_reference_says_what_the_code_does() -> None:
 
 
 def test_the_reference_describes_every_setting() -> None:
-    for model in (Settings, IndexSettings):
+    for model in (Settings, IndexSettings, RegistrySettings):
         assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 

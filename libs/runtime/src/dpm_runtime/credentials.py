@@ -19,12 +19,13 @@ from urllib.parse import urlsplit
 
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid, Unavailable
+from dpm_runtime.docker_login import kept_by_docker
 
 KEYRING_SECONDS = 10.0
 """The command of the keyring may take so long; it may wait for somebody to unlock it."""
 
 KEPT_SECONDS = 600.0
-"""What the keyring gave is asked for again after so long, or once an upstream has refused it."""
+"""What the keyring or docker gave is asked for again after so long, or once an upstream has refused it."""
 
 LONGEST_BYTES = 64 * 1024
 
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     KEYRING = "keyring"
     ENVIRONMENT = "environment"
     FILE = "file"
+    DOCKER = "docker"
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,15 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        """Read ``netrc``, ``keyring:<user>``, ``environment:<variable>`` or ``file:<path>``. Raises Invalid.
+        """Read ``netrc``, ``docker``, ``keyring:<user>``, ``environment:<variable>`` or ``file:<path>``.
+
+        Raises Invalid.
 
         No message repeats ``text``: somebody may have put the password itself there.
         """
         kind, _, name = text.partition(":")
-        if kind not in list(Kind) or bool(name) == (kind == Kind.NETRC):
-            raise Invalid("credentials are netrc, keyring:<user>, environment:<variable> or file:<path>")
+        if kind not in list(Kind) or bool(name) == (kind in (Kind.NETRC, Kind.DOCKER)):
+            raise Invalid("credentials are netrc, docker, keyring:<user>, environment:<variable> or file:<path>")
         if kind == Kind.ENVIRONMENT and name.startswith("DPM_"):
             raise Invalid("credentials in the environment have a name of their own, not DPM_…")
         return cls(Kind(kind), name)
@@ -97,12 +101,23 @@ class Credentials:
                 return _checked(self._environ.get(place.name, ""), f"the variable {place.name}")
             case Kind.FILE:
                 return await asyncio.to_thread(_from_file, Path(place.name).expanduser())
-            case Kind.KEYRING:
+            case Kind.KEYRING | Kind.DOCKER:
                 secret, until = self._kept.get(upstream, ("", 0.0))
                 if not secret or self._clock() > until:
-                    secret = f"{place.name}:{await _from_keyring(upstream, place.name)}"
+                    secret = await self._looked_up(place, upstream)
                     self._kept[upstream] = (secret, self._clock() + KEPT_SECONDS)
                 return secret
+
+    async def _looked_up(self, place: Place, upstream: str) -> str:
+        if place.kind is Kind.KEYRING:
+            return f"{place.name}:{await _from_keyring(upstream, place.name)}"
+        try:
+            async with asyncio.timeout(KEYRING_SECONDS):
+                found = await asyncio.to_thread(kept_by_docker, upstream, self._environ)
+        except TimeoutError:
+            what = f"docker's credential helper gave no answer in {KEYRING_SECONDS:.0f} s"
+            raise _unreadable(what, advice="is it locked?") from None
+        return _checked(found, "what docker keeps")
 
 
 def same_site(upstream: str, url: str) -> bool:

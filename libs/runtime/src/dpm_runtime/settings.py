@@ -22,22 +22,19 @@ from pydantic_settings import (
 from dpm_core.errors import Invalid
 from dpm_core.eviction import LEAST_RESERVE
 from dpm_runtime.home import Home
-from dpm_runtime.index_settings import (
-    IndexSettings,
-    Names,
-    OneFile,
-    OneProxy,
-    PlaceName,
-    PyPISettings,
-    read_upstream,
-)
+from dpm_runtime.index_settings import IndexSettings, PyPISettings
+from dpm_runtime.oci_settings import HostPatterns, OciSettings, RegistrySettings, read_registry
+from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, PlaceName, read_upstream
 
 PREFIX = "DPM_"
 NESTED = "__"
 """Between the names of a table and of what is in it, in the environment."""
 
-NO_INDEX = "none"
-"""As ``pypi_upstream``: there is no default index."""
+NO_UPSTREAM = "none"
+"""As ``pypi_upstream`` or ``oci_upstream``: there is no default one."""
+
+_TABLES = {"pypi": (PyPISettings, IndexSettings), "oci": (OciSettings, RegistrySettings)}
+"""The models of a table and of the tables in it."""
 
 
 def _counts(value: object) -> object:
@@ -118,6 +115,17 @@ class Settings(BaseSettings):
         False,
         description="serve the list of all projects at `/simple/`: large public indexes have tens of megabytes",
     )
+    oci_upstream: str | None = Field(
+        None, description="registry that images without a host's name come from, or `none`; unset: docker's own"
+    )
+    oci: OciSettings = Field(default_factory=OciSettings, description="registries of images")
+    oci_allow: HostPatterns = Field(
+        (), description="hosts of registries, with `*` and `?`, that clients may name, beside those that are set"
+    )
+    tag_fresh_seconds: float = Field(
+        60.0, ge=0, description="an image's tag, or a list of them, is served without asking again"
+    )
+    manifest_limit_bytes: int = Field(4 * 1024 * 1024, gt=0, description="largest manifest of an image taken")
     client_connections: int = Field(
         10_000, gt=0, description="of clients, a gateway process, as far as it may open files for them"
     )
@@ -180,7 +188,12 @@ class Settings(BaseSettings):
     @field_validator("pypi_upstream")
     @classmethod
     def _an_upstream(cls, value: str | None) -> str | None:
-        return value if value in (None, NO_INDEX) else read_upstream(value)
+        return value if value in (None, NO_UPSTREAM) else read_upstream(value)
+
+    @field_validator("oci_upstream")
+    @classmethod
+    def _a_registry(cls, value: str | None) -> str | None:
+        return value if value in (None, NO_UPSTREAM) else read_registry(value)
 
     @field_validator("listen")
     @classmethod
@@ -266,9 +279,8 @@ def load(**overrides: Any) -> Settings:
 def _wrong(kind: str, place: tuple[int | str, ...], message: str) -> str:
     name = ".".join(str(part) for part in place if part != "[key]")
     if kind == "extra_forbidden":
-        known = {1: Settings.model_fields, 2: PyPISettings.model_fields}.get(
-            len(place), IndexSettings.model_fields
-        )
+        models = (Settings, *_TABLES.get(str(place[0]), ()))
+        known = models[min(len(place), len(models)) - 1].model_fields
         return f"unknown setting {name}. Known are: {', '.join(sorted(known))}"
     sentence = message.removeprefix("Value error, ")
     return f"setting {name}: {sentence}" if name else sentence
@@ -276,7 +288,7 @@ def _wrong(kind: str, place: tuple[int | str, ...], message: str) -> str:
 
 def _refuse_unknown() -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    tables = tuple(f"{PREFIX}{name.upper()}{NESTED}" for name in ("pypi",))
+    tables = tuple(f"{PREFIX}{name.upper()}{NESTED}" for name in _TABLES)
     unknown = sorted(
         name
         for name in os.environ

@@ -6,9 +6,11 @@ python -m dpm_runtime.settings_reference > docs/reference/configuration.md
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dpm_runtime.index_settings import IndexSettings, PyPISettings
+from dpm_runtime.index_settings import IndexSettings
+from dpm_runtime.oci_settings import RegistrySettings
 from dpm_runtime.settings import NESTED, PREFIX, Settings
 
 _HEAD = f"""# Configuration
@@ -32,7 +34,17 @@ _INDEXES = f"""
 Each is a table `[pypi.indexes.<name>]` of `dpm.toml`, and served at `/<name>/simple/`: see
 [several indexes](../guides/indexes.md). A name has lower-case letters, digits and hyphens, and is not `simple`. In
 the environment a setting of the index `acme` is `{NESTED.join((PREFIX + "PYPI", "INDEXES", "ACME", "UPSTREAM"))}`;
-a name with a hyphen can stand in the file only.
+a name with a hyphen can stand in the file only. With `credentials` or `cert` an index is private.
+
+| in the table | default | allowed | what it is |
+|---|---|---|---|
+"""
+_REGISTRIES = """
+## Registries of images
+
+Each is a table `[oci.registries."<host>"]` of `dpm.toml`, with `:<port>` behind the host unless that is 443. To
+have one allows clients to name it, also at a private address. That of docker's own name is about the default
+registry. In the environment such a name cannot stand.
 
 | in the table | default | allowed | what it is |
 |---|---|---|---|
@@ -43,13 +55,19 @@ _KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text"
 
 def reference() -> str:
     """The page, as Markdown."""
-    alone = {name: field for name, field in Settings.model_fields.items() if field.annotation is not PyPISettings}
+    alone = {name: field for name, field in Settings.model_fields.items() if not _is_table(field)}
     return (
         _HEAD
         + "".join(_line(name, field) for name, field in alone.items())
         + _INDEXES
         + "".join(_row(f"`{name}`", *_cells(field)) for name, field in IndexSettings.model_fields.items())
+        + _REGISTRIES
+        + "".join(_row(f"`{name}`", *_cells(field)) for name, field in RegistrySettings.model_fields.items())
     )
+
+
+def _is_table(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 
 
 def _line(name: str, field: FieldInfo) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from dpm_core.errors import Unavailable
 from dpm_runtime.credentials import Credentials, Place, basic, same_site
 from dpm_runtime.proxies import DIRECT, Environment, Exceptions, Proxy, excepted
+from dpm_runtime.registries import Registries
 from dpm_runtime.settings import Settings, is_loopback
 
 GUIDE = "see docs/guides/networks.md"
@@ -73,9 +74,10 @@ class Ways:
     def of(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> "Ways":
         """As the settings and the environment say. Raises Invalid."""
         usual = Way(settings.proxy, _place(settings.proxy_credentials), settings.ca)
+        tables = {index.upstream: index for index in settings.pypi.indexes.values()}
         own = {
-            index.upstream: Way(index.proxy, _place(index.proxy_credentials), index.ca, index.cert, index.key)
-            for index in settings.pypi.indexes.values()
+            upstream: Way(about.proxy, _place(about.proxy_credentials), about.ca, about.cert, about.key)
+            for upstream, about in (*tables.items(), *Registries(settings).tables.items())
         }
         return cls(usual, own, exceptions=settings.no_proxy, environ=environ)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dpm_core.errors import Invalid
 from dpm_gateway_pypi.machine import configured, machine_index
-from dpm_runtime.settings import NO_INDEX, Settings
+from dpm_runtime.settings import NO_UPSTREAM, Settings
 
 WELL_KNOWN = "pip"
 """A project that every index with anything on it has; its page is small."""
@@ -32,7 +32,7 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 
     Raises Invalid.
     """
-    if settings.pypi_upstream != NO_INDEX:
+    if settings.pypi_upstream != NO_UPSTREAM:
         yield "pypi", upstream(settings, environ)
     for name, index in settings.pypi.indexes.items():
         yield f"pypi {name}", index.upstream

@@ -1,0 +1,93 @@
+"""The registries of images that this node may ask, and what is set of each.
+
+The default one is docker's own, unless another one is set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from dpm_core.artifacts import authority
+from dpm_core.errors import Invalid
+from dpm_runtime.docker_login import Docker
+from dpm_runtime.oci_settings import RegistrySettings
+from dpm_runtime.settings import NO_UPSTREAM, Settings
+
+_UNSET = RegistrySettings.model_validate({})
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry that the operator named: by ``host``, to be asked at the URL ``upstream``."""
+
+    host: str
+    upstream: str
+    about: RegistrySettings
+
+
+class Registries:
+    """What the settings say of registries. What it takes to know docker's own is done when it is first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def docker(self) -> Docker:
+        """Docker's own."""
+        return Docker.own()
+
+    @cached_property
+    def default(self) -> Registry | None:
+        """The one that is asked where a client names none; None if there is none.
+
+        What is set of it is in the table of its host, or in that of docker's own name, whatever it is.
+        """
+        url = self._settings.oci_upstream
+        if url == NO_UPSTREAM:
+            return None
+        tables = self._settings.oci.registries
+        if url is None:
+            about = tables.get(self.docker.name) or tables.get(self.docker.host) or _UNSET
+            return Registry(self.docker.name, about.upstream or f"https://{self.docker.host}/", about)
+        by_url = (each for each in self._others if each.upstream == url)
+        return next(by_url, None) or Registry(authority(url), url, _UNSET)
+
+    @cached_property
+    def named(self) -> Mapping[str, Registry]:
+        """All that have a table, and the default one, by their hosts."""
+        found = {each.host: each for each in self._others}
+        if self.default is not None:
+            found[self.default.host] = self.default
+        return found
+
+    @cached_property
+    def _others(self) -> tuple[Registry, ...]:
+        found = []
+        for host, about in self._settings.oci.registries.items():
+            if host in self.docker.names:
+                if self._settings.oci_upstream is None:
+                    continue
+                url = about.upstream or f"https://{self.docker.host}/"
+            else:
+                url = about.upstream or f"https://{host}/"
+            found.append(Registry(host, url, about))
+        return tuple(found)
+
+    @cached_property
+    def tables(self) -> Mapping[str, RegistrySettings]:
+        """What is set of registries that have a table, by their URLs."""
+        if not self._settings.oci.registries:
+            return {}  # docker's own need not be known
+        return {each.upstream: each.about for each in self.named.values()}
+
+    def allow(self, upstream: str) -> bool:
+        """Whether the registry at this normalised URL may be asked."""
+        if any(upstream == each.upstream for each in self.named.values()):
+            return True
+        try:
+            host = authority(upstream)
+        except Invalid:
+            return False
+        allowed = any(fnmatchcase(host, pattern) for pattern in self._settings.oci_allow)
+        return allowed and upstream == f"https://{host}/"

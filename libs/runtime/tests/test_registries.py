@@ -1,0 +1,82 @@
+"""Which registries a node may ask, and at which URL."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dpm_runtime.docker_login import Docker
+from dpm_runtime.registries import Registries
+from dpm_runtime.settings import load
+
+DOCKER = Docker.own()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DPM_HOME", str(tmp_path))
+    return tmp_path
+
+
+def registries(home: Path, text: str = "") -> Registries:
+    (home / "dpm.toml").write_text(text)
+    return Registries(load())
+
+
+def test_unless_it_is_set_the_default_one_is_dockers(home: Path) -> None:
+    found = registries(home).default
+    assert found is not None
+    assert (found.host, found.upstream) == (DOCKER.name, f"https://{DOCKER.host}/")
+    assert found.about.policy == "checked"
+
+
+def test_what_is_set_of_dockers_own_name_is_set_of_the_default_one(home: Path) -> None:
+    for name in DOCKER.names:
+        found = registries(home, f"[oci.registries.'{name}']\ncredentials = 'docker'\npolicy = 'public'")
+        assert found.default is not None
+        assert found.default.about.policy == "public"
+        assert found.tables == {f"https://{DOCKER.host}/": found.default.about}
+
+
+def test_another_default_one_may_have_a_table_by_its_host(home: Path) -> None:
+    table = "[oci.registries.'mirror.example']\nupstream = 'http://mirror.example'\npolicy = 'shared'"
+    found = registries(home, f"oci_upstream = 'http://mirror.example'\n{table}").default
+    assert found is not None
+    assert (found.host, found.upstream, found.about.policy) == (
+        "mirror.example",
+        "http://mirror.example/",
+        "shared",
+    )
+    plain = registries(home, "oci_upstream = 'https://Mirror.example:443'").default
+    assert plain is not None
+    assert (plain.host, plain.upstream) == ("mirror.example", "https://mirror.example/")
+
+
+def test_there_need_be_no_default_registry(home: Path) -> None:
+    found = registries(home, "oci_upstream = 'none'\n[oci.registries.'Registry.example:5000']")
+    assert found.default is None
+    assert [each.upstream for each in found.named.values()] == ["https://registry.example:5000/"]
+
+
+def test_only_what_is_set_or_allowed_may_be_asked(home: Path) -> None:
+    table = "[oci.registries.'private.example:5000']\nupstream = 'http://private.example:5000'"
+    found = registries(home, f"oci_allow = ['*.Public.example', 'one.example']\n{table}")
+    for upstream in (
+        f"https://{DOCKER.host}/", "http://private.example:5000/", "https://a.public.example/", "https://one.example/"
+    ):  # fmt: skip
+        assert found.allow(upstream), upstream
+    for upstream in (
+        "https://private.example:5000/", "http://a.public.example/", "https://public.example/", "https://two.example/",
+        "https://one.example:444/", "https://one.example/v2/", "one.example", "",
+    ):  # fmt: skip
+        assert not found.allow(upstream), upstream
+
+
+def test_dockers_library_is_not_loaded_for_nodes_without_registries(home: Path) -> None:
+    (home / "dpm.toml").write_text("")
+    code = (
+        "import sys; from dpm_runtime import doorway, settings, upstream, ways; ways.Ways.of(settings.load(), {});"
+        "sys.exit(' '.join({'docker', 'requests'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
