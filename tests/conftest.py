@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 
 from dpm_testkit.memory_way import World
+from dpm_testkit.package_server import PackageServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files marked ``long`` begin first: nobody then waits for one of them in the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[PackageServer]:
+    """An upstream that has nothing yet."""
+    async with PackageServer().running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -26,12 +25,6 @@ pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(300)]
 MB = 1_000_000
 AGAIN_SECONDS = 25.0
 """Five times what a node on a machine of its own is promised to need until it serves again."""
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[PackageServer]:
-    async with PackageServer().running() as server:
-        yield server
 
 
 async def fetch(url: str) -> bytes:

@@ -26,12 +26,6 @@ SECONDS = 15.0
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[PackageServer]:
-    async with PackageServer().running() as server:
-        yield server
-
-
-@pytest.fixture
 async def node(upstream: PackageServer) -> AsyncIterator[Node]:
     """A node whose pages are asked for again after a second, and whose store holds 10 MiB."""
     async with running_node(

@@ -22,12 +22,6 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[PackageServer]:
-    async with PackageServer().running() as server:
-        yield server
-
-
-@pytest.fixture
 def fuse() -> str:
     return "true"
 

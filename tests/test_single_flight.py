@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from itertools import cycle, islice
 
 import aiohttp
@@ -18,12 +17,6 @@ MB = 1_000_000
 LARGE = int(os.environ.get("LARGE_MB", "20")) * MB
 CLIENTS = 100
 STALLED = 50
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[PackageServer]:
-    async with PackageServer().running() as server:
-        yield server
 
 
 class Turnstile:

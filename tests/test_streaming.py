@@ -17,12 +17,6 @@ PATIENCE = 30.0
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[PackageServer]:
-    async with PackageServer().running() as server:
-        yield server
-
-
-@pytest.fixture
 async def node(upstream: PackageServer) -> AsyncIterator[Node]:
     async with running_node(pypi_upstream=upstream.url) as node:
         yield node
