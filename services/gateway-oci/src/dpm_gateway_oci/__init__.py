@@ -1,0 +1,1 @@
+"""docker, podman, containerd and skopeo pull through it: the OCI distribution specification."""
