@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from dpm_core.artifacts import ArtifactRef
+from dpm_core.artifacts import ArtifactRef, Fields
 from dpm_core.ecosystem import Ecosystem, Fact, Page
 from dpm_gateway.coding import Coding
 from dpm_gateway.facts import COMPRESSED_FROM_BYTES, Desk, Index
@@ -24,7 +24,7 @@ class Relative:
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
         return [Fact("file", index.upstream + "file")]
 
-    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
+    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields) -> Page:
         return Page(variant, index.upstream.encode())
 
 
@@ -54,7 +54,7 @@ class Counting:
         self.work["facts"] += 1
         return [Fact("file", "http://files.example/file", (), 7), Fact("other", "http://files.example/other")]
 
-    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
+    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields) -> Page:
         self.work[variant] += 1
         return Page("x/y", variant.encode())
 

@@ -60,6 +60,11 @@ class ArtifactRef:
         return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     @property
+    def folder(self) -> str:
+        """The key up to its last slash."""
+        return self.key[: self.key.rfind("/") + 1]
+
+    @property
     def topic(self) -> Topic:
         """What the artifact's events are about."""
         return Topic(self.ecosystem, self.id)

@@ -46,7 +46,8 @@ class IndexPage:
 
     ``otherwise`` are wants that are tried in their order if upstream has no ``want``, or refuses it. ``realm``
     names the right that a client must show for those that are private; empty: nobody may have these. ``coded``:
-    whether it may go out compressed; if not, clients get the very bytes that were rendered.
+    whether it may go out compressed; if not, clients get the very bytes that were rendered. ``headers`` go out
+    with it. ``absent`` is the answer if upstream has none of the wants, instead of a refusal.
     """
 
     want: Want
@@ -54,6 +55,8 @@ class IndexPage:
     realm: str = ""
     otherwise: tuple[Want, ...] = ()
     coded: bool = True
+    headers: Fields = ()
+    absent: "Page | None" = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,15 @@ class Direct:
     """The request is for the artifact itself, by a name that says all that an index would.
 
     ``wants`` are tried in their order, as those of an IndexPage are. ``realm`` names the right that a client must
-    show for those that are private; empty: nobody may have these.
+    show for those that are private; empty: nobody may have these. ``headers`` go out with it. ``beside``: an
+    artifact that is held beside it, and has the bytes that a want asks for, is as good: one of the same upstream
+    with a key that differs only behind the last slash.
     """
 
     wants: tuple[Want, ...]
     realm: str = ""
+    headers: Fields = ()
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,11 @@ class Ecosystem(Protocol):
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
         """All files that a fetched index names. Raises Invalid if it is none."""
 
-    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
-        """A fetched index as clients of this node get it, in the form ``variant``. Raises Invalid."""
+    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
+        """A fetched index as clients of this node get it, in the form ``variant``. Raises Invalid.
+
+        ``fields`` are those of upstream's answer that the want keeps.
+        """
 
     def media_type(self, file: ArtifactRef, told: str) -> str:
         """What a file is served as, given what upstream called it (empty: that is not known)."""

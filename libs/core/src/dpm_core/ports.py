@@ -147,6 +147,20 @@ class Catalog(Protocol):
         """How much is held."""
 
 
+class Contents(Protocol):
+    """What the catalog holds, by its bytes."""
+
+    def beside(self, ref: ArtifactRef, cid: Cid) -> Entry | None:
+        """An artifact with the bytes ``cid`` that lies beside ``ref``, or is it; None if none is held.
+
+        It has the same upstream, and a key that differs only behind the last slash.
+        """
+
+
+class Shelves(Catalog, Contents, Protocol):
+    """The catalog as gateways read it."""
+
+
 INDEX_OUTLIVES_SECONDS = 3600.0
 """A mutable artifact counts as used so much later than it was: without its index no file can be served."""
 

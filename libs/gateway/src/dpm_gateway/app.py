@@ -1,17 +1,18 @@
-"""The HTTP application of a gateway: one catch-all route around a handler."""
+"""The HTTP application of a gateway: whatever is asked goes to a handler."""
 
 import logging
 from collections.abc import Collection, Mapping
 
 from fastapi import FastAPI
 from starlette.requests import Request as HttpRequest
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
+from starlette.routing import request_response
 
-from dpm_core.ecosystem import Request
+from dpm_core.ecosystem import Refusal, Request
 from dpm_gateway.handler import Handler
 from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.repeats import Repeats
-from dpm_gateway.seen import METHODS, Seen
+from dpm_gateway.seen import Seen
 from dpm_runtime.host_names import HostNames
 
 CLIENT_GONE = 499
@@ -33,9 +34,9 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
 
     async def answer(http: HttpRequest) -> Response:
         if refusal := names.refusal(http.scope):
-            return PlainTextResponse(f"{refusal}\n", status_code=400)
+            return handler.refuse(_request(http), Refusal(400, refusal))
         if http.method in ("GET", "HEAD") and has_body(http.headers):
-            return PlainTextResponse("a request for a package has no body\n", status_code=413)
+            return handler.refuse(_request(http), Refusal(413, "a request for a package has no body"))
         try:
             answer = await unless_gone(http.scope, http.receive, handler.answer(_request(http)))
         except HungUp:
@@ -45,7 +46,12 @@ def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
         http.state.answer = answer
         return answer.response
 
-    app.add_route("/{path:path}", answer, methods=[*METHODS], include_in_schema=False)
+    async def failed(http: HttpRequest, error: Exception) -> Response:
+        http.state.result = "failed"
+        return handler.refuse(_request(http), Refusal(500, "the gateway failed, see its log"))
+
+    app.router.default = request_response(answer)  # any method, any path: what is not served the ecosystem says
+    app.add_exception_handler(Exception, failed)
     return Seen(Repeats(app, handler), handler.ecosystem)
 
 

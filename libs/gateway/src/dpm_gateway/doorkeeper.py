@@ -5,9 +5,9 @@ import binascii
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from dpm_core.artifacts import Want
 from dpm_core.ecosystem import Ecosystem, Refusal, Request
@@ -22,9 +22,6 @@ REFUSED_SECONDS = 30.0
 
 REMEMBERED = 4096
 """Verdicts that are remembered."""
-
-
-T = TypeVar("T")
 
 
 class Refused(DpmError):
@@ -98,29 +95,12 @@ class Doorkeeper:
             raise Refused(Refusal(403, "upstream does not allow it with these credentials"))
         raise Refused(_unauthorized(visitor.challenge, "neither this node nor upstream takes these credentials"))
 
-    async def first(
-        self, request: Request, realm: str, wants: Iterable[Want], have: Callable[[Want], Awaitable[T]]
-    ) -> T:
-        """What ``have`` gives for the first of ``wants`` that the client may have, and that is to be had.
-
-        Raises Refused as ``have`` does, and Unavailable if nobody can tell whether the client is to have it.
-        """
-        refused: Refused | None = None
-        for want in wants:
-            try:
-                if want.private:
-                    await self.let_in(self.visitor(request, realm), [want])
-                return await have(want)
-            except Refused as error:
-                if error.refusal.status not in (401, 403, 404):
-                    raise
-                refused = error
-        raise refused or Refused(Refusal(404, "there is no such thing"))
+    def _salted(self, text: str) -> bytes:
+        """What lies in memory and in the log tells nobody a password."""
+        return hashlib.blake2b(text.encode(), key=self._salt, digest_size=16).digest()
 
     async def _status(self, visitor: Visitor, want: Want) -> int:
-        # salted: what lies in memory tells nobody a password
-        shown = f"{visitor.authorization}\0{want.ref.id}\0{want.url}".encode()
-        key = hashlib.blake2b(shown, key=self._salt).digest()
+        key = self._salted(f"{visitor.authorization}\0{want.ref.id}\0{want.url}")
         status, until = self._verdicts.get(key, (0, 0.0))
         if self._clock.now() < until:
             return status

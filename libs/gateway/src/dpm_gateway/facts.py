@@ -21,7 +21,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 import msgspec
 
-from dpm_core.artifacts import ArtifactRef
+from dpm_core.artifacts import ArtifactRef, Fields
 from dpm_core.cids import Cid
 from dpm_core.ecosystem import Ecosystem, Fact, Page
 from dpm_core.errors import Invalid, Unavailable
@@ -56,17 +56,18 @@ Args = TypeVarTuple("Args")
 
 @dataclass(frozen=True)
 class Index:
-    """A fetched index: what it is of, and its bytes in the store."""
+    """A fetched index: what it is of, its bytes in the store, the kept fields of upstream's answer."""
 
     ref: ArtifactRef
     cid: Cid
     media_type: str
+    fields: Fields = ()
 
     @property
     def key(self) -> str:
         """Names what can be read from it, in a cache."""
-        about = hashlib.sha256(f"{FORMAT}\0{self.ref.id}\0{self.media_type}".encode()).hexdigest()[:16]
-        return f"{self.cid}-{about}"
+        about = [str(FORMAT), self.ref.id, self.media_type, *(f"{name}: {value}" for name, value in self.fields)]
+        return f"{self.cid}-{hashlib.sha256(chr(0).join(about).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Desk:
 
     async def _render(self, index: Index, variant: str, coding: Coding) -> Rendered:
         body = await self._body(index)
-        about = (self._ecosystem, index.ref, index.media_type, body)
+        about = (self._ecosystem, index, body)
         rendered = await self._work(len(body), _render, *about, variant, coding)
         self._facts.prepare(index.key, lambda: self._load_facts(index))  # its client will want a file next
         return rendered
@@ -175,10 +176,8 @@ def _facts(ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes)
     return to_json({fact.path: fact for fact in ecosystem.facts(ref, media_type, body)})
 
 
-def _render(
-    ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes, variant: str, coding: Coding
-) -> Rendered:
-    page = ecosystem.render(ref, media_type, body, variant)
+def _render(ecosystem: Ecosystem, index: Index, body: bytes, variant: str, coding: Coding) -> Rendered:
+    page = ecosystem.render(index.ref, index.media_type, body, variant, index.fields)
     if coding is Coding.GZIP and len(page.body) >= COMPRESSED_FROM_BYTES:
         page = replace(page, body=gzip.compress(page.body, LEVEL, mtime=0))
     else:

@@ -6,20 +6,21 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from dpm_core.artifacts import Want
-from dpm_core.cids import Cid
+from dpm_core.artifacts import Fields, Want
+from dpm_core.cids import Cid, raw_cid
 from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Body, Entry
 from dpm_gateway.answer import FILE_CACHING, Answer, caching
+from dpm_gateway.choice import first
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
 from dpm_gateway.pages import RECHECK_SECONDS, Pages, index_of
 from dpm_gateway.refusals import refusal_of
-from dpm_gateway.responses import PIECE, Representation, body_response
+from dpm_gateway.responses import PIECE, Headers, Representation, body_response
 from dpm_runtime.credentials import same_site
 from dpm_runtime.mounted_files import LoadedBody
 
@@ -35,13 +36,23 @@ class Files:
 
     async def direct(self, request: Request, target: Direct) -> Answer:
         """The first of several wants that the client may have, and upstream has. Raises Refused."""
-        return await self._kit.doorkeeper.first(
-            request, target.realm, target.wants, lambda want: self._direct(request, want)
+        return await first(
+            self._kit, request, target.realm, target.wants, lambda want: self._direct(request, target, want)
         )
 
-    async def _direct(self, request: Request, want: Want) -> Answer:
+    async def _direct(self, request: Request, target: Direct, want: Want) -> Answer:
         entry = self._kit.catalog.find(want.ref.id)
-        return await self._hit(request, want, entry) or await self._miss(request, want, entry)
+        for held in (entry, self._beside(want) if target.beside else None):
+            if held is not None and (hit := await self._hit(request, want, held, target.headers)) is not None:
+                return hit
+        return await self._miss(request, want, entry, target.headers)
+
+    def _beside(self, want: Want) -> Entry | None:
+        """What is held of the same place under another name. Up to a chunk, a file's sha256 says its CID."""
+        for digest in want.digests:
+            if digest.algorithm == "sha256":
+                return self._kit.catalog.beside(want.ref, raw_cid(digest))
+        return None
 
     async def indexed(self, request: Request, target: IndexedFile) -> Answer:
         """The file, if an index that the client may see names it. Raises Refused."""
@@ -59,7 +70,7 @@ class Files:
         if (hit := await self._hit(request, want, entry)) is not None:
             return hit
         if request.method == "HEAD" and want.size is not None:
-            about = self._representation(want, None, want.size, "", "dpm; fwd=miss")
+            about = self._representation(want, None, want.size, "", {"Cache-Status": "dpm; fwd=miss"})
             return Answer("miss", body_response("HEAD", request.headers, about, None))
         if fact.url != want.url:  # a signature ends, and upstream may have written a new one by now
             index, fact = await self._fact(target, newest=True)
@@ -67,27 +78,29 @@ class Files:
             await self._tell_query(want, fact)
         return await self._miss(request, want, entry)
 
-    async def _hit(self, request: Request, want: Want, entry: Entry | None) -> Answer | None:
+    async def _hit(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer | None:
         """The answer with what is held; None if that is not what is wanted, or cannot be read."""
         if entry is None or not answers(entry.blob.digests, want.digests):
             return None
         body = await self._open(entry, request.method)
         if body is None:
             return None
-        self._kit.marks.note(want.ref.id)
-        about = self._representation(want, entry.blob.cid, entry.blob.size, entry.media_type, "dpm; hit")
+        self._kit.marks.note(entry.ref.id)
+        status = {"Cache-Status": "dpm; hit", **dict(headers)}
+        about = self._representation(want, entry.blob.cid, entry.blob.size, entry.media_type, status)
         return Answer("hit", body_response(request.method, request.headers, about, body, body.close))
 
-    async def _miss(self, request: Request, want: Want, entry: Entry | None) -> Answer:
+    async def _miss(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer:
         """The answer with what is fetched; ``entry`` is of no use. Raises Refused."""
         boarding = await self._kit.flights.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
         try:
-            return Answer("miss", await self._fetched(request, want, boarding))
+            return Answer("miss", await self._fetched(request, want, boarding, dict(headers)))
         except BaseException:
             boarding.leave()
             raise
 
-    async def _fetched(self, request: Request, want: Want, boarding: Boarding) -> Response:
+    async def _fetched(self, request: Request, want: Want, boarding: Boarding, headers: Headers) -> Response:
+        headers = {"Cache-Status": "dpm; fwd=miss; stored", **headers}
         match boarding.answer:
             case Lost(failure=failure):
                 raise Refused(refusal_of(failure))
@@ -96,26 +109,23 @@ class Files:
                 body = await self._kit.store.open(cid)
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
-                about = self._representation(want, cid, body.size, told or "", "dpm; fwd=miss; stored")
+                about = self._representation(want, cid, body.size, told or "", headers)
                 return body_response(request.method, request.headers, about, body, body.close)
             case Airborne(frontier=frontier, state=state):
                 length = state.length
                 if length is None and request.version == "1.0":
                     length = await frontier.complete()  # it could not tell a short body from a whole one
-                about = Representation(
-                    length,
-                    self._kit.ecosystem.media_type(want.ref, state.media_type or ""),
-                    f'"{want.ref.id}-{frontier.token}"',
-                    headers={
-                        "Cache-Status": "dpm; fwd=miss; stored",
-                        "Cache-Control": caching(want, FILE_CACHING),
-                    },
+                about = replace(
+                    self._representation(want, None, length, state.media_type or "", headers),
+                    etag=f'"{want.ref.id}-{frontier.token}"',
                 )
                 return body_response(request.method, request.headers, about, frontier, boarding.leave)
 
-    def _representation(self, want: Want, cid: Cid | None, size: int, told: str, status: str) -> Representation:
+    def _representation(
+        self, want: Want, cid: Cid | None, size: int | None, told: str, headers: Headers
+    ) -> Representation:
         """``told`` is what upstream called it, empty if that is not known."""
-        headers = {"Cache-Status": status, "Cache-Control": caching(want, FILE_CACHING)}
+        headers = {**headers, "Cache-Control": caching(want, FILE_CACHING)}
         media_type = self._kit.ecosystem.media_type(want.ref, told)
         return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
 

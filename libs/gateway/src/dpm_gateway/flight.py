@@ -8,7 +8,7 @@ from typing import TypeAlias
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
-from dpm_core.artifacts import Held, Want
+from dpm_core.artifacts import Fields, Held, Want
 from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.cids import Cid
 from dpm_core.decisions import Ask, Behind, Follow, Join, Recorded, Refuse, Serve, decide_request
@@ -49,6 +49,7 @@ class Landed:
     cid: Cid
     time: float
     media_type: str | None = None
+    fields: Fields = ()
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ class Flight:
             match decision:
                 case Serve(cid=cid, time=time, stored=stored):
                     if await self._is_here(cid):
-                        return Landed(cid, time, stored.media_type if stored else None)
+                        about = (stored.media_type, stored.fields) if stored else (None, ())
+                        return Landed(cid, time, *about)
                     self._asked = None
                     tries += 1
                 case Refuse(failed=failed):
@@ -263,7 +265,7 @@ class Flight:
                 frontier.close()
         if state.phase is Phase.VERIFIED and state.cid is not None:
             if await self._arrives(state.cid, watch, token):
-                return Landed(state.cid, self._means.clock.now(), state.media_type)
+                return Landed(state.cid, self._means.clock.now(), state.media_type, state.fields)
             return None
         return Lost(state.failure or Failure(FailReason.UNAVAILABLE, "the fetch failed"))
 

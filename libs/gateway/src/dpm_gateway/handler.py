@@ -47,15 +47,15 @@ class Handler:
         try:
             answer = await self._answer(request)
         except Refused as error:
-            answer = Answer("refused", self._problem(request, error.refusal))
+            answer = Answer("refused", self.refuse(request, error.refusal))
         except Untrusted as error:
             log.error("untrusted bytes", extra={"path": request.path, "why": str(error)})
-            answer = Answer("failed", self._problem(request, Refusal(502, str(error))))
+            answer = Answer("failed", self.refuse(request, Refusal(502, str(error))))
         except Invalid as error:
             log.warning("upstream's index makes no sense", extra={"path": request.path, "why": str(error)})
-            answer = Answer("failed", self._problem(request, Refusal(502, f"upstream's index: {error}")))
+            answer = Answer("failed", self.refuse(request, Refusal(502, f"upstream's index: {error}")))
         except Unavailable as error:
-            answer = Answer("failed", self._problem(request, refusal_of(Failure.of(error))))
+            answer = Answer("failed", self.refuse(request, refusal_of(Failure.of(error))))
         self.tell(request.method, request.path, answer, time.perf_counter() - begun)
         return answer
 
@@ -92,7 +92,8 @@ class Handler:
             case Direct():
                 return await self._files.direct(request, target)
 
-    def _problem(self, request: Request, refusal: Refusal) -> Response:
+    def refuse(self, request: Request, refusal: Refusal) -> Response:
+        """A refusal in the protocol's own form."""
         if refusal.status >= 500:
             log.warning("refused", extra={"path": request.path, "why": refusal.detail})
         headers = dict(refusal.headers)

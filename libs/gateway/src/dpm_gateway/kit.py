@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dpm_core.ecosystem import Ecosystem
-from dpm_core.ports import BlobStore, Catalog, Clock
+from dpm_core.ports import BlobStore, Clock, Shelves
 from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
@@ -30,7 +30,7 @@ class Kit:
     """All that answers are made with."""
 
     ecosystem: Ecosystem
-    catalog: Catalog
+    catalog: Shelves
     store: BlobStore
     flights: Flights
     desk: Desk

@@ -13,6 +13,7 @@ from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import Entry
 from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching
+from dpm_gateway.choice import first
 from dpm_gateway.coding import Coding, chosen
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index
@@ -39,9 +40,15 @@ class Pages:
     async def answer(self, request: Request, target: IndexPage) -> Answer:
         """The page; of several wants the first one that the client may have, and upstream has. Raises Refused."""
         wants = (target.want, *target.otherwise)
-        return await self._kit.doorkeeper.first(
-            request, target.realm, wants, lambda want: self._page(request, target, want)
-        )
+        try:
+            return await first(
+                self._kit, request, target.realm, wants, lambda want: self._page(request, target, want)
+            )
+        except Refused as error:
+            if error.refusal.status != 404 or target.absent is None:
+                raise
+            page, headers = target.absent, dict(target.headers)
+            return Answer("made", page_response(request.method, request.headers, page, None, headers, page.status))
 
     async def _page(self, request: Request, target: IndexPage, want: Want) -> Answer:
         revalidate = "no-cache" in request.headers.get("cache-control", "")
@@ -62,7 +69,7 @@ class Pages:
             # a page that makes no sense is not fresh: upstream may have mended it
             result, index, headers = await self.index(want, at_hand, max_age=RECHECK_SECONDS)
             rendered = await self._kit.desk.page(index, target.variant, coding)
-        headers["Cache-Control"] = caching(want, PAGE_CACHING)
+        headers |= {**dict(target.headers), "Cache-Control": caching(want, PAGE_CACHING)}
         response = page_response(
             request.method,
             request.headers,
@@ -97,10 +104,9 @@ class Pages:
         boarding = await self._kit.flights.board(want, held, fresh_since, missing=rotten)
         boarding.leave()
         match boarding.answer:
-            case Landed(cid=cid, media_type=media_type):
-                if entry is None or entry.blob.cid != cid:
-                    entry_type = self._media_type_of(want, cid, media_type)
-                    return "miss", Index(want.ref, cid, entry_type), {"Cache-Status": "dpm; fwd=miss; stored"}
+            case Landed() as landed:
+                if entry is None or entry.blob.cid != landed.cid:
+                    return "miss", self._landed(want, landed), {"Cache-Status": "dpm; fwd=miss; stored"}
                 self._kit.marks.note(want.ref.id)
                 return "revalidated", index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
             case Lost(failure=failure):
@@ -118,14 +124,14 @@ class Pages:
         status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="{why}"'
         return "stale", index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
 
-    def _media_type_of(self, want: Want, cid: Cid, told: str | None) -> str:
+    def _landed(self, want: Want, landed: Landed) -> Index:
         """The catalog knows best: who only had it confirmed was not told by upstream."""
         entry = self._kit.catalog.find(want.ref.id)
-        if entry is not None and entry.blob.cid == cid:
-            return entry.media_type
-        if told is None:
+        if entry is not None and entry.blob.cid == landed.cid:
+            return index_of(entry)
+        if landed.media_type is None:
             raise Unavailable("the catalog lags behind the log", retry_after=1.0)
-        return told
+        return Index(want.ref, landed.cid, landed.media_type, landed.fields)
 
     async def holds(self, entry: Entry, at_hand: AtHand) -> bool:
         """Whether an index can be used: what is wanted of it is in memory, or its bytes are in the store."""
@@ -141,4 +147,4 @@ class Pages:
 
 def index_of(entry: Entry) -> Index:
     """The index that the catalog says is held."""
-    return Index(entry.ref, entry.blob.cid, entry.media_type)
+    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields)

@@ -17,7 +17,7 @@ from dpm_runtime.meters import counter, gauge, histogram
 from dpm_runtime.outlet import EXTENSION, Outlet
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""What is answered. Others are told as ``_OTHER``, as the conventions want it: a client may invent any."""
+"""What is told as it is. Others are told as ``_OTHER``, as the conventions want it: a client may invent any."""
 
 _tracer = trace.get_tracer(__name__)
 _propagator = TraceContextTextMapPropagator()

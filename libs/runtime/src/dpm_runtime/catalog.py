@@ -13,12 +13,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dpm_core.artifacts import ArtifactRef
+from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
 from dpm_core.errors import Unavailable
 from dpm_core.fold import fold
 from dpm_core.ports import Entry, Totals
 from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES
-from dpm_runtime.catalog_shelf import FIND, SqliteShelf, entry_of
+from dpm_runtime.catalog_shelf import BESIDE, FIND, SqliteShelf, entry_of
 from dpm_runtime.disk import full_disk
 from dpm_runtime.ofd_lock import OfdLock
 
@@ -74,6 +76,13 @@ class SqliteCatalog:
     def find(self, artifact_id: str) -> Entry | None:
         """The artifact, or None if it is not held. Microseconds: no bus, no lock."""
         rows = self.rows(FIND, (artifact_id,))
+        return entry_of(rows[0]) if rows else None
+
+    def beside(self, ref: ArtifactRef, cid: Cid) -> Entry | None:
+        """An artifact with the bytes ``cid`` that lies beside ``ref``, or is it; None if none is held."""
+        folder = ref.folder
+        values = (cid, ref.ecosystem, ref.upstream, len(folder), folder, len(folder))
+        rows = self.rows(BESIDE, values)
         return entry_of(rows[0]) if rows else None
 
     def position(self) -> int:

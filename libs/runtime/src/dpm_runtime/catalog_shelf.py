@@ -12,7 +12,7 @@ from dpm_core.digests import Digest
 from dpm_core.fold import merged
 from dpm_core.ports import Entry
 
-FIND = """
+_ENTRY = """
 SELECT artifact.ecosystem, artifact.upstream, artifact."key", artifact.name,
        artifact.cid, blob.size, blob.digests,
        artifact.media_type, artifact.etag, artifact.last_modified, artifact.token,
@@ -22,9 +22,17 @@ FROM artifact
 JOIN blob ON blob.cid = artifact.cid
 LEFT JOIN freshness ON freshness.artifact_id = artifact.id
 LEFT JOIN pin ON pin.artifact_id = artifact.id
-WHERE artifact.id = ?
 """
+
+FIND = f"{_ENTRY} WHERE artifact.id = ?"
 """The one hot statement: an artifact by its id, for :func:`entry_of`."""
+
+BESIDE = f"""{_ENTRY}
+WHERE artifact.cid = ? AND artifact.ecosystem = ? AND artifact.upstream = ?
+AND substr(artifact."key", 1, ?) = ? AND instr(substr(artifact."key", ? + 1), '/') = 0
+ORDER BY artifact.id LIMIT 1
+"""
+"""An artifact by its bytes, ecosystem, upstream, and the length and text of its key up to the last slash."""
 
 _PUT = """
 INSERT OR REPLACE INTO artifact (id, ecosystem, upstream, "key", name, cid, media_type, etag, last_modified,

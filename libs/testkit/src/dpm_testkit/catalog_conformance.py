@@ -29,7 +29,7 @@ from dpm_core.events import (
     Source,
     Unknown,
 )
-from dpm_core.ports import Catalog, Entry, Totals
+from dpm_core.ports import Catalog, Entry, Shelves, Totals
 
 NAMES = ("wheel", "sdist", "page", "other")
 BODIES = (b"", b"some bytes", b"other bytes, more of them")
@@ -226,6 +226,20 @@ class CatalogSuite:
         catalog.apply(recorded(*events, BlobQuarantined(blob().cid, "a leaf differs")))
         assert [name for name, entry in entries(catalog).items() if entry] == ["page"]
         assert catalog.totals().blobs == 1
+
+    def test_what_lies_beside_is_found_by_its_bytes(self, catalog: Shelves) -> None:
+        here, below, elsewhere = ref("a/b/one"), ref("a/b/c/two"), ref("a/three")
+        catalog.apply(recorded(stored("a/b/one"), stored("a/b/c/two", blob(BODIES[2])), stored("a/three")))
+        found = catalog.beside(ref("a/b/other"), blob().cid)
+        assert found == catalog.find(here.id) is not None
+        assert catalog.beside(here, blob().cid) == found
+        assert catalog.beside(ref("a/b/other"), blob(BODIES[2]).cid) is None
+        assert catalog.beside(below, blob(BODIES[2]).cid) == catalog.find(below.id)
+        assert catalog.beside(ref("a/%/other"), blob().cid) is None
+        for other in (replace(here, upstream="http://other.example/"), replace(here, ecosystem="other")):
+            assert catalog.beside(other, blob().cid) is None
+        catalog.apply(recorded(ArtifactEvicted(elsewhere, blob().cid, "old"), first=4))
+        assert catalog.beside(elsewhere, blob().cid) is None
 
     def test_a_pin_holds_until_it_is_taken_back(self, catalog: Catalog) -> None:
         catalog.apply(recorded(stored(), ArtifactPinned(ref())))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dpm_core.artifacts import Blob
+from dpm_core.artifacts import ArtifactRef, Blob
 from dpm_core.cids import Cid
 from dpm_core.decisions import Recorded
 from dpm_core.fold import fold, merged
@@ -27,6 +27,13 @@ class MemoryCatalog:
         if entry is None:
             return None
         return replace(entry, blob=self._blobs[entry.blob.cid], pinned=artifact_id in self._pins)
+
+    def beside(self, ref: ArtifactRef, cid: Cid) -> Entry | None:
+        for artifact_id in sorted(self.holders(cid)):
+            entry = self.find(artifact_id)
+            if entry is not None and _place(entry.ref) == _place(ref):
+                return entry
+        return None
 
     def position(self) -> int:
         return self._position
@@ -98,3 +105,7 @@ class MemoryCatalog:
         named = {entry.blob.cid for entry in self._entries.values()}
         for cid in self._blobs.keys() - named:
             self._leftovers[cid] = Leftover(cid, self._blobs.pop(cid).size, time.time())
+
+
+def _place(ref: ArtifactRef) -> tuple[str, str, str]:
+    return ref.ecosystem, ref.upstream, ref.folder

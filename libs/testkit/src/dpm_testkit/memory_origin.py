@@ -16,7 +16,7 @@ class Held:
     """What a memory origin has under a URL, and how it sends it.
 
     With ``breaks_after`` (bytes) the body breaks off there, once; ``go`` must be set before bytes behind
-    ``waits_at`` are sent.
+    ``waits_at`` are sent. With ``for_strangers`` whoever shows no credentials gets that status instead.
     """
 
     body: bytes
@@ -26,6 +26,7 @@ class Held:
     length: int | None = None
     media_type: str = "application/octet-stream"
     fields: Fields = ()
+    for_strangers: int | None = None
 
     @property
     def validators(self) -> Validators:
@@ -63,6 +64,8 @@ class MemoryOrigin:
         item = self.held.get(want.url)
         if item is None:
             return NotHeld(self.source, "it has no such thing", 404)
+        if item.for_strangers and not (want.private or want.credentials):
+            return NotHeld(self.source, "it is not for strangers", item.for_strangers)
         if not offset and held and held.etag == item.validators.etag:
             return NotModified(self.source, item.validators)
         if offset and held and held.strong and held.strong != item.validators.etag:

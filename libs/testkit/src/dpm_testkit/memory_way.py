@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from dpm_core.artifacts import Lane, Want
+from dpm_core.ecosystem import Ecosystem
 from dpm_fetcher import librarian
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
@@ -68,17 +69,17 @@ class Door:
         self.told.append(url)
 
     def admits(self, realm: str, secret: str) -> bool:
-        return (realm, secret) == ("pypi/acme", "token")
+        return realm in ("pypi/acme", "made-up/shop") and secret == "token"
 
     async def status_for(self, want: Want, authorization: str) -> int:
         self.asked.append((want.url, authorization))
         return self.status
 
 
-class World:
+class Way:
     """A gateway and, while ``fetching``, a fetcher, among memory twins."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ecosystem: Ecosystem) -> None:
         self.clock = MovableClock()
         self.log = MemoryEventLog(ack_wait=0.3)
         self.store = MemoryBlobStore()
@@ -88,8 +89,6 @@ class World:
         self.flights = Flights(
             "gateway-0", self.log, self.store, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
         )
-        indexes = [Index(INDEX, lists=True), Index(PRIVATE, "acme", private=True)]
-        ecosystem = PyPI(indexes, fresh_for=600.0, limit=1 << 20)
         self.door = Door()
         doorkeeper = Doorkeeper(ecosystem, self.door, self.door, self.clock)
         self.desk = Desk(ecosystem, self.store, folder)
@@ -102,7 +101,7 @@ class World:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")
         self._tasks = [
-            asyncio.create_task(bulletin.read(self.log, "pypi", after=0)),
+            asyncio.create_task(bulletin.read(self.log, ecosystem.name, after=0)),
             asyncio.create_task(librarian.keep(self.catalog, self.log)),
         ]
         self._fetching: asyncio.Task[None] | None = None
@@ -119,6 +118,33 @@ class World:
         assert self._fetching is not None
         self._fetching.cancel()
         await asyncio.wait({self._fetching})
+
+    async def folded(self) -> None:
+        """Wait until the catalog knows all that has happened."""
+        await until(lambda: self.catalog.position() == len(self.log.events))
+
+    def count(self, kind: type) -> int:
+        return sum(isinstance(event, kind) for event in self.log.events)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.flights.close()
+        self.desk.close()
+        if self._fetching:
+            self._tasks.append(self._fetching)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+class World(Way):
+    """The way of Python packages."""
+
+    def __init__(self, folder: Path) -> None:
+        indexes = [Index(INDEX, lists=True), Index(PRIVATE, "acme", private=True)]
+        super().__init__(folder, PyPI(indexes, fresh_for=600.0, limit=1 << 20))
 
     def publish(
         self,
@@ -141,25 +167,6 @@ class World:
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers={**JSON, **headers})
-
-    async def folded(self) -> None:
-        """Wait until the catalog knows all that has happened."""
-        await until(lambda: self.catalog.position() == len(self.log.events))
-
-    def count(self, kind: type) -> int:
-        return sum(isinstance(event, kind) for event in self.log.events)
-
-    async def close(self) -> None:
-        await self.client.aclose()
-        await self.flights.close()
-        self.desk.close()
-        if self._fetching:
-            self._tasks.append(self._fetching)
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 FILE = "/simple/files/files.example/p/demo-1.0-py3-none-any.whl"

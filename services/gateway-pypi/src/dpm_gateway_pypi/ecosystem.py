@@ -11,7 +11,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote, unquote
 
-from dpm_core.artifacts import ArtifactRef, Lane, Want, authority
+from dpm_core.artifacts import ArtifactRef, Fields, Lane, Want, authority
 from dpm_core.ecosystem import Fact, IndexedFile, IndexPage, Page, Redirect, Refusal, Request, Target
 from dpm_gateway_pypi.filenames import METADATA, SIGNATURE, candidates, normalise
 from dpm_gateway_pypi.indexes import Index, Indexes
@@ -116,7 +116,7 @@ class PyPI:
         """All files that a fetched page names, each metadata file on its own. Raises Invalid if it is none."""
         return () if index.key == LIST else _read(index, media_type, body).facts()
 
-    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str) -> Page:
+    def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
         """A fetched page with links to this node, as ``variant``, a media type. Raises Invalid."""
         served = f"{LEGACY_HTML}; charset=utf-8" if variant == LEGACY_HTML else variant
         if index.key == LIST:
