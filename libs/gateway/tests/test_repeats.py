@@ -1,10 +1,12 @@
 """Requests in the words of one before: answered alike, and only for as long as the index that was held holds."""
 
+from collections.abc import Iterable
+
 import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from dpm_core.artifacts import ArtifactRef, Lane, Want
+from dpm_core.artifacts import ArtifactRef
 from dpm_core.cids import cid_of
 from dpm_core.errors import Unavailable
 from dpm_gateway.answer import Answer, Source
@@ -13,8 +15,7 @@ from dpm_gateway.repeats import KEPT, LONGEST_WORDS, Repeats
 from dpm_runtime.host_names import TARGET
 
 REF = ArtifactRef("pypi", "http://index.example/simple/", "demo/")
-WANT = Want(REF, "demo", "http://index.example/simple/demo/", Lane.INDEX, fresh_for=600.0)
-SOURCE = Source(WANT, Index(REF, cid_of([b"page"]), "text/html"))
+SOURCES = (Source(REF.id, Index(REF, cid_of([b"page"]), "text/html"), 600.0),)
 HOST = (b"host", b"localhost")
 
 
@@ -26,17 +27,17 @@ class Desk:
         self.told: list[str] = []
         self.current = True
         self.away = False
-        self.source: Source | None = SOURCE
+        self.sources: tuple[Source, ...] = SOURCES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked += 1
         body = f"{scope['method']} {scope['path']} {self.asked}".encode()
-        answer = Answer("hit", Response(body, headers={"ETag": '"1"'}), self.source)
+        answer = Answer("hit", Response(body, headers={"ETag": '"1"'}), self.sources)
         scope["state"] = {"answer": answer, "result": "hit"}
         await answer.response(scope, receive, send)
 
-    def holds(self, source: Source) -> bool:
-        assert source == SOURCE
+    def holds(self, sources: Iterable[Source]) -> bool:
+        assert sources == SOURCES
         if self.away:
             raise Unavailable("the catalog cannot be read")
         return self.current
@@ -126,8 +127,8 @@ async def test_who_asks_and_its_trace_are_no_words(repeats: Repeats) -> None:
     assert await ask(repeats, (b"user-agent", b"uv")) == b"GET /demo/ 1"
 
 
-async def test_an_answer_without_a_source_is_given_once(repeats: Repeats, desk: Desk) -> None:
-    desk.source = None
+async def test_an_answer_without_sources_is_given_once(repeats: Repeats, desk: Desk) -> None:
+    desk.sources = ()
     await ask(repeats)
     assert await ask(repeats) == b"GET /demo/ 2"
 

@@ -13,22 +13,28 @@ PAGE_CACHING = "max-age=0, must-revalidate"
 
 @dataclass(frozen=True)
 class Source:
-    """What a page was made from: an index that was wanted, and the one that was held."""
+    """Something held that an answer was made from: an index, or a file as if it were one.
 
-    want: Want
+    ``fresh_for``: it counts for so many seconds after upstream last vouched for it; None: as long as it is held.
+    ``filed``: its bytes were sent, and so must still be in the store.
+    """
+
+    artifact_id: str
     index: Index
+    fresh_for: float | None = None
+    filed: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
     """A response, and in one word how it came about: the ``result`` of metrics.
 
-    With a ``source`` it is the answer to any request in the same words, for as long as that still holds.
+    With ``sources`` it is the answer to any request in the same words, for as long as these still hold.
     """
 
     result: str
     response: Response
-    source: Source | None = None
+    sources: tuple[Source, ...] = ()
 
 
 def caching(want: Want, directives: str) -> str:

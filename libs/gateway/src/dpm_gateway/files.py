@@ -1,8 +1,8 @@
 """Artifacts that go out as they are: files that indexes name, and what its own name vouches for."""
 
 import logging
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
@@ -11,20 +11,29 @@ from dpm_core.cids import Cid, raw_cid
 from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
-from dpm_core.ports import Body, Entry
-from dpm_gateway.answer import FILE_CACHING, Answer, caching
+from dpm_core.ports import Entry
+from dpm_gateway.answer import FILE_CACHING, Answer, Source, caching
 from dpm_gateway.choice import first
 from dpm_gateway.doorkeeper import Refused
+from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
-from dpm_gateway.pages import RECHECK_SECONDS, Pages, index_of
+from dpm_gateway.pages import RECHECK_SECONDS, Pages, held_body, index_of
 from dpm_gateway.refusals import refusal_of
-from dpm_gateway.responses import PIECE, Headers, Representation, body_response
+from dpm_gateway.responses import Headers, Representation, body_response
 from dpm_runtime.credentials import same_site
-from dpm_runtime.mounted_files import LoadedBody
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an index says of a file: the index that was wanted, the one that was held, and the fact."""
+
+    want: Want
+    index: Index
+    fact: Fact
 
 
 class Files:
@@ -44,7 +53,8 @@ class Files:
         entry = self._kit.catalog.find(want.ref.id)
         for held in (entry, self._beside(want) if target.beside else None):
             if held is not None and (hit := await self._hit(request, want, held, target.headers)) is not None:
-                return hit
+                sure = held is entry and not want.private and want is target.wants[0]
+                return hit if sure else replace(hit, sources=())
         return await self._miss(request, want, entry, target.headers)
 
     def _beside(self, want: Want) -> Entry | None:
@@ -61,20 +71,22 @@ class Files:
             visitor = self._kit.doorkeeper.visitor(request, target.realm)
             indexes = await self._kit.doorkeeper.let_in(visitor, target.indexes)
             target = replace(target, indexes=indexes)
-        index, fact = await self._fact(target)
-        want = self._kit.ecosystem.locate(index, fact)
+        found = await self._fact(target)
+        fact, want = found.fact, self._kit.ecosystem.locate(found.want, found.fact)
         if visitor and same_site(want.ref.upstream, want.url):  # elsewhere nobody knows the credentials
             await self._tell_query(want, fact)
             await self._kit.doorkeeper.let_in(visitor, [want])
         entry = self._kit.catalog.find(want.ref.id)
         if (hit := await self._hit(request, want, entry)) is not None:
-            return hit
+            # where the likeliest index does not name it, that one may do so by and by
+            sure = not target.realm and found.want is target.indexes[0]
+            return replace(hit, sources=(Source(found.index.ref.id, found.index), *hit.sources) if sure else ())
         if request.method == "HEAD" and want.size is not None:
             about = self._representation(want, None, want.size, "", {"Cache-Status": "dpm; fwd=miss"})
             return Answer("miss", body_response("HEAD", request.headers, about, None))
         if fact.url != want.url:  # a signature ends, and upstream may have written a new one by now
-            index, fact = await self._fact(target, newest=True)
-            want = self._kit.ecosystem.locate(index, fact)
+            found = await self._fact(target, newest=True)
+            fact, want = found.fact, self._kit.ecosystem.locate(found.want, found.fact)
             await self._tell_query(want, fact)
         return await self._miss(request, want, entry)
 
@@ -82,13 +94,14 @@ class Files:
         """The answer with what is held; None if that is not what is wanted, or cannot be read."""
         if entry is None or not answers(entry.blob.digests, want.digests):
             return None
-        body = await self._open(entry, request.method)
+        body = await held_body(self._kit, entry)
         if body is None:
             return None
         self._kit.marks.note(entry.ref.id)
         status = {"Cache-Status": "dpm; hit", **dict(headers)}
         about = self._representation(want, entry.blob.cid, entry.blob.size, entry.media_type, status)
-        return Answer("hit", body_response(request.method, request.headers, about, body, body.close))
+        response = body_response(request.method, request.headers, about, body, body.close)
+        return Answer("hit", response, (Source(entry.ref.id, index_of(entry), filed=True),))
 
     async def _miss(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer:
         """The answer with what is fetched; ``entry`` is of no use. Raises Refused."""
@@ -129,23 +142,11 @@ class Files:
         media_type = self._kit.ecosystem.media_type(want.ref, told)
         return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
 
-    async def _open(self, entry: Entry, method: str) -> Body | None:
-        """The bytes of what the catalog has, None if they are not there or are others: then they are fetched."""
-        try:
-            body = await self._kit.store.open(entry.blob.cid)
-            if body is None or method != "GET" or body.size > PIECE:
-                return body
-            with closing(body):  # a small one is read at once anyway: now to be wrong costs no client anything
-                return LoadedBody(await body.read(0, body.size))
-        except Untrusted as error:
-            log.error("the disk lies", extra={"artifact": entry.name, "why": str(error)})
-            return None
-
     async def _tell_query(self, want: Want, fact: Fact) -> None:
         if fact.url != want.url:
             await self._kit.courier.tell_query(fact.url)
 
-    async def _fact(self, target: IndexedFile, *, newest: bool = False) -> tuple[Want, Fact]:
+    async def _fact(self, target: IndexedFile, *, newest: bool = False) -> _Found:
         """What an index says of the file; first as held, whatever its age unless the ``newest`` is wanted.
 
         Raises Refused.
@@ -156,10 +157,11 @@ class Files:
                 continue
             if await self._pages.holds(entry, self._kit.desk.has_facts):
                 with suppress(Invalid, Untrusted):
-                    fact = await self._kit.desk.fact(index_of(entry), target.path)
+                    index = index_of(entry)
+                    fact = await self._kit.desk.fact(index, target.path)
                     if fact is not None:
                         self._kit.marks.note(want.ref.id)
-                        return want, fact
+                        return _Found(want, index, fact)
         missing: Refused | None = None
         for want in target.indexes:
             try:
@@ -173,7 +175,7 @@ class Files:
                 result, index, _ = await self._pages.index(want, self._kit.desk.has_facts, rotten=index.cid)
                 fact = await self._kit.desk.fact(index, target.path)
             if fact is not None:
-                return want, fact
+                return _Found(want, index, fact)
             if result == "stale":  # upstream may name it by now, and cannot say
                 missing = Refused(Refusal(503, f"the page of {want.name} that is held does not name it", 5.0))
         if missing is not None and missing.refusal.status != 404:

@@ -13,7 +13,7 @@ from dpm_core.attempts import AttemptState, Failure, Phase
 from dpm_core.cids import Cid
 from dpm_core.decisions import Ask, Behind, Follow, Join, Recorded, Refuse, Serve, decide_request
 from dpm_core.digests import answers
-from dpm_core.errors import AttemptLost, Conflict, Unavailable
+from dpm_core.errors import AttemptLost, Conflict, Unavailable, Untrusted
 from dpm_core.events import FailReason, FetchFailed, FetchRequested
 from dpm_core.ports import BlobStore, Clock, EventLog, Growing
 from dpm_gateway.bulletin import Bulletin, Watch
@@ -209,7 +209,11 @@ class Flight:
             link_to(last)
 
     async def _is_here(self, cid: Cid) -> bool:
-        body = await self._means.store.open(cid)
+        try:
+            body = await self._means.store.open(cid)
+        except Untrusted as error:
+            body = None
+            log.error("the disk lies", extra={"artifact": self.want.name, "why": str(error)})
         if body is None:
             log.warning("an event without its file", extra={"artifact": self.want.name, "cid": cid})
             self._missing = cid

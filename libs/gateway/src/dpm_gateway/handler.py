@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 
 from starlette.responses import Response
 
@@ -65,15 +66,19 @@ class Handler:
         about = {"method": method, "path": path, "status": answer.response.status_code}
         log.info("request", extra={**about, "result": answer.result, "seconds": round(seconds, 4)})
 
-    def holds(self, source: Source) -> bool:
-        """Whether that index is still the one that is held, and fresh; then it counts as used now."""
-        entry = self._kit.catalog.find(source.want.ref.id)
-        fresh_for = source.want.fresh_for or 0.0
-        if entry is None or index_of(entry) != source.index:
-            return False
-        if self._kit.clock.now() - entry.checked_at >= fresh_for:
-            return False
-        self._kit.marks.note(source.want.ref.id)
+    def holds(self, sources: Iterable[Source]) -> bool:
+        """Whether they are still what is held, and fresh; then they count as used now."""
+        now = self._kit.clock.now()
+        for source in sources:
+            entry = self._kit.catalog.find(source.artifact_id)
+            if entry is None or index_of(entry) != source.index:
+                return False
+            if source.fresh_for is not None and now - entry.checked_at >= source.fresh_for:
+                return False
+            if source.filed and not self._kit.store.at_hand(source.index.cid):
+                return False
+        for source in sources:
+            self._kit.marks.note(source.artifact_id)
         return True
 
     async def _answer(self, request: Request) -> Answer:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dpm_core.ecosystem import Ecosystem
-from dpm_core.ports import BlobStore, Clock, Shelves
+from dpm_core.ports import Clock, Shelves
 from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.marks import Marks
+from dpm_gateway.small_blobs import SmallBlobs
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Kit:
 
     ecosystem: Ecosystem
     catalog: Shelves
-    store: BlobStore
+    store: SmallBlobs
     flights: Flights
     desk: Desk
     marks: Marks

@@ -11,7 +11,7 @@ from dpm_core.decisions import ANSWERS
 from dpm_core.ecosystem import IndexPage, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
-from dpm_core.ports import Entry
+from dpm_core.ports import Body, Entry
 from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching
 from dpm_gateway.choice import first
 from dpm_gateway.coding import Coding, chosen
@@ -79,7 +79,8 @@ class Pages:
             coding=rendered.coding if target.coded else None,
         )
         repeatable = result == "hit" and not (revalidate or want.private or want != target.want)
-        return Answer(result, response, Source(want, index) if repeatable else None)
+        source = Source(index.ref.id, index, want.fresh_for or 0.0)
+        return Answer(result, response, (source,) if repeatable else ())
 
     async def index(
         self,
@@ -137,12 +138,23 @@ class Pages:
         """Whether an index can be used: what is wanted of it is in memory, or its bytes are in the store."""
         if at_hand(index_of(entry)):
             return True
-        body = await self._kit.store.open(entry.blob.cid)
+        body = await held_body(self._kit, entry)
         if body is None:
-            log.warning("an event without its file", extra={"artifact": entry.name, "cid": entry.blob.cid})
             return False
         body.close()
         return True
+
+
+async def held_body(kit: Kit, entry: Entry) -> Body | None:
+    """The bytes of what the catalog has, None if they are not there or are others: then they are fetched."""
+    try:
+        body = await kit.store.open(entry.blob.cid)
+    except Untrusted as error:
+        log.error("the disk lies", extra={"artifact": entry.name, "why": str(error)})
+        return None
+    if body is None:
+        log.warning("an event without its file", extra={"artifact": entry.name, "cid": entry.blob.cid})
+    return body
 
 
 def index_of(entry: Entry) -> Index:

@@ -1,12 +1,12 @@
-"""Index pages for who asks in the words of a request before: nearly everybody, since clients are alike.
+"""Pages and small files for who asks in the words of a request before: nearly everybody, since clients are alike.
 
-What a page's request comes to depends on its head and on the index that is held. So of the second one in the same
-words nothing is read again: one look-up says whether the index is still that one, and fresh.
+What a request comes to depends on its head and on what is held. So of the second one in the same words nothing is
+read again: a look-up or two say whether the index, and the file, are still those, and fresh.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 
@@ -34,7 +34,7 @@ Words: TypeAlias = tuple[str, str, bytes, bytes, tuple[tuple[bytes, bytes], ...]
 class Answering(Protocol):
     """What a handler does for repeats."""
 
-    def holds(self, source: Source) -> bool:
+    def holds(self, sources: Iterable[Source]) -> bool:
         """See Handler."""
 
     def tell(self, method: str, path: str, answer: Answer, seconds: float) -> None:
@@ -73,17 +73,17 @@ class Repeats:
 
     def _find(self, words: Words) -> Answer | None:
         answer = self._kept.get(words)
-        if answer is None or answer.source is None:
+        if answer is None:
             return None
         with suppress(Unavailable):
-            if self._handler.holds(answer.source):
+            if self._handler.holds(answer.sources):
                 self._kept.move_to_end(words)
                 return answer
         self._forget(words)
         return None
 
     def _keep(self, words: Words, answer: Answer | None) -> None:
-        if answer is None or answer.source is None or isinstance(answer.response, BodyResponse):
+        if answer is None or not answer.sources or isinstance(answer.response, BodyResponse):
             return
         if len(words[2]) + sum(len(name) + len(value) for name, value in words[4]) > LONGEST_WORDS:
             return

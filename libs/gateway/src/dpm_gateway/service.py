@@ -19,6 +19,7 @@ from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler
 from dpm_gateway.kit import Kit, Policy
 from dpm_gateway.marks import Marks
+from dpm_gateway.small_blobs import SmallBlobs
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.disk import Floor, Space
@@ -74,7 +75,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int
         mounted = MountedBlobStore(home, disk) if settings.fuse else None
         if mounted is not None:
             resources.callback(mounted.close)
-        store = disk if mounted is None else mounted
+        store = SmallBlobs(disk if mounted is None else mounted, disk.has)
         catalog = SqliteCatalog.reader(home.catalog)
         resources.callback(catalog.close)
         bulletin = Bulletin()

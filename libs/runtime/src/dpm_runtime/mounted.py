@@ -12,7 +12,7 @@ from dpm_runtime.mount_reads import MountAway, MountFile, MountReads
 from dpm_runtime.mounted_files import LoadedBody, MountedBody, MountedGrowing
 from dpm_runtime.store import DiskBlobStore
 
-SMALL = 64 * 1024
+SMALL = 256 * 1024
 """Blobs up to so many bytes are read as they are opened."""
 
 

@@ -104,6 +104,10 @@ class DiskBlobStore:
         """Where the blob's bytes are, or would be."""
         return self._layout.blob(cid)
 
+    def has(self, cid: Cid) -> bool:
+        """Whether there is a file for the blob; what is in it only shows when it is read."""
+        return self._layout.has(cid)
+
     def find_sha256(self, hex_digest: str) -> Cid | None:
         """The CID of the blob with this sha256, None if the store has it not.
 

@@ -22,6 +22,7 @@ from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler
 from dpm_gateway.kit import Kit, Policy
 from dpm_gateway.marks import Marks
+from dpm_gateway.small_blobs import SmallBlobs
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.indexes import Index
 from dpm_runtime.react import react
@@ -86,15 +87,17 @@ class Way:
         self.catalog = MemoryCatalog()
         self.origin = MemoryOrigin()
         bulletin = Bulletin()
+        # bytes that rot are to be seen at once
+        small = SmallBlobs(self.store, self.store.blobs.__contains__, capacity=0)
         self.flights = Flights(
-            "gateway-0", self.log, self.store, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
+            "gateway-0", self.log, small, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
         )
         self.door = Door()
         doorkeeper = Doorkeeper(ecosystem, self.door, self.door, self.clock)
-        self.desk = Desk(ecosystem, self.store, folder)
+        self.desk = Desk(ecosystem, small, folder)
         self.marks = Marks("gateway-0", self.clock)
         kit = Kit(
-            ecosystem, self.catalog, self.store, self.flights, self.desk, self.marks, doorkeeper, self.door,
+            ecosystem, self.catalog, small, self.flights, self.desk, self.marks, doorkeeper, self.door,
             self.clock, Policy(stale_seconds=86_400),
         )  # fmt: skip
         self.app = create_app(Handler(kit), hosts=())
