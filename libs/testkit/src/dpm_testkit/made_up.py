@@ -94,7 +94,7 @@ class MadeUp:
         headers = tuple((name.title(), value) for name, value in fields)
         if variant == "loud":
             body = "\n".join(_lines(body)).upper().encode()
-        return Page(media_type, body, headers)
+        return Page(media_type or "text/plain", body, headers)
 
     def media_type(self, file: ArtifactRef, told: str) -> str:
         return told or "application/octet-stream"

@@ -1,0 +1,16 @@
+"""The made-up ecosystem holds what all ecosystems do, so that what is seen with it is seen with them."""
+
+from dpm_core.ecosystem import Fact
+from dpm_testkit.ecosystem_conformance import EcosystemSuite, Sample
+from dpm_testkit.made_up import MadeUp
+
+SHA = "ab" * 32
+
+
+class TestMadeUp(EcosystemSuite):
+    ecosystem = MadeUp()
+    paths = ("/", "/ping", "/list/nails", "/file/nails/long", "/note/nails/new", f"/crate/nails/{SHA}")
+    samples = (Sample("/list/nails", "text/plain", f"long {SHA}\nshort {SHA}\n".encode()),)
+
+    def address(self, page: str, fact: Fact) -> str:
+        return f"/file/{fact.path}"
