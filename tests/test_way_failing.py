@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dpm_core.artifacts import Validators, Want
+from dpm_core.artifacts import Want
 from dpm_core.attempts import Phase
 from dpm_core.cids import cid_of
 from dpm_core.errors import DiskFails
@@ -70,7 +70,7 @@ async def test_a_page_is_confirmed_after_its_time_and_served_stale_when_upstream
 async def test_a_page_that_upstream_refuses_is_not_served_stale(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(want: Want, offset: int = 0, held: Validators | None = None) -> NotHeld:
+    async def refuse(want: Want, *_: object) -> NotHeld:
         return NotHeld(world.origin.source, "it answered 403", 403)
 
     world.publish()

@@ -61,9 +61,10 @@ def test_there_need_be_no_default_registry(home: Path) -> None:
 
 def test_only_what_is_set_or_allowed_may_be_asked(home: Path) -> None:
     table = "[oci.registries.'private.example:5000']\nupstream = 'http://private.example:5000'"
-    found = registries(home, f"oci_allow = ['*.Public.example', 'one.example']\n{table}")
+    found = registries(home, f"oci_allow = ['*.Public.example', 'one.example', 'one.example:5*']\n{table}")
     for upstream in (
-        f"https://{DOCKER.host}/", "http://private.example:5000/", "https://a.public.example/", "https://one.example/"
+        f"https://{DOCKER.host}/", "http://private.example:5000/", "https://a.public.example/", "https://one.example/",
+        "https://one.example:5443/",
     ):  # fmt: skip
         assert found.allow(upstream), upstream
     for upstream in (

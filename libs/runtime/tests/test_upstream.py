@@ -18,8 +18,9 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind
 from dpm_core.ports import NotHeld, NotModified, Opened, Origin
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.upstream_answer import LONGEST_RETRY_SECONDS, retry_after
+from dpm_runtime.wire import Deadlines
 from dpm_testkit.memory_origin import MemoryOrigin
 from dpm_testkit.origin_conformance import BODY, OriginSuite, drained
 from dpm_testkit.package_server import File, PackageServer

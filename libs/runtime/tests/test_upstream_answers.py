@@ -11,7 +11,8 @@ from dpm_core.artifacts import ArtifactRef, Lane, Validators, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.ports import NotHeld, NotModified, Opened
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
+from dpm_runtime.wire import Deadlines
 from dpm_testkit.faulty_server import Act, Exchange, FaultyServer
 from dpm_testkit.origin_conformance import drained
 

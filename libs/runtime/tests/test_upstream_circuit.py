@@ -9,7 +9,8 @@ from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.circuit import OPEN_SECONDS, STRIKES
 from dpm_core.errors import Unavailable
 from dpm_core.ports import NotHeld, Opened
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
+from dpm_runtime.wire import Deadlines
 
 QUICK = Deadlines(connect=0.3, first_byte=0.2, stall=1)
 

@@ -12,7 +12,8 @@ from dpm_core.errors import Unavailable
 from dpm_core.ports import NotHeld, Opened
 from dpm_runtime.credentials import Credentials, Place, basic
 from dpm_runtime.queries import Queries
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
+from dpm_runtime.wire import Deadlines
 
 GOOD = basic("me:mine")
 

@@ -10,7 +10,8 @@ from aiohttp import web
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.ports import Opened
 from dpm_runtime import guard
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
+from dpm_runtime.wire import Deadlines
 
 PATIENT = Deadlines(connect=30, first_byte=30, stall=30)
 

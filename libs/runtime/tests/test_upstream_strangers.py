@@ -11,7 +11,8 @@ from aiohttp import web
 from dpm_core.artifacts import ArtifactRef, Lane, Want, authority
 from dpm_core.errors import Unavailable
 from dpm_core.ports import Opened
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
+from dpm_runtime.wire import Deadlines
 
 HOST = "127.0.0.5"
 """Where the upstream is, so that it is the one address of this machine that may be asked."""

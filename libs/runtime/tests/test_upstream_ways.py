@@ -17,8 +17,9 @@ from dpm_core.errors import Unavailable
 from dpm_core.ports import Opened
 from dpm_runtime import guard
 from dpm_runtime.guard import ForbiddenAddress
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.ways import Way, Ways
+from dpm_runtime.wire import Deadlines
 
 QUICK = Deadlines(connect=5, first_byte=5, stall=5)
 UPSTREAM = "http://packages.acme.test/simple/"

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,6 +8,7 @@ import pytest
 
 from dpm_core.artifacts import Held, Lane, Validators, Want
 from dpm_core.decisions import Recorded
+from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import (
     ArtifactStored,
@@ -199,9 +201,11 @@ async def test_an_upstream_that_drips_and_breaks_off_is_not_asked_for_ever(bench
     item = bench.origin.has(wheel.url, BODY)
     open_it = bench.origin.open
 
-    async def a_little(want: Want, offset: int = 0, held: Validators | None = None) -> Answer:
+    async def a_little(
+        want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
+    ) -> Answer:
         item.breaks_after = offset + 10
-        return await open_it(want, offset, held)
+        return await open_it(want, offset, held, digests)
 
     bench.origin.open = a_little  # type: ignore[method-assign]
     await bench.fetcher.on_request(await bench.ask(wheel))
@@ -217,6 +221,42 @@ async def test_a_file_whose_size_nobody_knows_has_a_limit(bench: Bench) -> None:
     failed = bench.log.events[-1]
     assert isinstance(failed, FetchFailed)
     assert failed.reason is FailReason.TOO_LARGE
+
+
+def told(body: bytes) -> Digest:
+    return Digest(f"sha256:{hashlib.sha256(body).hexdigest()}")
+
+
+async def test_a_page_whose_digest_upstream_tells_has_it_or_is_not_stored(bench: Bench) -> None:
+    tag = replace(want(SMALL, "tag", vouched=False), lane=Lane.INDEX, digest_field="docker-content-digest")
+    bench.origin.has(tag.url, SMALL).tells = told(b"other bytes")
+    await bench.fetcher.on_request(await bench.ask(tag))
+    failed = bench.log.events[-1]
+    assert isinstance(failed, FetchFailed)
+    assert failed.reason is FailReason.UNTRUSTED
+    bench.origin.has(tag.url, SMALL).tells = told(SMALL)
+    await bench.fetcher.on_request(await bench.ask(tag))
+    assert isinstance(bench.log.events[-1], ArtifactStored)
+
+
+async def test_a_page_whose_digest_upstream_tells_is_begun_anew_where_it_broke_off(bench: Bench) -> None:
+    tag = replace(want(BODY, "tag", vouched=False), lane=Lane.INDEX, digest_field="docker-content-digest")
+    item = bench.origin.has(tag.url, BODY)
+    item.breaks_after, item.tells = 100_000, told(BODY)
+    await bench.fetcher.on_request(await bench.ask(tag))
+    assert isinstance(bench.log.events[-1], ArtifactStored)
+    assert bench.origin.asked == [(tag.url, 0), (tag.url, 0)]
+
+
+async def test_what_is_held_is_compared_by_its_digests(bench: Bench) -> None:
+    tag = replace(want(SMALL, "tag", vouched=False), fresh_for=60.0, digest_field="docker-content-digest")
+    bench.origin.has(tag.url, SMALL).tells = told(SMALL)
+    await bench.fetcher.on_request(await bench.ask(tag))
+    stored = bench.log.events[-1]
+    assert isinstance(stored, ArtifactStored)
+    held = Held(stored.blob.cid, stored.blob.size, Validators(), stored.blob.digests)
+    await bench.fetcher.on_request(await bench.ask(tag, held=held))
+    assert isinstance(bench.log.events[-1], FetchUnchanged)
 
 
 async def test_what_has_not_changed_is_only_confirmed(bench: Bench) -> None:

@@ -9,6 +9,7 @@ import pytest
 from dpm_core.artifacts import NO_VALIDATORS, Lane, Topic, Validators, Want
 from dpm_core.attempts import AttemptState, Phase
 from dpm_core.decisions import Recorded
+from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import (
     ArtifactStored,
@@ -58,7 +59,7 @@ class Answers:
         self.asked: list[tuple[int, Validators | None]] = []
 
     async def open(
-        self, want: Want, offset: int = 0, held: Validators | None = None
+        self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
     ) -> Opened | NotModified | NotHeld:
         self.asked.append((offset, held))
         if offset >= len(BODY):

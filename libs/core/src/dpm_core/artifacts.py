@@ -167,6 +167,11 @@ class Want:
         return self.fresh_for is not None
 
     @property
+    def whose(self) -> str:
+        """Whose credentials are shown for it: NODES, the handle of a client's, or "" for nobody's."""
+        return self.credentials or (NODES if self.private else "")
+
+    @property
     def vouched(self) -> bool:
         """Whether metadata gave a digest that decides if bytes are right."""
         return any(digest.strong for digest in self.digests)

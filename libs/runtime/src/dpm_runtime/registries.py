@@ -5,13 +5,13 @@ The default one is docker's own, unless another one is set.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid
+from dpm_runtime.credentials import Place
 from dpm_runtime.docker_login import Docker
-from dpm_runtime.oci_settings import RegistrySettings
+from dpm_runtime.oci_settings import RegistrySettings, matches
 from dpm_runtime.settings import NO_UPSTREAM, Settings
 
 _UNSET = RegistrySettings.model_validate({})
@@ -81,6 +81,10 @@ class Registries:
             return {}  # docker's own need not be known
         return {each.upstream: each.about for each in self.named.values()}
 
+    def places(self) -> dict[str, Place]:
+        """Where the credentials of registries that have some are kept, by their URLs."""
+        return {url: about.place for url, about in self.tables.items() if about.place is not None}
+
     def allow(self, upstream: str) -> bool:
         """Whether the registry at this normalised URL may be asked."""
         if any(upstream == each.upstream for each in self.named.values()):
@@ -89,5 +93,4 @@ class Registries:
             host = authority(upstream)
         except Invalid:
             return False
-        allowed = any(fnmatchcase(host, pattern) for pattern in self._settings.oci_allow)
-        return allowed and upstream == f"https://{host}/"
+        return upstream == f"https://{host}/" and matches(host, self._settings.oci_allow)

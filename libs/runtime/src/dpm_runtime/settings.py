@@ -120,7 +120,9 @@ class Settings(BaseSettings):
     )
     oci: OciSettings = Field(default_factory=OciSettings, description="registries of images")
     oci_allow: HostPatterns = Field(
-        (), description="hosts of registries, with `*` and `?`, that clients may name, beside those that are set"
+        (),
+        description="hosts of registries that clients may name, beside those that are set; `*` and `?` stand for "
+        "no colon: a port is to be said",
     )
     tag_fresh_seconds: float = Field(
         60.0, ge=0, description="an image's tag, or a list of them, is served without asking again"

@@ -5,12 +5,13 @@ import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
 
 from dpm_core.artifacts import Fields, Lane, Validators, Want
-from dpm_core.errors import Unavailable
+from dpm_core.digests import Digest
+from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import Source
 from dpm_core.ports import NotHeld, NotModified, Opened
 from dpm_runtime.guard import ForbiddenAddress
@@ -71,7 +72,8 @@ def read_answer(
         body = HttpStream(response, source.name, stall, packed=encoding in _GZIP)
         media_type = response.headers.get("Content-Type", "application/octet-stream")
         begins = offset if status == 206 else 0
-        return Opened(source, begins, length, media_type, validators, body, _kept(response, want))
+        kept, digest = kept_fields(response, want.keeps), told_digest(response, want)
+        return Opened(source, begins, length, media_type, validators, body, kept, digest)
     raise Unavailable(
         said,
         retry_after=retry_after(response.headers.get("Retry-After"), time.time()),
@@ -80,9 +82,16 @@ def read_answer(
     )
 
 
-def _kept(response: aiohttp.ClientResponse, want: Want) -> Fields:
-    """The fields that the want keeps, each as one value however often it was sent (RFC 9110, 5.3)."""
-    found = ((name, ", ".join(response.headers.getall(name, ()))) for name in want.keeps)
+def told_digest(response: aiohttp.ClientResponse, want: Want) -> Digest | None:
+    """The digest that upstream tells of a body, if it does so in the field that the want names."""
+    with suppress(Invalid):
+        return Digest(response.headers.get(want.digest_field, "")) if want.digest_field else None
+    return None
+
+
+def kept_fields(response: aiohttp.ClientResponse, names: tuple[str, ...]) -> Fields:
+    """The fields with these names, each as one value however often it was sent (RFC 9110, 5.3)."""
+    found = ((name, ", ".join(response.headers.getall(name, ()))) for name in names)
     return tuple((name, value) for name, value in found if value and value.isascii())
 
 

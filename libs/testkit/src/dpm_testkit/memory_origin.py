@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from dpm_core.artifacts import Fields, Validators, Want
+from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import NotHeld, NotModified, Opened
@@ -16,7 +17,8 @@ class Held:
     """What a memory origin has under a URL, and how it sends it.
 
     With ``breaks_after`` (bytes) the body breaks off there, once; ``go`` must be set before bytes behind
-    ``waits_at`` are sent. With ``for_strangers`` whoever shows no credentials gets that status instead.
+    ``waits_at`` are sent. With ``for_strangers`` whoever shows no credentials gets that status instead. ``tells``
+    is what it says that the body's digest is, where a want looks for that.
     """
 
     body: bytes
@@ -27,6 +29,7 @@ class Held:
     media_type: str = "application/octet-stream"
     fields: Fields = ()
     for_strangers: int | None = None
+    tells: Digest | None = None
 
     @property
     def validators(self) -> Validators:
@@ -53,7 +56,7 @@ class MemoryOrigin:
         return self.held[url]
 
     async def open(
-        self, want: Want, offset: int = 0, held: Validators | None = None
+        self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
     ) -> Opened | NotModified | NotHeld:
         """See :class:`dpm_core.ports.Origin`."""
         self.asked.append((want.url, offset))
@@ -64,16 +67,17 @@ class MemoryOrigin:
         item = self.held.get(want.url)
         if item is None:
             return NotHeld(self.source, "it has no such thing", 404)
-        if item.for_strangers and not (want.private or want.credentials):
+        if item.for_strangers and not want.whose:
             return NotHeld(self.source, "it is not for strangers", item.for_strangers)
-        if not offset and held and held.etag == item.validators.etag:
+        digest = item.tells if want.digest_field else None
+        if not offset and ((held and held.etag == item.validators.etag) or (digest and digest in digests)):
             return NotModified(self.source, item.validators)
         if offset and held and held.strong and held.strong != item.validators.etag:
             offset = 0
         length = len(item.body) if item.length is None else item.length
         kept = tuple((name, value) for name, value in item.fields if name in want.keeps)
         stream = _MemoryStream(item, offset)
-        return Opened(self.source, offset, length, item.media_type, item.validators, stream, kept)
+        return Opened(self.source, offset, length, item.media_type, item.validators, stream, kept, digest)
 
 
 @dataclass

@@ -20,11 +20,13 @@ from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import ROOM
 from dpm_runtime.quota import quota_of
 from dpm_runtime.react import react
+from dpm_runtime.registries import Registries
 from dpm_runtime.service import ServiceContext, run_service
 from dpm_runtime.settings import Settings
 from dpm_runtime.store import DiskBlobStore
-from dpm_runtime.upstream import Deadlines, UpstreamOrigin
+from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.ways import Ways
+from dpm_runtime.wire import Deadlines
 
 SERVICE = "fetcher"
 
@@ -48,16 +50,20 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
         )
         store = DiskBlobStore(home, floor=quota_of(settings, Space.of(home.blobs)).floor)
         resources.push_async_callback(store.close)
+        registries = Registries(settings)
+        auth_hosts = {url: about.auth_hosts for url, about in registries.tables.items()}
         upstream = await resources.enter_async_context(
             UpstreamOrigin(
                 _deadlines(settings),
-                named=settings.allow_private,
-                credentials=Credentials(settings.pypi.places()),
+                named=[*settings.allow_private, *(host for hosts in auth_hosts.values() for host in hosts)],
+                credentials=Credentials({**settings.pypi.places(), **registries.places()}),
+                handed=doorway.handed,
+                auth_hosts=auth_hosts,
                 ways=Ways.of(settings),
                 queries=doorway.queries,
             )
         )
-        doorway.open(upstream, settings.pypi.private())
+        doorway.open(upstream, settings.pypi.private(), registries.allow)
         waiters = Waiters(context.clock, lambda: bus.connected)
         lanes = Lanes(
             {Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from dpm_core.artifacts import Blob, Held, Lane, Validators, Want
 from dpm_core.attempts import AttemptState, Failure, Phase, readable
+from dpm_core.digests import Hasher
 from dpm_core.errors import DiskFails, Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
 from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
@@ -93,6 +94,7 @@ class Transfer:
         self._state = AttemptState()
         self._written = 0
         self._source: Source | None = None
+        self._told: Hasher | None = None
 
     async def run(self, adopted: int = 0, dead: AttemptState | None = None) -> Outcome:
         """Fetch, verify and store; ``adopted`` bytes of the attempt ``dead`` are here already.
@@ -146,9 +148,10 @@ class Transfer:
         missing: NotHeld | None = None
         offset = self._resume_at()
         held = self._state.validators if offset else self._held.validators if self._held else None
+        digests = self._held.digests if self._held and not offset else ()
         for origin in self._origins:
             try:
-                answer = await origin.open(self._want, offset, held)
+                answer = await origin.open(self._want, offset, held, digests)
             except Unavailable as error:
                 failed = error
                 continue
@@ -174,10 +177,14 @@ class Transfer:
         Of a body that is all here the last byte is asked for again: beyond it there is nothing to be had (416),
         and the answer says what the body is.
         """
-        if not (self._want.vouched or self._state.validators.strong):
+        if not self._goes_on(self._state.validators.strong):
             return 0
         size = self._state.length if self._want.size is None else self._want.size
         return min(self._written, size - 1) if size else self._written
+
+    def _goes_on(self, strong: str | None) -> bool:
+        """Whether bytes with this strong validator can be gone on from. What origins tell a digest of is small."""
+        return self._want.vouched or (strong is not None and not self._want.digest_field)
 
     async def _take(self, opened: Opened) -> None:
         try:
@@ -194,7 +201,8 @@ class Transfer:
     async def _align(self, opened: Opened) -> int:
         """Make the answer fit the bytes that are here already; returns how many of its bytes to pass over."""
         known = self._state.validators.strong
-        if self._written and not self._want.vouched and (known is None or known != opened.validators.strong):
+        same = self._want.vouched or known == opened.validators.strong
+        if self._written and not (same and self._goes_on(known)):
             changed = f"{opened.source.name} changed it meanwhile"
             if readable(self._state, self._written):
                 raise GivenUp(Failure(FailReason.UNAVAILABLE, changed))
@@ -214,6 +222,7 @@ class Transfer:
             with _disk():
                 await self._attempt.publish(self._state)
         self._source = opened.source
+        self._told = None if opened.digest is None or self._want.vouched else Hasher([opened.digest])
         return skip
 
     async def _write(self, data: bytes) -> None:
@@ -221,6 +230,8 @@ class Transfer:
         with _disk():
             await self._write_where_room_is(data)
         self._written += len(data)
+        if self._told is not None:
+            self._told.update(data)
         if self._abandoned(self._written, self._state.length):
             raise GivenUp(Failure(FailReason.ABANDONED, "nobody waits for it any more"))
 
@@ -249,6 +260,8 @@ class Transfer:
     async def _store(self) -> Stored:
         assert self._source is not None
         try:
+            if self._told is not None:
+                self._told.verify()
             with _disk():
                 blob, state = await self._attempt.store(self._state, self._source)
         except Untrusted as error:
