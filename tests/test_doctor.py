@@ -43,7 +43,8 @@ class Doctor:
 
     def __init__(self, root: Path, *, before: Sequence[str] = (), **environ: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
-        settings = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_PYPI_UPSTREAM": NOBODY_ASKED, **environ}
+        alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-oci=0"}
+        settings = {**alone, "DPM_PYPI_UPSTREAM": NOBODY_ASKED, **environ}
         ended = subprocess.run(
             [*before, sys.executable, "-m", "dpm_cli", "doctor", "--json"],
             env={**clean, "DPM_HOME": str(root), **settings},

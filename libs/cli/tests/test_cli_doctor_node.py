@@ -44,6 +44,8 @@ class Index:
         if self.beside:
             yield "pypi acme", self.beside
 
+    EXPECTED: frozenset[int] = frozenset()
+
     def probe(self, upstream: str) -> str:
         return f"{upstream}simple/pip/"
 
@@ -52,7 +54,7 @@ class Index:
 
 
 def about(home: Home, index: Index | None = None, **settings: object) -> Subject:
-    given = Settings.model_validate({"home": home.root, "pypi_port": 0, "nats_port": 0, **settings})
+    given = Settings.model_validate({"home": home.root, "pypi_port": 0, "oci_port": 0, "nats_port": 0, **settings})
     found: dict[str, Ecosystem] = {"pypi": index} if index else {}
     return Subject(home, given, environ={}, ecosystems=lambda: found)
 
@@ -66,7 +68,7 @@ async def look(code: str, machine: Subject) -> Finding:
 async def test_a_taken_port_names_its_setting_and_its_holder(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for setting in ("pypi_port", "nats_port"):
+        for setting in ("pypi_port", "oci_port", "nats_port"):
             finding = await look("DPM-PORTS", about(home, **{setting: port}))
             assert finding.level == Level.FAILED
             assert f"{setting}: port {port}" in finding.text

@@ -19,7 +19,7 @@ from dpm_cli import ask, control, nats_server, ports, show
 from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning, ExitCode, NotRunning, WrongState, exit_code_of
-from dpm_cli.services import order, processes_of, service_of
+from dpm_cli.services import gateways, order, processes_of, service_of
 from dpm_cli.status import Summary, count_down, count_samples, lines
 from dpm_core.errors import Conflict, DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import announce_bus, bus_url
@@ -155,6 +155,14 @@ def test_each_process_of_a_service_has_a_name_of_its_own() -> None:
     names = processes_of(["fetcher", "fusefs", "gateway-pypi"], {"fetcher": 2, "gateway-pypi": 3})
     assert names == ["fetcher", "fetcher-1", "fusefs", "gateway-pypi", "gateway-pypi-1", "gateway-pypi-2"]
     assert {service_of(name) for name in names} == {"fetcher", "fusefs", "gateway-pypi"}
+
+
+def test_a_gateway_may_be_left_out_and_a_fetcher_may_not() -> None:
+    assert processes_of(["fetcher", "gateway-pypi"], {"gateway-pypi": 0}) == ["fetcher"]
+    assert "pypi" not in gateways({"gateway-pypi": 0})
+    assert gateways({}) == ("oci", "pypi")
+    with pytest.raises(Invalid, match="without a fetcher"):
+        processes_of(["fetcher", "gateway-pypi"], {"fetcher": 0})
 
 
 @pytest.mark.parametrize("name", ["fusefs", "fetchers"])

@@ -37,6 +37,15 @@ def test_a_token_is_handed_over_as_data_once_and_taken_back(private: Home) -> No
     assert not TokenBook(private).admits("pypi/acme", secret)
 
 
+def test_a_registry_has_tokens_too(private: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    (private.root / "dpm.toml").write_text("[oci.registries.'registry.example:5443']\npolicy = 'shared'\n")
+    made = token("registry", "registry.example:5443", "ci")
+    assert made["for"] == "oci/registry.example:5443"
+    assert TokenBook(private).admits(made["for"], made["secret"])
+    told = CliRunner().invoke(app, ["token", "registry", "other.example", "cd"])
+    assert "no registry of dpm.toml; those are: registry.example:5443" in str(told.exception)
+
+
 def test_a_token_that_goes_to_a_file_is_not_printed(private: Home, tmp_path: Path) -> None:
     file = tmp_path / "token"
     assert token("index", "acme", "ci", "--output", str(file)) == {

@@ -145,7 +145,7 @@ def test_an_unknown_key_of_the_environment_is_named_with_those_known(
         ("listen = []", "listen: at least one address"),
         ("listen = ['192.0.2.1']", "insecure_lan"),
         ("pypi_upstream = 'ftp://mirror.example/'", "pypi_upstream: .*http or https"),
-        ("replicas = {fetcher = 0}", "replicas.fetcher: .*greater than or equal to 1"),
+        ("replicas = {fetcher = -1}", "replicas.fetcher: .*greater than or equal to 0"),
         ("replicas = 2", "replicas: .*dictionary"),
         ("home = '/elsewhere'", "home: .*DPM_HOME"),
         ("evict_to_percent = 90", "evict_to_percent must be less"),

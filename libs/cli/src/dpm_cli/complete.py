@@ -34,6 +34,12 @@ def private_indexes() -> Iterable[str]:
 
 
 @_quietly
+def registries() -> Iterable[str]:
+    """The registries of dpm.toml, which tokens can be for."""
+    return own_settings().oci.registries
+
+
+@_quietly
 def index_paths() -> Iterable[str]:
     """Where the indexes are on the node."""
     return ["/simple/", *(f"/{name}/simple/" for name in own_settings().pypi.indexes)]

@@ -13,7 +13,7 @@ from dpm_cli.control import Message, Say
 from dpm_cli.fuse import require_fuse
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning
-from dpm_cli.services import installed, order, service_of, services
+from dpm_cli.services import gateways, installed, order, service_of, services
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
 from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
@@ -92,7 +92,9 @@ def _plan(settings: Settings, say: Say) -> Sequence[Service]:
         require_fuse()
     if settings.tls:
         _keep_certificate(settings, say)
-    ports.require_free("pypi_port", settings.listen, settings.pypi_port)
+    for ecosystem in gateways(settings.replicas):
+        setting = f"{ecosystem}_port"
+        ports.require_free(setting, settings.listen, getattr(settings, setting))
     ports.require_free("nats_port", ("127.0.0.1",), settings.nats_port)
     port = settings.nats_port or ports.choose_free()
     bus: Bus = set_up(home, port, settings.nats_host, say=say)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -149,5 +150,9 @@ def _welcome(summary: "Summary", ending: str) -> None:
     for name, url in summary.addresses.items():
         if name.startswith("pypi "):
             out.print(f"  {name.removeprefix('pypi '):<5} {url}", style="bold")
+    images = summary.addresses.get("oci")
+    if images:
+        out.print(f"  OCI   {images}", style="bold")
+        out.print(f"  docker  docker pull {urlsplit(images).netloc}/<image>")
     out.print("  See   dpm status, dpm events", style="dim")
     out.file.flush()

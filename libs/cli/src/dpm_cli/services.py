@@ -37,6 +37,12 @@ def installed() -> frozenset[str]:
     return frozenset(entry.name for entry in entry_points(group=GROUP))
 
 
+def gateways(replicas: Mapping[str, int]) -> tuple[str, ...]:
+    """The ecosystems whose gateways are installed here, and run by these ``replicas``."""
+    found = sorted(name for name in installed() if name.startswith(GATEWAYS) and replicas.get(name, 1))
+    return tuple(name.removeprefix(GATEWAYS) for name in found)
+
+
 def order(names: Iterable[str], *, fuse: bool = True) -> tuple[str, ...]:
     """The order in which services start, nats-server first and gateways last; they end in reverse.
 
@@ -67,6 +73,8 @@ def processes_of(names: Iterable[str], replicas: Mapping[str, int]) -> list[str]
     several = [name for name in names if name == FETCHER or name.startswith(GATEWAYS)]
     if wrong := sorted(replicas.keys() - set(several)):
         raise Invalid(f"replicas: {', '.join(wrong)}: there can be several of {', '.join(several)}")
+    if replicas.get(FETCHER) == 0:
+        raise Invalid("replicas: without a fetcher nothing is fetched: at least one")
     return [f"{name}-{number}" if number else name for name in names for number in range(replicas.get(name, 1))]
 
 

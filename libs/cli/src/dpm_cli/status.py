@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from dpm_cli import control, show
 from dpm_cli.outcome import NotRunning
-from dpm_cli.services import GATEWAYS, service_of
+from dpm_cli.services import GATEWAYS, gateways, service_of
 from dpm_cli.version import own_version
 from dpm_core.errors import DpmError, Unavailable
 from dpm_runtime import unix_http
@@ -36,7 +36,7 @@ MISSES = frozenset({"miss"})
 class Summary:
     """A node at a glance.
 
-    ``ports`` are by setting (``pypi``, ``nats``), those in use while the node runs; ``addresses`` are what
+    ``ports`` are by setting (``pypi``, ``oci``, ``nats``), those in use while it runs; ``addresses`` are what
     clients of an ecosystem are given. ``artifacts``, ``bytes``, ``hits``, ``misses`` and ``bypasses`` are None
     where nobody can say; the last three count since the gateways started. ``down`` is how many upstream hosts
     do not answer the fetchers. ``free`` are the bytes that the home's disk has left; below ``floor`` nothing is
@@ -87,7 +87,8 @@ async def collect(settings: Settings) -> Summary:
 def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool = True, **more: Any) -> Summary:
     """What can be said without asking a service: its ports come from its card."""
     home = settings.folders
-    ports = {"pypi": settings.pypi_port, "nats": settings.nats_port}
+    ports = {each: getattr(settings, f"{each}_port") for each in gateways(settings.replicas)}
+    ports["nats"] = settings.nats_port
     addresses = {}
     if running:
         with suppress(Unavailable, ValueError):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from dpm_cli import show
-from dpm_cli.complete import private_indexes, token_names
+from dpm_cli.complete import private_indexes, registries, token_names
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
@@ -78,31 +78,66 @@ def index(
 
     It is shown this once; the node keeps its hash alone.
     """
-    from dpm_runtime.bus_readers import readers
-    from dpm_runtime.tokens import end, issue
-
     settings = own_settings()
     private = [each for each, about in settings.pypi.indexes.items() if about.private]
     if index not in private:
         raise Invalid(f"{index!r} is no private index of dpm.toml; those are: {', '.join(private) or 'none'}")
+    token = _issued(name, f"pypi/{index}", output, as_json=as_json)
+    if not as_json:
+        shown, scheme = token if output is None else "TOKEN", "https" if settings.tls else "http"
+        show.console(stderr=True).print(
+            f"It is the password, with any user: {scheme}://{name}:{shown}@<node>:<port>/{index}/simple/",
+            style="dim",
+        )
+
+
+@app.command(epilog=EXIT_CODES)
+def registry(
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="of the registry, as in dpm.toml", autocompletion=registries)
+    ],
+    name: Name,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the token to this new file, for you alone to read."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token with which clients get the private images of a registry, and print it.
+
+    It is shown this once; the node keeps its hash alone.
+    """
+    settings = own_settings()
+    known = settings.oci.registries
+    if host not in known:
+        raise Invalid(f"{host!r} is no registry of dpm.toml; those are: {', '.join(known) or 'none'}")
+    _issued(name, f"oci/{host}", output, as_json=as_json)
+    if not as_json:
+        show.console(stderr=True).print(
+            f"It is the password, with any user: docker login --username {name} <node>:{settings.oci_port}",
+            style="dim",
+        )
+
+
+def _issued(name: str, realm: str, output: Path | None, *, as_json: bool) -> str:
+    """A new token, handed over. Raises Invalid, Conflict."""
+    from dpm_runtime.bus_readers import readers
+    from dpm_runtime.tokens import end, issue
+
     home = _home()
     if any(each.name == name for each in readers(home)):
         raise Invalid(f"there is a token {name!r} already: `dpm token revoke {name}` ends it")
     if output is not None:
         _require_new(output)
-    token = issue(home, name, f"pypi/{index}")
+    token = issue(home, name, realm)
     try:
         _hand_over(token, output, quiet=as_json)
     except BaseException:
         end(home, name)  # nobody holds it
         raise
     if as_json:
-        show.data(_made(name, f"pypi/{index}", token, output))
-        return
-    shown, scheme = token if output is None else "TOKEN", "https" if settings.tls else "http"
-    show.console(stderr=True).print(
-        f"It is the password, with any user: {scheme}://{name}:{shown}@<node>:<port>/{index}/simple/", style="dim"
-    )
+        show.data(_made(name, realm, token, output))
+    return token
 
 
 @app.command("list", epilog=EXIT_CODES)

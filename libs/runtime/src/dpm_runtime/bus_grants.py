@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, HINTS, REQUESTS_DURABLE, STREAM, kind_filter
 
-ECOSYSTEMS = ("pypi",)
+ECOSYSTEMS = ("oci", "pypi")
 """The ecosystems that have a gateway."""
 
 FETCHER_EVENTS = (

@@ -53,7 +53,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-Counts: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=1, le=64)]], NoDecode, BeforeValidator(_counts)]
+Counts: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=0, le=64)]], NoDecode, BeforeValidator(_counts)]
 
 
 class Settings(BaseSettings):
@@ -101,7 +101,9 @@ class Settings(BaseSettings):
         True, description="serve through the file system; false: from the store, where nothing can be mounted"
     )
     replicas: Counts = Field(
-        {}, description="processes of the fetcher and of each gateway, where it is more than one: `fetcher=2`"
+        {},
+        description="processes of the fetcher and of each gateway, where it is not one: `fetcher=2`; with 0 a "
+        "gateway does not run",
     )
     restart_seconds: float = Field(
         30.0, gt=0, description="longest pause before a service that dies again and again is started again"

@@ -35,7 +35,12 @@ class Node:
 
     def __init__(self, root: Path, settings: Mapping[str, str]) -> None:
         self.home = Home(root)
-        self.settings = {"DPM_HOME": str(root), "DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", **settings}
+        ports = {f"DPM_{name}_PORT": "0" for name in ("PYPI", "OCI", "NATS")}
+        self.settings = {"DPM_HOME": str(root), **ports, **settings}
+        if not any(name.startswith(("DPM_OCI_UPSTREAM", "DPM_OCI__")) for name in settings):
+            # a process for each node of each test would be half a second of everybody's time
+            replicas = filter(None, (settings.get("DPM_REPLICAS"), "gateway-oci=0"))
+            self.settings["DPM_REPLICAS"] = ",".join(replicas)
 
     _command = Path(sys.executable).with_name("dpm")
 

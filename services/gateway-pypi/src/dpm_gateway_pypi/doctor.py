@@ -14,6 +14,9 @@ from dpm_core.errors import Invalid
 from dpm_gateway_pypi.machine import configured, machine_index
 from dpm_runtime.settings import NO_UPSTREAM, Settings
 
+EXPECTED: frozenset[int] = frozenset()
+"""No answer but a page is as good as one."""
+
 WELL_KNOWN = "pip"
 """A project that every index with anything on it has; its page is small."""
 

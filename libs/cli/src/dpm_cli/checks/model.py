@@ -39,6 +39,9 @@ class Finding:
 class Ecosystem(Protocol):
     """What a gateway tells of its ecosystem on this machine: an entry point of the group ``dpm.doctor``."""
 
+    EXPECTED: frozenset[int]
+    """Statuses of HTTP that are as good as a success, as answers to the probe."""
+
     def upstream(self, settings: Settings, environ: Mapping[str, str]) -> str:
         """The URL that the gateway fetches from by default. Raises Invalid."""
 

@@ -38,10 +38,10 @@ async def ports_ours(subject: Subject) -> Finding:
 
 
 def _wanted(subject: Subject) -> list[tuple[str, tuple[str, ...], int]]:
-    from dpm_cli.services import installed
+    from dpm_cli.services import gateways
 
     settings = subject.settings
-    names = sorted(name.replace("gateway-", "") + "_port" for name in installed() if name.startswith("gateway-"))
+    names = [f"{ecosystem}_port" for ecosystem in gateways(settings.replicas)]
     wanted = [(name, settings.listen, int(getattr(settings, name, 0))) for name in names]
     if is_loopback(settings.nats_host):  # else it is in a container of its own
         wanted.append(("nats_port", ("127.0.0.1",), settings.nats_port))

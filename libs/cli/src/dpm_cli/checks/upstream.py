@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from contextlib import AsyncExitStack
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from dpm_cli.checks.model import Check, Finding, Level, Subject, failed, info, ok, together, warning
+from dpm_cli.services import GATEWAYS
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.credentials import Credentials
+from dpm_runtime.registries import Registries
+from dpm_runtime.settings import Settings
 from dpm_runtime.ways import Leg, Ways
 
 ANSWER_SECONDS = 10.0
@@ -35,9 +38,12 @@ async def upstreams_answer(subject: Subject) -> Finding:
     except Invalid as error:
         return failed(str(error), _PROXY)
     for ecosystem_name, ecosystem in subject.ecosystems().items():
+        if subject.settings.replicas.get(f"{GATEWAYS}{ecosystem_name}", 1) == 0:
+            continue
         try:
             for name, url in ecosystem.upstreams(subject.settings, subject.environ):
-                probes[name] = _probed(subject, credentials, ways, url, ecosystem.probe(url))
+                probe, expected = ecosystem.probe(url), ecosystem.EXPECTED
+                probes[name] = _probed(subject, credentials, ways, url, probe, expected)
         except Invalid as error:
             found.append(failed(f"{ecosystem_name}: {error}"))
     for name, answer in zip(probes, await asyncio.gather(*probes.values()), strict=True):
@@ -50,18 +56,31 @@ async def upstreams_answer(subject: Subject) -> Finding:
     return together(found, "")
 
 
-async def _probed(subject: Subject, credentials: Credentials, ways: Ways, upstream: str, probe: str) -> Finding:
+async def _probed(
+    subject: Subject,
+    credentials: Credentials,
+    ways: Ways,
+    upstream: str,
+    probe: str,
+    expected: Collection[int],
+) -> Finding:
     try:
-        leg = await ways.leg(upstream, probe, private=upstream in subject.settings.pypi.private())
-        return await asks(probe, leg, await credentials.authorization(upstream, probe))
+        leg = await ways.leg(upstream, probe, private=upstream in _private(subject.settings))
+        return await asks(probe, leg, await credentials.authorization(upstream, probe), expected)
     except Unavailable as error:
         return failed(error.what, error.advice)
 
 
-async def asks(url: str, leg: Leg, authorization: str | None = None) -> Finding:
+def _private(settings: Settings) -> set[str]:
+    registries = Registries(settings).tables.items()
+    return settings.pypi.private() | {upstream for upstream, about in registries if about.private}
+
+
+async def asks(url: str, leg: Leg, authorization: str | None = None, expected: Collection[int] = ()) -> Finding:
     """What comes of ``HEAD url``: the name, the connection, TLS and the answer, one after another.
 
-    Through a proxy, the name and the connection are the proxy's.
+    Through a proxy, the name and the connection are the proxy's. The statuses ``expected`` are as good as a
+    success.
     """
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
@@ -75,7 +94,7 @@ async def asks(url: str, leg: Leg, authorization: str | None = None) -> Finding:
                     await _tunnel(streams, f"{host}:{parts.port or 443}", leg)
             if secure:
                 await _tls(streams, host, leg.tls)
-            return await _head(streams, url, leg, authorization)
+            return await _head(streams, url, leg, authorization, expected)
         except _Broken as broken:
             return broken.finding
 
@@ -154,7 +173,9 @@ async def _tunnel(streams: _Streams, to: str, leg: Leg) -> None:
         raise _Broken(f"{name} answers {status} for a connection to {to}", _PROXY)
 
 
-async def _head(streams: _Streams, url: str, leg: Leg, authorization: str | None) -> Finding:
+async def _head(
+    streams: _Streams, url: str, leg: Leg, authorization: str | None, expected: Collection[int]
+) -> Finding:
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     path = parts.path or "/"
@@ -171,7 +192,8 @@ async def _head(streams: _Streams, url: str, leg: Leg, authorization: str | None
     if relayed and leg.proxy is not None and status == 407:
         return failed(f"the proxy {leg.proxy.name} wants credentials, or others", _PROXY)
     through = f", through the proxy {leg.proxy.name}" if leg.proxy else ""
-    return judged(status, f"{parts.hostname} answers {status} for {path}{through}")
+    text = f"{parts.hostname} answers {status} for {path}{through}"
+    return ok(text) if status in expected else judged(status, text)
 
 
 def _proof(leg: Leg) -> str:
