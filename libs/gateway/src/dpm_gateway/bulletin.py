@@ -15,16 +15,18 @@ log = logging.getLogger(__name__)
 
 
 class Watch:
-    """The events of one artifact since the watch began; ``newest`` is the sequence of the last one."""
+    """The events of one artifact since the watch began; ``latest`` is the last one, ``newest`` its sequence."""
 
     def __init__(self) -> None:
         self.newest = 0
+        self.latest: Recorded | None = None
         self._attempts: list[tuple[int, FetchStarted]] = []
         self._news = asyncio.Event()
 
     def tell(self, recorded: Recorded) -> None:
         """An event of the artifact was seen."""
-        self.newest = max(self.newest, recorded.sequence)
+        if recorded.sequence > self.newest:
+            self.newest, self.latest = recorded.sequence, recorded
         if isinstance(recorded.event, FetchStarted):
             self._attempts.append((recorded.sequence, recorded.event))
         self._news.set()

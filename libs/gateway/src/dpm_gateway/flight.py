@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
 from dpm_core.artifacts import Fields, Held, Want
-from dpm_core.attempts import AttemptState, Failure, Phase
+from dpm_core.attempts import WITHHELD_WHOLE, AttemptState, Failure, Phase
 from dpm_core.cids import Cid
 from dpm_core.decisions import Ask, Behind, Follow, Join, Recorded, Refuse, Serve, decide_request
 from dpm_core.digests import answers
@@ -34,6 +34,12 @@ ARRIVAL_SECONDS = 60.0
 
 ARRIVAL_LOOK_SECONDS = 0.25
 """Between two looks for it, while no event says that it is there."""
+
+EVENT_SECONDS = 0.5
+"""Where only the end counts, the event that tells of it is waited for so long before the attempt is looked at.
+
+That takes much more, and is needed only if the fetcher is dead, upstream slow, or the bus away.
+"""
 
 SUCCESSOR_LOOK_SECONDS = 0.02
 """Between two looks for the folder of an attempt that goes on from a lost one."""
@@ -159,8 +165,9 @@ class Flight:
 
     async def _until_answered(self, watch: Watch) -> Answer:
         tries = 0
+        last: Recorded | None = None
         while tries < TRIES:
-            last = await self._means.events.last(self.want.ref.topic)
+            last = await self._newer(watch, last)
             decision = decide_request(
                 last,
                 self._means.clock.now(),
@@ -197,11 +204,27 @@ class Flight:
                 case Follow(token=token):
                     self._link(last)
                     self._asked = token if self._asked is None else self._asked
-                    answer = await self._follow(watch, token)
+                    if not (self._waits_for_all and await watch.beyond(token, EVENT_SECONDS)):
+                        answer = await self._follow(watch, token)
                     tries += 1
             if answer is not None:
                 return answer
         return unavailable(f"{self.want.name} could not be had in {TRIES} tries", 1.0)
+
+    async def _newer(self, watch: Watch, last: Recorded | None) -> Recorded | None:
+        """The artifact's last event, given the one just decided on.
+
+        What was told of behind that may not be the last any more; but then the log refuses what is decided.
+        """
+        if last is not None and watch.latest is not None and watch.newest > last.sequence:
+            return watch.latest
+        return await self._means.events.last(self.want.ref.topic)
+
+    @property
+    def _waits_for_all(self) -> bool:
+        """Whether nothing would be shown before the end, as far as one can tell: what has a limit is small."""
+        size = self.want.size
+        return self.want.limit is not None if size is None else size <= WITHHELD_WHOLE
 
     def _link(self, last: Recorded | None) -> None:
         """Somebody else, perhaps in another process, has had it fetched: their trace tells the rest."""
