@@ -25,7 +25,11 @@ def settings(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("words", "offered"),
-    [("dpm use p", ["pip", "poetry", "pdm"]), ("dpm stop na", ["nats"]), ("dpm token index a", ["acme"])],
+    [
+        ("dpm use p", ["pip", "poetry", "pdm", "podman"]),
+        ("dpm stop na", ["nats"]),
+        ("dpm token index a", ["acme"]),
+    ],
 )
 def test_bash_is_offered_what_goes_on_as_the_word_begins(settings: None, words: str, offered: list[str]) -> None:
     environment = {

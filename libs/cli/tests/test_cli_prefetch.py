@@ -10,7 +10,8 @@ from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
 from dpm_cli.main import app
-from dpm_cli.prefetch.fetch import Outcome, Prefetch, Result
+from dpm_cli.prefetch.asking import Outcome, Result, session
+from dpm_cli.prefetch.fetch import Prefetch
 from dpm_cli.prefetch.wanted import Listed, Target, Wanted
 from dpm_testkit.package_server import File, PackageServer
 
@@ -46,8 +47,8 @@ class Seen:
 
 
 async def prefetch(server: PackageServer, *wanted: Wanted, seen: Seen | None = None) -> list[Result]:
-    async with Prefetch.open(server.url, 4, proxies=False) as fetching:
-        return await fetching.run(wanted, Target.this(), seen or Seen())
+    async with session(proxies=False) as asking:
+        return await Prefetch(asking, server.url, 4).run(wanted, Target.this(), seen or Seen())
 
 
 async def test_a_file_comes_with_its_page_and_its_metadata(server: PackageServer) -> None:
@@ -77,14 +78,18 @@ async def test_one_that_fails_is_named_and_the_others_come(server: PackageServer
 
 
 async def test_a_server_that_is_not_there_is_a_failure_with_a_sentence(server: PackageServer) -> None:
-    async with Prefetch.open("http://127.0.0.1:9/simple/", 4, proxies=False) as fetching:
-        (result,) = await fetching.run([Wanted("sample")], Target.this(), Seen())
+    async with session(proxies=False) as asking:
+        (result,) = await Prefetch(asking, "http://127.0.0.1:9/simple/", 4).run(
+            [Wanted("sample")], Target.this(), Seen()
+        )
     assert "does not answer" in result.detail
 
 
 async def test_what_is_no_index_is_said_to_be_none(server: PackageServer) -> None:
-    async with Prefetch.open(f"{server.url}../packages/", 4, proxies=False) as fetching:
-        (result,) = await fetching.run([Wanted("sample")], Target.this(), Seen())
+    async with session(proxies=False) as asking:
+        (result,) = await Prefetch(asking, f"{server.url}../packages/", 4).run(
+            [Wanted("sample")], Target.this(), Seen()
+        )
     assert result.outcome is Outcome.FAILED and result.detail
 
 

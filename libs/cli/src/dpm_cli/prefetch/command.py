@@ -1,8 +1,9 @@
 """``dpm prefetch``: the command, its progress and its summary."""
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +13,21 @@ import typer
 from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson
 from dpm_cli.outcome import ExitCode
+from dpm_core.errors import Invalid
 
 if TYPE_CHECKING:
+    import aiohttp
     from rich.console import Console
 
-    from dpm_cli.prefetch.fetch import Progress, Result
-    from dpm_cli.prefetch.reading import Wishes
-    from dpm_cli.prefetch.wanted import Listed, Target
+    from dpm_cli.prefetch.asking import Progress, Result
+    from dpm_cli.prefetch.wanted import Listed
     from dpm_cli.use.edits import Index
+    from dpm_cli.use.node import Offer
+
+    Work = Callable[[aiohttp.ClientSession, str, Progress], Awaitable[list[Result]]]
+
+LOCK_FILES = (".txt", ".in", ".toml", ".lock")
+"""How files end that are looked for: no name of an image is meant by these."""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,10 +36,20 @@ def register(app: typer.Typer) -> None:
 
 
 def prefetch(
-    file: Annotated[
-        Path,
-        typer.Argument(help="requirements.txt, pylock.toml, uv.lock, poetry.lock or pdm.lock"),
-    ],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE | IMAGE...",
+            help="requirements.txt, pylock.toml, uv.lock, poetry.lock or pdm.lock; or names of images",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="FILE", help="A list of names of images, one a line; `-` is standard input."
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option("--host", metavar="HOST[:PORT]|URL", help="The node; unset: the one of this machine."),
@@ -40,61 +58,119 @@ def prefetch(
         str | None,
         typer.Option("--python", metavar="X.Y", help="For this version of Python; unset: that of `dpm`."),
     ] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option("--platform", metavar="OS/ARCH", help="Of images, for this platform; unset: this machine's."),
+    ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="All files that it names, for every system and Python.")
+        bool, typer.Option("--all", help="All files that it names, for every system and Python; all platforms.")
     ] = False,
     at_once: Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at once.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Let a node fetch what a lock file names, before it is needed: pages, metadata and files.
+    """Let a node fetch what a lock file names, or images, before it is needed.
 
-    Without --all it is what this system would install. Nothing is resolved: of a requirement that is no exact
-    version the newest that fits is taken, and dependencies only where the file names them.
+    Of a lock file: pages, metadata and files, without --all what this system would install. Nothing is resolved:
+    of a requirement that is no exact version the newest that fits is taken, and dependencies only where the file
+    names them. Of images: their manifests, configurations and layers.
     """
-    from dpm_cli.prefetch.reading import read_wishes
-    from dpm_cli.prefetch.wanted import Target
+    from dpm_cli.use.node import IMAGES, PACKAGES
 
-    index = _index(host)
-    target = Target.every() if every else Target.this(python)
-    wishes = read_wishes(file, target)
+    file = _file(what or [], images)
+    elsewhere: list[str] = []
+    if file is not None:
+        if platform is not None:
+            raise Invalid("--platform is for images")
+        work, elsewhere = _of_file(file, python, at_once, every=every)
+    else:
+        if python is not None:
+            raise Invalid("--python is for lock files")
+        work = _of_images(what or [], images, platform, at_once, every=every)
+    index = _index(host, IMAGES if file is None else PACKAGES)
     begun = time.perf_counter()
-    results = asyncio.run(_run(index, wishes, target, at_once, quiet=as_json))
-    summary = _summary(results, wishes, time.perf_counter() - begun)
+    results = asyncio.run(_run(index, work, quiet=as_json))
+    summary = _summary(results, elsewhere, time.perf_counter() - begun)
     if as_json:
-        show.data({"file": str(file), "index": index.url, **summary})
+        show.data({"file": str(file or images or ""), "index": index.url, **summary})
     else:
         _tell(summary)
     if summary["failed"]:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _index(host: str | None) -> "Index":
+def _file(what: Sequence[str], images: Path | None) -> Path | None:
+    """The lock file that is meant, None if images are. Raises Invalid for neither, for both, for several."""
+    if not what and images is None:
+        raise Invalid("name a lock file, or images")
+    files = [
+        each for each in what if each.endswith(LOCK_FILES) or each.startswith((".", "/")) or Path(each).is_file()
+    ]
+    if not files:
+        return None
+    if len(what) > 1 or images is not None:
+        raise Invalid(f"{files[0]} is a file: one at a time, and no images with it (a list of these: --images)")
+    return Path(files[0])
+
+
+def _of_file(file: Path, python: str | None, at_once: int, *, every: bool) -> "tuple[Work, list[str]]":
+    """What is to be done for a lock file, and what it names that comes from elsewhere. Raises Invalid."""
+    from dpm_cli.prefetch.fetch import Prefetch
+    from dpm_cli.prefetch.reading import read_wishes
+    from dpm_cli.prefetch.wanted import Target
+
+    target = Target.every() if every else Target.this(python)
+    wishes = read_wishes(file, target)
+    return (
+        lambda session, url, progress: Prefetch(session, url, at_once).run(wishes.wanted, target, progress),
+        wishes.elsewhere,
+    )
+
+
+def _of_images(
+    names: Sequence[str], listed: Path | None, platform: str | None, at_once: int, *, every: bool
+) -> "Work":
+    """What is to be done for images, and for those in a list. Raises Invalid."""
+    from dpm_cli.prefetch.image_names import Platform, image_name, image_names
+    from dpm_cli.prefetch.images import ImagePrefetch
+
+    if every and platform is not None:
+        raise Invalid("--all and --platform exclude each other")
+    wanted = None if every else Platform.this() if platform is None else Platform.parse(platform)
+    found = [image_name(each) for each in names]
+    if listed is not None:
+        try:
+            text = sys.stdin.read() if str(listed) == "-" else listed.read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise Invalid(f"{listed}: it cannot be read") from None
+        found += image_names(text.splitlines())
+    return lambda session, url, progress: ImagePrefetch(session, url, at_once).run(found, wanted, progress)
+
+
+def _index(host: str | None, offer: "Offer") -> "Index":
     from dpm_cli.use.node import index_at, index_here
 
     if host is not None:
-        return index_at(host)
+        return index_at(host, offer=offer)
     from dpm_runtime.settings import load
 
-    return index_here(load())
+    return index_here(load(), offer)
 
 
-async def _run(index: "Index", wishes: "Wishes", target: "Target", at_once: int, *, quiet: bool) -> "list[Result]":
-    from dpm_cli.prefetch.fetch import Prefetch
+async def _run(index: "Index", work: "Work", *, quiet: bool) -> "list[Result]":
+    from dpm_cli.prefetch.asking import session
     from dpm_cli.use.node import is_local
 
     out = show.console()
     # no proxy knows this machine by that name
-    async with Prefetch.open(index.url, at_once, proxies=not is_local(index.url), ca=index.ca) as fetching:
-        if quiet:
-            return await fetching.run(wishes.wanted, target, _Lines(None))
-        if not out.is_terminal:
-            return await fetching.run(wishes.wanted, target, _Lines(out))
+    async with session(proxies=not is_local(index.url), ca=index.ca) as asking:
+        if quiet or not out.is_terminal:
+            return await work(asking, index.url, _Lines(None if quiet else out))
         with _bars(out) as bars:
-            return await fetching.run(wishes.wanted, target, bars)
+            return await work(asking, index.url, bars)
 
 
-def _summary(results: "list[Result]", wishes: "Wishes", seconds: float) -> dict[str, Any]:
-    from dpm_cli.prefetch.fetch import Outcome
+def _summary(results: "list[Result]", elsewhere: list[str], seconds: float) -> dict[str, Any]:
+    from dpm_cli.prefetch.asking import Outcome
 
     counts = {str(kind): sum(each.outcome is kind for each in results) for kind in Outcome}
     fetched = sum(each.bytes for each in results if each.outcome is Outcome.FETCHED)
@@ -103,7 +179,7 @@ def _summary(results: "list[Result]", wishes: "Wishes", seconds: float) -> dict[
         **counts,
         "fetched_bytes": fetched,
         "seconds": round(seconds, 3),
-        "elsewhere": wishes.elsewhere,
+        "elsewhere": elsewhere,
         "files": rows,
     }
 

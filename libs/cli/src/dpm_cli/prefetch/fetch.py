@@ -3,90 +3,27 @@
 import asyncio
 import hashlib
 import json
-import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable
 from urllib.parse import urljoin
 
 import aiohttp
 
+from dpm_cli.prefetch.asking import Outcome, Progress, Result, patiently, require, was_held
 from dpm_cli.prefetch.wanted import Listed, Target, Wanted, choose, listed
-from dpm_core.errors import DpmError, Invalid, Unavailable, Untrusted
-
-T = TypeVar("T")
+from dpm_core.errors import DpmError, Invalid, Untrusted
 
 JSON = "application/vnd.pypi.simple.v1+json"
 """The form in which pages are asked for (PEP 691)."""
 
-TRIES = 4
-LONGEST_PAUSE = 10.0
-"""Seconds that a node's Retry-After is heeded up to."""
-
-SILENCE_SECONDS = 60.0
-"""Without a byte for so long, a node is given up: it has time-outs of its own, which are shorter."""
-
-
-class Outcome(StrEnum):
-    """What became of a file."""
-
-    HELD = "held"
-    FETCHED = "fetched"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Result:
-    """A file, or a project of which none was found: what became of it, and how many bytes and seconds it took."""
-
-    name: str
-    project: str
-    outcome: Outcome
-    bytes: int = 0
-    seconds: float = 0.0
-    detail: str = ""
-
-
-class Progress(Protocol):
-    """Who is told how it goes."""
-
-    def expect(self, files: int) -> None:
-        """So many more files will be asked for."""
-
-    def begin(self, file: Listed) -> Callable[[int], None]:
-        """A file begins; the function is told of each part's bytes."""
-
-    def end(self, result: Result) -> None:
-        """A file, or the search for one, has ended."""
-
 
 class Prefetch:
-    """Asks a node for files, several at once."""
+    """Asks a node for files of its index, several at once."""
 
     def __init__(self, session: aiohttp.ClientSession, index: str, at_once: int) -> None:
         self._session = session
         self._index = index
         self._places = asyncio.Semaphore(at_once)
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, index: str, at_once: int, *, proxies: bool, ca: str = "") -> AsyncIterator["Prefetch"]:
-        """``index`` is the URL of a node's index; ``proxies``: use those of the environment, and netrc.
-
-        ``ca`` is the file of a CA to trust beside the system's.
-        """
-        tls = ssl.create_default_context()
-        if ca:
-            tls.load_verify_locations(ca)
-        connector = aiohttp.TCPConnector(ssl=tls)
-        timeout = aiohttp.ClientTimeout(total=None, connect=SILENCE_SECONDS, sock_read=SILENCE_SECONDS)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, trust_env=proxies, auto_decompress=True
-        ) as session:
-            yield cls(session, index, at_once)
 
     async def run(self, wanted: Iterable[Wanted], target: Target, progress: Progress) -> list[Result]:
         """Fetch what answers each wish, and the metadata of it. Never raises for a wish: that is a result."""
@@ -108,8 +45,8 @@ class Prefetch:
             advance = progress.begin(file)
             try:
                 if file.metadata:  # installers ask for it first
-                    await self._patiently(lambda: self._read(file.url + ".metadata"))
-                held, size = await self._patiently(lambda: self._body(file, wanted, advance))
+                    await patiently(lambda: self._read(file.url + ".metadata"))
+                held, size = await patiently(lambda: self._body(file, wanted, advance))
                 outcome = Outcome.HELD if held else Outcome.FETCHED
                 result = Result(file.name, wanted.project, outcome, size, time.perf_counter() - begun)
             except DpmError as error:
@@ -118,7 +55,7 @@ class Prefetch:
 
     async def _page(self, project: str) -> list[Listed]:
         url = urljoin(self._index, f"{project}/")
-        body, final = await self._patiently(lambda: self._read(url))
+        body, final = await patiently(lambda: self._read(url))
         try:
             page = json.loads(body)
         except ValueError:
@@ -127,7 +64,7 @@ class Prefetch:
 
     async def _read(self, url: str) -> tuple[bytes, str]:
         async with self._session.get(url, headers={"Accept": JSON}) as answer:
-            await _require(answer)
+            await require(answer)
             return await answer.read(), str(answer.url)
 
     async def _body(self, file: Listed, wanted: Wanted, advance: Callable[[int], None]) -> tuple[bool, int]:
@@ -136,27 +73,15 @@ class Prefetch:
         hasher = hashlib.new(algorithm)
         size = 0
         async with self._session.get(file.url) as answer:
-            await _require(answer)
+            await require(answer)
             async for part in answer.content.iter_any():
                 hasher.update(part)
                 size += len(part)
                 advance(len(part))
-            held = "hit" in answer.headers.get("Cache-Status", "")
+            held = was_held(answer)
         if expected and hasher.hexdigest() != expected:
             raise Untrusted(f"its {algorithm} is {hasher.hexdigest()}, not {expected}")
         return held, size
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        for left in reversed(range(TRIES)):
-            try:
-                return await ask()
-            except Unavailable as error:
-                if not left or error.retry_after is None:
-                    raise
-                await asyncio.sleep(min(error.retry_after, LONGEST_PAUSE))
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise Unavailable(f"the node does not answer: {error or type(error).__name__}") from None
-        raise AssertionError
 
     @staticmethod
     def _told(progress: Progress, result: Result) -> Result:
@@ -177,13 +102,3 @@ def _digest(file: Listed, wanted: Wanted) -> tuple[str, str]:
     best = next((each for each in known if each.startswith("sha256:")), known[0])
     algorithm, _, value = best.partition(":")
     return (algorithm, value) if algorithm in hashlib.algorithms_available else ("sha256", "")
-
-
-async def _require(answer: aiohttp.ClientResponse) -> None:
-    """Raises Unavailable, with the answer's own words, unless it is 200."""
-    if answer.status == 200:
-        return
-    words = " ".join((await answer.content.read(500)).decode(errors="replace").split())
-    seconds = answer.headers.get("Retry-After", "")
-    retry = float(seconds) if answer.status in (429, 503) and seconds.isdigit() else None
-    raise Unavailable(words or f"the node answers {answer.status}", retry_after=retry)

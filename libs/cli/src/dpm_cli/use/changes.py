@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from dpm_core.registry import from_json, to_json
 
 NEW_FILE_MODE = 0o644
 """As the clients themselves make their configurations: for all to read, since nothing secret is written."""
+
+NEW_FOLDER_MODE = 0o755
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,11 @@ class Changes:
         record = self._read(client, path)
         return now if record is None else reverted(record, now)
 
-    def write(self, client: str, path: Path, after: bytes) -> None:
-        """Make ``after`` the file, as a whole or not at all. Raises WrongState as ``original`` does, OSError."""
+    def write(self, client: str, path: Path, after: bytes, *, for_all: bool = False) -> None:
+        """Make ``after`` the file, as a whole or not at all; ``for_all``: others may look into new folders.
+
+        Raises WrongState as ``original`` does, OSError.
+        """
         known = self._read(client, path)
         before = self.original(client, path)
         folders = tuple(str(each) for each in _missing(path.parent)) + (known.folders if known else ())
@@ -60,7 +65,10 @@ class Changes:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         record = Record(client, str(path), before, after, folders)
         _replace(self._place(client, path), to_json(record), 0o600)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in reversed([*_missing(path.parent)]):
+            folder.mkdir()
+            if for_all:
+                folder.chmod(NEW_FOLDER_MODE)
         _replace(path, after, NEW_FILE_MODE)
 
     def undo(self, client: str, path: Path) -> bool:
@@ -121,6 +129,15 @@ def _parts(before: bytes, after: bytes) -> Iterator[tuple[bytes, bytes]]:
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind != "equal":
             yield b"".join(old[a:b]), b"".join(new[c:d])
+
+
+def may_write(paths: Iterable[Path]) -> bool:
+    """Whether this user may replace these files, or make them."""
+    for path in paths:
+        folder = next(each for each in path.parents if each.exists())
+        if not os.access(folder, os.W_OK):
+            return False
+    return True
 
 
 def read(path: Path) -> bytes | None:

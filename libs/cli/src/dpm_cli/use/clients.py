@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 import platformdirs
 
-from dpm_cli.use import edits
+from dpm_cli.use import edits, image_edits
 from dpm_cli.use.edits import Edit, Index
+from dpm_cli.use.node import IMAGES, PACKAGES, Offer
 from dpm_core.errors import Invalid
 
 PROJECT = "pyproject.toml"
@@ -27,14 +28,21 @@ class ClientName(StrEnum):
     UV = "uv"
     POETRY = "poetry"
     PDM = "pdm"
+    DOCKER = "docker"
+    PODMAN = "podman"
+    CONTAINERD = "containerd"
 
 
 @dataclass(frozen=True)
 class Trust:
-    """A file beside the client's own in which it is told what CA to trust, and how that is edited."""
+    """A file beside the client's own, called ``name``, in which it is told what CA to trust, and how it is edited.
 
-    locate: Locate
-    edit: Edit
+    Without an ``edit`` it is the CA itself.
+    """
+
+    name: str
+    folder: Callable[[Mapping[str, str], Index], Path]
+    edit: Edit | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,9 @@ class Client:
     ``once`` are commands that need no file; ``{url}`` and ``{host}`` stand in them. ``stronger`` are variables of
     the environment that go before the file. ``note`` and ``project_note`` say what else comes of the edit.
     ``trusting`` is how it is told of a CA (``{ca}``) without a file, and ``trust`` where, if that is not its own
-    file; ``unwritten`` says that it can be told in none.
+    file; ``unwritten`` says that it can be told in none. ``offer`` is what of a node it is for. ``system`` says
+    that its file is that of all users. ``locate_for`` is where a registry that is named has a file of its own,
+    ``each`` that the file has to name every registry.
     """
 
     name: ClientName
@@ -58,6 +68,25 @@ class Client:
     trusting: str = ""
     trust: Trust | None = None
     unwritten: str = ""
+    offer: Offer = PACKAGES
+    system: bool = False
+    each: bool = False
+    locate_for: Callable[[str], Path] | None = None
+
+    def file(self, environ: Mapping[str, str], registries: tuple[str, ...] = ()) -> Path:
+        """Its file. Raises Invalid if it has none for these registries, or none at all."""
+        if not registries or self.each:
+            return self.locate(environ)
+        if self.locate_for is None:
+            raise Invalid(f"--registry is for podman and containerd: {self.name} cannot be told of a registry")
+        if len(registries) > 1:
+            raise Invalid(f"--registry: {self.name} has a file for each registry: name one at a time")
+        return self.locate_for(registries[0])
+
+    @property
+    def keeps_ca(self) -> bool:
+        """Whether it has a place of its own for the CA itself."""
+        return self.trust is not None and self.trust.edit is None
 
     def edit_of(self, path: Path) -> Edit:
         """The edit for a file, by its name. Raises Invalid where the client keeps nothing in such a file."""
@@ -73,8 +102,11 @@ class Client:
 
     def once_for(self, index: Index) -> list[str]:
         """The commands that use the index without writing anything."""
-        trusting = (self.trusting,) if index.ca else ()
-        return [each.format(url=index.url, host=index.host, ca=index.ca) for each in (*self.once, *trusting)]
+        ways = (*self.once, self.trusting) if index.ca and self.trusting else self.once
+        plain = index.url.startswith("http:")
+        told = {"url": index.url, "host": index.host, "ca": index.ca}
+        told |= {"untrusting": "--tls-verify=false " * plain, "plain": "--plain-http " * plain}
+        return [each.format(**told) for each in ways]
 
 
 def pip_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
@@ -118,9 +150,34 @@ def poetry_file(environ: Mapping[str, str]) -> Path:
     return _poetry_folder(environ) / "config.toml"
 
 
-def poetry_auth(environ: Mapping[str, str]) -> Path:
-    """Where Poetry keeps what CA to trust. See its documentation, "Config directory"."""
-    return _poetry_folder(environ) / "auth.toml"
+def docker_file(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """dockerd's file. See its documentation, "Daemon configuration overview"."""
+    if platform in ("darwin", "win32"):
+        return _home(environ) / ".docker" / "daemon.json"
+    return Path("/etc/docker/daemon.json")
+
+
+def docker_certificates(environ: Mapping[str, str], index: Index) -> Path:
+    """Where docker looks for a host's CA. See its documentation, "Verify repository client with certificates"."""
+    return docker_file(environ).parent / "certs.d" / index.host
+
+
+def podman_file(environ: Mapping[str, str]) -> Path:
+    """A file of our own beside those of podman: for root that of the machine, which CRI-O reads, too.
+
+    See containers-registries.conf(5), "CONFIGURATION FILES" and ".d" folders.
+    """
+    return _containers(environ) / "registries.conf.d" / "dpm.conf"
+
+
+def _containers(environ: Mapping[str, str]) -> Path:
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return Path("/etc/containers") if root else _home(environ) / ".config" / "containers"
+
+
+def containerd_file(registry: str = "_default") -> Path:
+    """containerd's file for a registry, or for all that have none. See its documentation, "Registry Host"."""
+    return Path("/etc/containerd/certs.d") / registry / "hosts.toml"
 
 
 def _poetry_folder(environ: Mapping[str, str]) -> Path:
@@ -163,7 +220,7 @@ CLIENTS: Mapping[ClientName, Client] = {
             note="Poetry reads this with a plugin alone: `poetry self add poetry-plugin-pypi-mirror`",
             project_note="poetry.lock has to be made anew for this, and names the node then",
             trusting="poetry config certificates.PyPI.cert {ca}",
-            trust=Trust(poetry_auth, edits.poetry_trust),
+            trust=Trust("auth.toml", lambda environ, _: _poetry_folder(environ), edits.poetry_trust),
         ),
         Client(
             ClientName.PDM,
@@ -174,6 +231,41 @@ CLIENTS: Mapping[ClientName, Client] = {
             edits.pdm_project,
             project_note="pdm.lock has to be made anew for this: its hash of the project's settings changes",
             trusting="pdm config pypi.ca_certs {ca}",
+        ),
+        Client(
+            ClientName.DOCKER,
+            docker_file,
+            image_edits.docker,
+            ("docker pull {host}/library/<name>", "docker pull {host}/<registry>/<name>"),
+            note="dockerd reads this when it starts, and when it is told to: `systemctl reload docker`. It is for "
+            "names without a registry; others are pulled by the node's: docker pull <node>/<registry>/<name>",
+            trust=Trust("ca.crt", docker_certificates),
+            offer=IMAGES,
+            system=True,
+        ),
+        Client(
+            ClientName.PODMAN,
+            podman_file,
+            image_edits.podman,
+            ("podman pull {untrusting}{host}/<registry>/<name>",),
+            trusting="with --cert-dir <folder>, where {ca} is called ca.crt",
+            trust=Trust("ca.crt", lambda environ, index: _containers(environ) / "certs.d" / index.host),
+            offer=IMAGES,
+            system=True,
+            each=True,
+        ),
+        Client(
+            ClientName.CONTAINERD,
+            lambda environ: containerd_file(),
+            image_edits.containerd,
+            ("ctr images pull {plain}{host}/<registry>/<name>",),
+            note="containerd reads it at each pull where its config.toml names the folder: "
+            '`config_path = "/etc/containerd/certs.d"` for the plug-in cri, then `systemctl restart containerd`. '
+            "nerdctl reads it anyhow, ctr with --hosts-dir /etc/containerd/certs.d",
+            trusting="with --tlscacert {ca}",
+            offer=IMAGES,
+            system=True,
+            locate_for=containerd_file,
         ),
     )
 }

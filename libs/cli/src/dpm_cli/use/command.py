@@ -12,7 +12,8 @@ from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson
 from dpm_cli.use.clients import CLIENTS, Client, ClientName
 from dpm_cli.use.edits import Index, beside
-from dpm_core.errors import Invalid
+from dpm_cli.use.node import PACKAGES
+from dpm_core.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from dpm_cli.use.changes import Changes
@@ -54,7 +55,15 @@ def use(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="The settings to write; unset: this user's."),
+        typer.Option(
+            "--file", help="The settings to write; unset: this user's, of docker and containerd the system's."
+        ),
+    ] = None,
+    registries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--registry", metavar="HOST", help="podman, containerd: a registry that the node stands in for."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,29 +76,37 @@ def use(
     if ca is not None and host is None:
         raise Invalid("--ca belongs to --host: that of this machine's node is known")
     known = CLIENTS[client]
-    path = (known.locate(os.environ) if file is None else file).expanduser().resolve()
-    outcome = taken_back(known, path) if undo else pointed(known, path, host, ca, write=write)
+    named = tuple(registries or ())
+    path = (known.file(os.environ, named) if file is None else file).expanduser().resolve()
+    outcome = taken_back(known, path) if undo else pointed(known, path, host, ca, named, write=write)
     if as_json:
         show.data(asdict(outcome))
     else:
         _show(outcome)
 
 
-def pointed(client: Client, path: Path, host: str | None, ca: Path | None, *, write: bool) -> Outcome:
-    """Point the client at the node by its file ``path``, or only say how. Raises Invalid, WrongState, OSError."""
+def pointed(
+    client: Client, path: Path, host: str | None, ca: Path | None, registries: tuple[str, ...] = (), *, write: bool
+) -> Outcome:
+    """Point the client at the node by its file ``path``, or only say how.
+
+    Raises Invalid, WrongState, OSError, and Unavailable if this user may not write it.
+    """
     from dpm_cli.use import node, trust
-    from dpm_cli.use.changes import read
+    from dpm_cli.use.changes import may_write, read
 
     if host is None:
         from dpm_runtime.settings import load
 
         settings = load()
-        index = node.index_here(settings)
+        index = node.index_here(settings, client.offer)
     else:
-        settings, index = None, node.index_at(host, "" if ca is None else str(ca))
+        settings, index = None, node.index_at(host, "" if ca is None else str(ca), client.offer)
+    if client.each:
+        index = replace(index, registries=registries or node.registries(settings))
     changes = _changes()
     files: list[tuple[Path, bytes]] = []
-    if ca is not None:
+    if ca is not None and not client.keeps_ca:
         copy = trust.kept(client.name, index)
         files.append((copy, trust.read_ca(ca)))
         index = replace(index, ca=str(copy))
@@ -102,14 +119,19 @@ def pointed(client: Client, path: Path, host: str | None, ca: Path | None, *, wr
     lines = _added(before or b"", after)
     shown = Outcome(client.name, "shown", str(path), index.url, lines, client.once_for(index), notes)
     if not write:
+        if not may_write([path]):
+            notes.append(f"{path} is not this user's: --write takes root")
         return shown
     pending = [(each, body) for each, body in (*files, (path, after)) if read(each) != body]
     if not pending:
         return Outcome(client.name, "unchanged", str(path), index.url, lines, notes=notes)
 
+    if not may_write(each for each, _ in pending):
+        raise Unavailable(f"{path} is not this user's to write", advice="run it as root, as `sudo dpm use …`")
+
     def do() -> None:
         for each, body in pending:
-            changes.write(client.name, each, body)
+            changes.write(client.name, each, body, for_all=client.system)
 
     if settings is not None and client.name == ClientName.PIP:
         kept = node.keeping_upstream(settings, changes, client.name, do)
@@ -125,14 +147,14 @@ def taken_back(client: Client, path: Path) -> Outcome:
 
     changes = _changes()
     if not changes.undo(client.name, path):
-        others = ", ".join(
-            str(each) for each in changes.changed(client.name) if each.name not in ("dpm.toml", "auth.toml")
-        )
+        from dpm_cli.use.trust import aside
+
+        others = ", ".join(str(each) for each in changes.changed(client.name) if not aside(client, each))
         where = f"; it has into {others}: name it with --file" if others else ""
         raise WrongState(f"`dpm use {client.name} --write` has written nothing into {path}{where}")
     from dpm_cli.use.trust import forget
 
-    forget(client, os.environ, changes)
+    forget(client, changes)
     if client.name == ClientName.PIP and any(each.name == "dpm.toml" for each in changes.changed(client.name)):
         from dpm_cli.use.node import forget_upstream
         from dpm_runtime.settings import load
@@ -172,7 +194,7 @@ def _notes(client: Client, path: Path, text: str, index: Index) -> Iterator[str]
     for name in client.stronger:
         if os.environ.get(name):
             yield f"{name} is set in the environment, and goes before this file"
-    for other in beside(text, client.name, index):
+    for other in beside(text, client.name, index) if client.offer is PACKAGES else ():
         yield f"this file also names {other}: a name that the node does not have, or has, may be filled from there"
     if index.ca and client.unwritten:
         yield client.unwritten.format(ca=index.ca)

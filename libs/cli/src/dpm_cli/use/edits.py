@@ -18,12 +18,14 @@ from dpm_core.errors import Invalid
 class Index:
     """The index that a client is pointed at. ``plain`` says that it is reached by http beyond this machine, which
     some clients refuse unless they are told that it is meant. ``ca`` is the file of the CA to trust for it; empty:
-    one of those that clients know anyhow.
+    one of those that clients know anyhow. ``registries`` are the hosts of registries that a node of images is to
+    stand in for, where the client has to be told of each.
     """
 
     url: str
     plain: bool = False
     ca: str = ""
+    registries: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -84,12 +86,12 @@ def _set(section: Any, name: str, value: str, *, add: bool) -> None:
 
 def uv_file(text: str, index: Index) -> str:
     """``uv.toml``: the index with ``default = true``."""
-    return _toml(text, lambda document: _uv(document, index))
+    return toml(text, lambda document: _uv(document, index))
 
 
 def uv_project(text: str, index: Index) -> str:
     """``pyproject.toml``, table ``tool.uv``."""
-    return _toml(text, lambda document: _uv(_table(document, "tool", "uv"), index))
+    return toml(text, lambda document: _uv(_table(document, "tool", "uv"), index))
 
 
 def _uv(table: Any, index: Index) -> None:
@@ -117,7 +119,7 @@ def pdm_file(text: str, index: Index) -> str:
         if index.ca:
             table["ca_certs"] = index.ca
 
-    return _toml(text, edit)
+    return toml(text, edit)
 
 
 def pdm_project(text: str, index: Index) -> str:
@@ -127,9 +129,9 @@ def pdm_project(text: str, index: Index) -> str:
         trust: dict[str, Any] = {"verify_ssl": False} if index.plain else {}
         trust |= {"ca_certs": index.ca} if index.ca else {}
         wanted = {"name": "pypi", "url": index.url, **trust}
-        _replace(_table(document, "tool", "pdm"), "source", wanted, lambda each: each.get("name") == "pypi")
+        replaced(_table(document, "tool", "pdm"), "source", wanted, lambda each: each.get("name") == "pypi")
 
-    return _toml(text, edit)
+    return toml(text, edit)
 
 
 def poetry_file(text: str, index: Index) -> str:
@@ -141,7 +143,7 @@ def poetry_file(text: str, index: Index) -> str:
     def edit(document: Any) -> None:
         _table(document, "plugins", "pypi_mirror")["url"] = index.url
 
-    return _toml(text, edit)
+    return toml(text, edit)
 
 
 def poetry_project(text: str, index: Index) -> str:
@@ -149,9 +151,9 @@ def poetry_project(text: str, index: Index) -> str:
 
     def edit(document: Any) -> None:
         wanted = {"name": "dpm", "url": index.url, "priority": "primary"}
-        _replace(_table(document, "tool", "poetry"), "source", wanted, lambda each: each.get("name") == "dpm")
+        replaced(_table(document, "tool", "poetry"), "source", wanted, lambda each: each.get("name") == "dpm")
 
-    return _toml(text, edit)
+    return toml(text, edit)
 
 
 def poetry_trust(text: str, index: Index) -> str:
@@ -161,7 +163,7 @@ def poetry_trust(text: str, index: Index) -> str:
         for name in ("dpm", "PyPI"):
             _table(document, "certificates", name)["cert"] = index.ca
 
-    return _toml(text, edit)
+    return toml(text, edit)
 
 
 def with_setting(text: str, name: str, value: str) -> str:
@@ -170,7 +172,7 @@ def with_setting(text: str, name: str, value: str) -> str:
     def edit(document: Any) -> None:
         document[name] = value
 
-    return _toml(text, edit)
+    return toml(text, edit)
 
 
 def beside(text: str, client: str, index: Index) -> Iterator[str]:
@@ -199,7 +201,11 @@ def _beside_in_ini(text: str) -> Iterator[str]:
                 yield f"extra-index-url in section {section}"
 
 
-def _toml(text: str, edit: Callable[[Any], None]) -> str:
+def toml(text: str, edit: Callable[[Any], None]) -> str:
+    """A TOML text, edited. ``edit`` is done on its document and on plain tables, which must agree in the end.
+
+    Raises Invalid.
+    """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -232,10 +238,12 @@ def _table(document: Any, *names: str) -> Any:
     return document
 
 
-def _replace(table: Any, name: str, wanted: dict[str, Any], same: Callable[[Any], bool]) -> None:
+def replaced(table: Any, name: str, wanted: dict[str, Any], same: Callable[[Any], bool]) -> None:
+    """``wanted`` in the array of tables ``name``: in place of the first that is the ``same``, else at its end."""
     for each in table.get(name, ()):
         if same(each):
-            each.update(wanted)
+            if any(each.get(key) != value for key, value in wanted.items()):
+                each.update(wanted)
             return
     _append(table, name, wanted)
 

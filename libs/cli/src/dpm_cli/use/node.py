@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,13 +16,24 @@ from dpm_core.errors import Invalid
 if TYPE_CHECKING:
     from dpm_runtime.settings import Settings
 
-PORT = 3141
-"""Where a node elsewhere is asked unless its port is named: the default of a node's settings."""
 
-INDEX = "simple/"
+@dataclass(frozen=True)
+class Offer:
+    """What a node has for the clients of an ecosystem: at ``port``, unless a node elsewhere names another one, and
+    below ``path``.
+    """
+
+    ecosystem: str
+    port: int
+    path: str = ""
 
 
-def index_at(host: str, ca: str = "") -> Index:
+PACKAGES = Offer("pypi", 3141, "simple/")
+IMAGES = Offer("oci", 5000)
+"""The ports are the defaults of a node's settings."""
+
+
+def index_at(host: str, ca: str = "", offer: Offer = PACKAGES) -> Index:
     """The index of a node elsewhere: ``host``, ``host:port``, or a URL, which may name the index's own path.
 
     By https if ``ca``, a file, says what CA to trust. Raises Invalid.
@@ -34,13 +45,15 @@ def index_at(host: str, ca: str = "") -> Index:
     if ca and parts.scheme != "https":
         raise Invalid("--ca is for a node that is reached by https")
     if "://" not in host and parts.port is None:
-        url = normalise_upstream(f"{scheme}://{_bracketed(host)}:{PORT}")
+        url = normalise_upstream(f"{scheme}://{_bracketed(host)}:{offer.port}")
     if parts.path == "/":
-        url += INDEX
+        url += offer.path
+    elif not offer.path:
+        raise Invalid("a node has its images at no path: name its host and port alone")
     return Index(url, plain=parts.scheme == "http" and not is_local(url), ca=ca)
 
 
-def index_here(settings: "Settings") -> Index:
+def index_here(settings: "Settings", offer: Offer = PACKAGES) -> Index:
     """The index of this machine's node, where it listens or would. Raises Invalid where that depends on its start,
     or none can run.
     """
@@ -48,13 +61,30 @@ def index_here(settings: "Settings") -> Index:
         raise Invalid("no node runs on this system: name one elsewhere with --host")
     from dpm_cli.status import summarise
 
-    url = summarise(settings, {"gateway-pypi": {}}).addresses.get("pypi")
-    if url is None and not settings.pypi_port:
-        raise Invalid("the node chooses its port when it starts (pypi_port is 0), and it does not run: `dpm up`")
+    name = offer.ecosystem
+    url = summarise(settings, {f"gateway-{name}": {}}).addresses.get(name)
+    port = getattr(settings, f"{name}_port")
+    if url is None and not port:
+        raise Invalid(
+            f"the node chooses its port when it starts ({name}_port is 0), and it does not run: `dpm up`"
+        )
     scheme = "https" if settings.tls else "http"
-    at = index_at(url or f"{scheme}://{_bracketed(settings.listen[0])}:{settings.pypi_port}/")
+    at = index_at(url or f"{scheme}://{_bracketed(settings.listen[0])}:{port}/", offer=offer)
     own = settings.tls and settings.tls_cert is None
     return replace(at, ca=str(settings.folders.ca)) if own else at
+
+
+def registries(settings: "Settings | None") -> tuple[str, ...]:
+    """The hosts of the registries that a node stands in for: of one elsewhere only docker's own is known."""
+    from dpm_runtime.docker_login import Docker
+
+    own = Docker.own().name
+    if settings is None:
+        return (own,)
+    from dpm_runtime.registries import Registries
+
+    known = Registries(settings)
+    return tuple(dict.fromkeys([*((own,) if known.default else ()), *known.named]))
 
 
 def keeping_upstream(settings: "Settings", changes: Changes, client: str, write: Callable[[], None]) -> str:

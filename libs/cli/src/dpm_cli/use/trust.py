@@ -35,22 +35,33 @@ def kept(client: str, index: Index) -> Path:
 def files(
     client: "Client", index: Index, environ: Mapping[str, str], changes: Changes
 ) -> Iterator[tuple[Path, bytes]]:
-    """The file beside the client's own in which the CA has to be named, with what is to stand in it, if any."""
-    if client.trust is not None and index.ca:
-        path = client.trust.locate(environ).expanduser().resolve()
+    """The file beside the client's own in which the CA has to be named, or be, with what is to stand in it.
+
+    None for most. Raises Invalid if it is to be the CA, and that is none.
+    """
+    if client.trust is None or not index.ca:
+        return
+    path = (client.trust.folder(environ, index) / client.trust.name).expanduser().resolve()
+    if client.trust.edit is None:
+        yield path, read_ca(Path(index.ca))
+    else:
         before = changes.original(client.name, path) or b""
         yield path, client.trust.edit(before.decode(), index).encode()
 
 
-def forget(client: "Client", environ: Mapping[str, str], changes: Changes) -> None:
+def aside(client: "Client", path: Path) -> bool:
+    """Whether a file that was changed for the client only says whom to trust, or what the node itself is to do."""
+    return path.name in ("dpm.toml", client.trust and client.trust.name) or path.parent == _folder()
+
+
+def forget(client: "Client", changes: Changes) -> None:
     """Take back what was written so that the client trusts a node, once it is not pointed at any."""
-    beside = [] if client.trust is None else [client.trust.locate(environ).expanduser().resolve()]
     changed = list(changes.changed(client.name))
-    aside = [each for each in changed if each in beside or each.parent == _folder()]
-    if not [each for each in changed if each not in aside and each.name != "dpm.toml"]:
+    if all(aside(client, each) for each in changed):
         # last the copy, which was written first: its folders may be those of the other
-        for each in sorted(aside, key=lambda path: path not in beside):
-            changes.undo(client.name, each)
+        for each in sorted(changed, key=lambda path: path.parent == _folder()):
+            if each.name != "dpm.toml":
+                changes.undo(client.name, each)
 
 
 def _folder() -> Path:
