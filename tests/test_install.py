@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dpm_gateway_pypi.machine import machine_index
+from dpm_runtime.machine.pip import machine_index
 from dpm_testkit.ipfs import cids_of
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.relay import Relay

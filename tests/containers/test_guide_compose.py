@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpm_cli.ports import choose_free
-from dpm_gateway_pypi.machine import machine_index
+from dpm_runtime.machine.pip import machine_index
 from dpm_runtime.mounts import mounted_at
 from dpm_testkit.relay import Relay
 from dpm_testkit.stack import ROOT, bridge_address, docker, project_of, shared_folder

@@ -3,7 +3,6 @@
 The module itself is the entry point ``pypi`` of the group ``dpm.explain``.
 """
 
-import os
 from collections.abc import Iterator
 
 from dpm_core.errors import Invalid
@@ -12,6 +11,7 @@ from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.filenames import candidates, normalise
 from dpm_gateway_pypi.indexes import Index
 from dpm_gateway_pypi.links import link
+from dpm_runtime.machine import environment
 from dpm_runtime.settings import NO_UPSTREAM, Settings
 
 
@@ -26,7 +26,7 @@ def ecosystem(settings: Settings) -> PyPI:
 def indexes(settings: Settings) -> Iterator[Index]:
     """The indexes that are set, the default one first. Raises Invalid."""
     if settings.pypi_upstream != NO_UPSTREAM:
-        yield Index(upstream(settings, os.environ), lists=settings.pypi_project_list)
+        yield Index(upstream(settings, environment()), lists=settings.pypi_project_list)
     for name, index in settings.pypi.indexes.items():
         yield Index(index.upstream, name, owns=index.owns, lists=index.project_list, private=index.private)
 

@@ -10,7 +10,7 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from dpm_core.artifacts import normalise_upstream
 from dpm_core.errors import Invalid
-from dpm_gateway_pypi.machine import machine_index
+from dpm_runtime.machine.pip import machine_index
 
 OWN = ("127.0.0.1:3141", "localhost:3141", "[::1]:3141")
 DEFAULT = normalise_upstream(PYPI_SIMPLE_ENDPOINT)
