@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dpm_core.artifacts import NODES
 from dpm_core.ecosystem import Request, Target
 from dpm_core.events import FetchRequested
 from dpm_testkit.made_up import SHOP, MadeUp
@@ -143,6 +144,52 @@ async def test_whose_own_credentials_upstream_takes_is_let_in_and_who_is_refused
         assert (answer.status_code, "www-authenticate" in answer.headers) == (told, told == 401)
     way.door.status = 200
     assert (await way.client.get("/note/nails/new", headers=MINE)).content == NOTE
+
+
+async def test_what_one_client_may_have_is_fetched_with_its_credentials_which_stand_in_no_event(way: Way) -> None:
+    way.origin.has(SHOP + "note/nails/new", NOTE).for_strangers = 401
+    way.door.status = 200
+    assert (await way.client.get("/note/nails/new", headers=MINE)).content == NOTE
+    [(handle, lent)] = way.door.lent.items()
+    assert lent == (SHOP, MINE["Authorization"])
+    whose = [event.want.credentials for event in way.log.events if isinstance(event, FetchRequested)]
+    assert whose == ["", handle]
+    assert MINE["Authorization"].split()[1] not in repr(way.log.events)
+    await way.folded()
+    way.door.status = 401
+    assert (await way.client.get("/note/nails/new", auth=("you", "yours"))).status_code == 401
+    assert (await way.client.get("/note/nails/new", headers=MINE)).headers["cache-status"] == "dpm; hit"
+
+
+async def test_what_is_fetched_for_the_nodes_token_is_fetched_with_the_nodes_credentials(way: Way) -> None:
+    way.origin.has(SHOP + "note/nails/new", NOTE).for_strangers = 401
+    assert (await way.client.get("/note/nails/new", headers=TOKEN)).content == NOTE
+    assert way.door.lent == {}
+    assert [event.want.whose for event in way.log.events if isinstance(event, FetchRequested)] == ["", NODES]
+
+
+async def test_head_of_what_is_not_held_is_upstreams_answer_and_no_download(way: Way) -> None:
+    way.origin.has(f"{SHOP}crate/nails/{SHA}", NOTE).media_type = "text/note"
+    for _ in range(2):
+        head = await way.client.head(f"/crate/nails/{SHA}")
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(NOTE)))
+        assert (head.headers["content-type"], head.headers["shop-digest"]) == ("text/note", f"sha256:{SHA}")
+    assert (asked(way), way.log.events, len(way.door.headed)) == ([], [], 2)
+    await way.client.get(f"/crate/nails/{SHA}")
+    await way.folded()
+    assert (await way.client.head(f"/crate/nails/{SHA}")).headers["cache-status"] == "dpm; hit"
+    assert len(way.door.headed) == 2
+
+
+async def test_head_of_what_upstream_has_not_or_keeps_from_strangers_or_cannot_tell(way: Way) -> None:
+    assert (await way.client.head(f"/crate/nails/{SHA}")).status_code == 404
+    way.origin.has(f"{SHOP}crate/nails/{SHA}", NOTE).for_strangers = 401
+    assert (await way.client.head(f"/crate/nails/{SHA}")).status_code == 401
+    way.door.status = 200
+    assert (await way.client.head(f"/crate/nails/{SHA}", headers=MINE)).status_code == 200
+    assert [authorization for _, authorization in way.door.lent.values()] == [MINE["Authorization"]]
+    way.origin.down = True
+    assert (await way.client.head(f"/crate/nails/{SHA}")).status_code == 503
 
 
 async def test_what_everybody_may_have_nobody_is_asked_about(way: Way) -> None:

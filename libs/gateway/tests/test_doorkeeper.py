@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dpm_core.artifacts import ArtifactRef, Lane, Want
+from dpm_core.artifacts import CLIENTS, NODES, ArtifactRef, Lane, Want
 from dpm_core.ecosystem import Request
 from dpm_core.errors import Unavailable
 from dpm_gateway.doorkeeper import ACCEPTED_SECONDS, REFUSED_SECONDS, Doorkeeper, Refused
@@ -28,6 +28,7 @@ class House:
         self.clock = ManualClock()
         self.says: dict[str, int] = {}
         self.asked: list[str] = []
+        self.told: dict[str, tuple[str, str]] = {}
         self.keeper = Doorkeeper(PyPI((), fresh_for=600.0, limit=1), self, self, self.clock)
 
     def admits(self, realm: str, secret: str) -> bool:
@@ -36,6 +37,9 @@ class House:
     async def status_for(self, want: Want, authorization: str) -> int:
         self.asked.append(want.url)
         return self.says.get(want.url, 401)
+
+    async def tell_credentials(self, handle: str, upstream: str, authorization: str) -> None:
+        self.told[handle] = (upstream, authorization)
 
     async def lets_in(self, authorization: str | None, *wants: Want, realm: str = "acme") -> tuple[Want, ...]:
         headers = {} if authorization is None else {"authorization": authorization}
@@ -123,3 +127,41 @@ async def test_a_verdict_is_of_these_credentials_alone(house: House) -> None:
     house.says[PAGE.url] = 401
     assert await house.refuses(basic("me:other")) == 401
     assert await house.refuses(basic("you:mine")) == 401
+
+
+async def test_who_may_have_one_thing_of_a_scope_may_have_all_of_it_and_nothing_of_another(house: House) -> None:
+    page, other = (replace(each, scope="demo") for each in (PAGE, OTHER))
+    house.says[PAGE.url] = 200
+    assert await house.lets_in(basic("me:mine"), page, other) == (page, other)
+    assert house.asked == [PAGE.url]
+    assert await house.refuses(basic("you:yours"), other) == 401
+    assert await house.refuses(basic("me:mine"), replace(other, scope="more")) == 401
+
+
+async def test_that_one_thing_of_a_scope_is_refused_says_nothing_of_another(house: House) -> None:
+    page, other = (replace(each, scope="demo") for each in (PAGE, OTHER))
+    house.says = {PAGE.url: 404, OTHER.url: 200}
+    assert await house.lets_in(basic("me:mine"), page, other) == (other,)
+
+
+async def test_credentials_are_lent_under_a_handle_that_says_nothing_and_told_to_fetchers_alone(
+    house: House,
+) -> None:
+    want = replace(PAGE, credentials=CLIENTS)
+    mine = house.keeper.visitor(Request("GET", "/", "", {"authorization": basic("me:mine")}), "acme")
+    lent = house.keeper.lend(mine, want)
+    await house.keeper.hand_over(lent)
+    assert house.told == {lent.credentials: (UPSTREAM, basic("me:mine"))}
+    assert lent == house.keeper.lend(mine, want), "the same credentials have one handle"
+    assert House().keeper.lend(mine, want) != lent, "and another one in each process"
+    yours = house.keeper.visitor(Request("GET", "/", "", {"authorization": basic("you:yours")}), "acme")
+    assert house.keeper.lend(yours, want) != lent
+    assert house.keeper.lend(mine, PAGE) == PAGE
+
+
+async def test_who_has_the_nodes_token_lends_nothing_and_the_nodes_own_are_shown(house: House) -> None:
+    friend = house.keeper.visitor(Request("GET", "/", "", {"authorization": "Bearer token"}), "acme")
+    lent = house.keeper.lend(friend, replace(PAGE, credentials=CLIENTS))
+    assert lent.credentials == NODES
+    await house.keeper.hand_over(lent)
+    assert house.told == {}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpm_core.artifacts import ANY_HOST, NODES, ArtifactRef, Fields, Lane, Want
+from dpm_core.artifacts import ANY_HOST, CLIENTS, NODES, ArtifactRef, Fields, Lane, Want
 from dpm_core.digests import Digest
 from dpm_core.ecosystem import Direct, Ecosystem, IndexPage, Made, Page, Redirect, Refusal, Request, Target
 from dpm_core.errors import Invalid
@@ -19,7 +19,7 @@ from dpm_gateway_oci.ecosystem import API_VERSION, OCI
 from dpm_gateway_oci.problems import Code
 from dpm_gateway_oci.registries import Policy, Registries, Registry
 from dpm_gateway_oci.seal import Seal
-from dpm_gateway_oci.wants import CLIENTS, MANIFESTS, Wants
+from dpm_gateway_oci.wants import MANIFESTS, Wants
 
 UPSTREAM = "https://index.hub.example/"
 HUB = Registry("hub.example", UPSTREAM, official=True)

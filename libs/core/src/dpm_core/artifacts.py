@@ -23,6 +23,9 @@ class Lane(StrEnum):
 ANY_HOST = "*"
 """Among the hosts of a want: a redirect may lead to any that is public, and nobody's credentials go along."""
 
+CLIENTS = "client"
+"""As whose credentials are shown: of the client that is let in. A gateway puts a handle of these in its place."""
+
 NODES = "node"
 """As whose credentials are shown: the node's own."""
 

@@ -47,7 +47,7 @@ async def first(
 async def _admitted(kit: Kit, request: Request, realm: str, want: Want) -> Want:
     visitor = kit.doorkeeper.visitor(request, realm)
     await kit.doorkeeper.let_in(visitor, [want])
-    return want
+    return kit.doorkeeper.lend(visitor, want)
 
 
 def _told(open_: Sequence[Refused], guarded: Sequence[Refused], *, anonymous: bool) -> Refused:

@@ -6,10 +6,10 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from dpm_core.artifacts import Want
+from dpm_core.artifacts import CLIENTS, NODES, Want
 from dpm_core.ecosystem import Ecosystem, Refusal, Request
 from dpm_core.errors import DpmError, Unavailable
 from dpm_core.ports import Clock
@@ -21,7 +21,7 @@ REFUSED_SECONDS = 30.0
 """Nor those that it has refused: who guesses costs it little."""
 
 REMEMBERED = 4096
-"""Verdicts that are remembered."""
+"""Verdicts, and credentials, that are remembered."""
 
 
 class Refused(DpmError):
@@ -40,10 +40,13 @@ class Tokens(Protocol):
 
 
 class Door(Protocol):
-    """How an upstream is asked about somebody's credentials."""
+    """How an upstream is asked about somebody's credentials, and how fetchers are told them."""
 
     async def status_for(self, want: Want, authorization: str) -> int:
         """The status with which upstream answers whoever shows ``authorization``. Raises Unavailable."""
+
+    async def tell_credentials(self, handle: str, upstream: str, authorization: str) -> None:
+        """Have ``authorization`` at hand under ``handle``, for fetches from ``upstream`` alone. Never raises."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Doorkeeper:
         self._clock = clock
         self._salt = secrets.token_bytes(16)
         self._verdicts: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
+        self._lent: OrderedDict[str, str] = OrderedDict()
 
     def visitor(self, request: Request, realm: str) -> Visitor:
         """Who asks, for something of ``realm``. Raises Refused if that is nobody."""
@@ -95,19 +99,44 @@ class Doorkeeper:
             raise Refused(Refusal(403, "upstream does not allow it with these credentials"))
         raise Refused(_unauthorized(visitor.challenge, "neither this node nor upstream takes these credentials"))
 
+    def lend(self, visitor: Visitor, want: Want) -> Want:
+        """The want, to be fetched with the credentials of the visitor, who was let in, if it asks for those.
+
+        A visitor with the node's token lends none: the node's own are shown.
+        """
+        if want.credentials != CLIENTS:
+            return want
+        if visitor.has_token:
+            return replace(want, credentials=NODES)
+        handle = self._salted(f"{visitor.authorization}\0{want.ref.upstream}").hex()
+        self._lent[handle] = visitor.authorization
+        self._lent.move_to_end(handle)
+        while len(self._lent) > REMEMBERED:
+            self._lent.popitem(last=False)
+        return replace(want, credentials=handle)
+
+    async def hand_over(self, want: Want) -> None:
+        """Have the credentials that were lent for ``want``, if any, at hand where it will be fetched."""
+        authorization = self._lent.get(want.credentials)
+        if authorization is not None:
+            await self._door.tell_credentials(want.credentials, want.ref.upstream, authorization)
+
     def _salted(self, text: str) -> bytes:
         """What lies in memory and in the log tells nobody a password."""
         return hashlib.blake2b(text.encode(), key=self._salt, digest_size=16).digest()
 
     async def _status(self, visitor: Visitor, want: Want) -> int:
-        key = self._salted(f"{visitor.authorization}\0{want.ref.id}\0{want.url}")
-        status, until = self._verdicts.get(key, (0, 0.0))
-        if self._clock.now() < until:
-            return status
+        one = self._salted(f"{visitor.authorization}\0{want.ref.id}\0{want.url}")
+        # a right is one to all of a scope: what it holds need not be asked about one by one
+        scope = self._salted(f"{visitor.authorization}\0{want.ref.upstream}\0{want.scope}") if want.scope else one
+        for key in (one, scope):
+            status, until = self._verdicts.get(key, (0, 0.0))
+            if self._clock.now() < until:
+                return status
         status = await self._door.status_for(want, visitor.authorization)
         if status >= 500 or status == 429:
             raise Unavailable(f"upstream answered {status} when it was asked about these credentials")
-        kept = ACCEPTED_SECONDS if _accepts(status) else REFUSED_SECONDS
+        key, kept = (scope, ACCEPTED_SECONDS) if _accepts(status) else (one, REFUSED_SECONDS)
         self._verdicts[key] = (status, self._clock.now() + kept)
         self._verdicts.move_to_end(key)
         while len(self._verdicts) > REMEMBERED:

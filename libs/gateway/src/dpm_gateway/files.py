@@ -20,7 +20,7 @@ from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
 from dpm_gateway.pages import RECHECK_SECONDS, Pages, held_body, index_of
-from dpm_gateway.refusals import refusal_of
+from dpm_gateway.refusals import refusal_of, refusal_of_status
 from dpm_gateway.responses import Headers, Representation, body_response
 from dpm_runtime.credentials import same_site
 
@@ -55,7 +55,18 @@ class Files:
             if held is not None and (hit := await self._hit(request, want, held, target.headers)) is not None:
                 sure = held is entry and not want.private and want is target.wants[0]
                 return hit if sure else replace(hit, sources=())
+        if request.method == "HEAD":
+            return await self._headed(request, target, want)
         return await self._miss(request, want, entry, target.headers)
+
+    async def _headed(self, request: Request, target: Direct, want: Want) -> Answer:
+        """What upstream says of it: nobody downloads a layer to learn that it exists. Raises Refused."""
+        headed = await self._kit.head(want)
+        if (refusal := refusal_of_status(headed.status, want.name)) is not None:
+            raise Refused(refusal)
+        headers = {"Cache-Status": f"dpm; fwd=miss; fwd-status={headed.status}", **dict(target.headers)}
+        about = self._representation(want, None, headed.length, headed.media_type, headers)
+        return Answer("miss", body_response("HEAD", request.headers, about, None))
 
     def _beside(self, want: Want) -> Entry | None:
         """What is held of the same place under another name. Up to a chunk, a file's sha256 says its CID."""
@@ -105,7 +116,7 @@ class Files:
 
     async def _miss(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer:
         """The answer with what is fetched; ``entry`` is of no use. Raises Refused."""
-        boarding = await self._kit.flights.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
+        boarding = await self._kit.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
         try:
             return Answer("miss", await self._fetched(request, want, boarding, dict(headers)))
         except BaseException:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from dpm_core.artifacts import Held, Want
+from dpm_core.cids import Cid
 from dpm_core.ecosystem import Ecosystem
-from dpm_core.ports import Clock, Shelves
+from dpm_core.ports import Clock, Headed, Shelves
 from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
-from dpm_gateway.flights import Flights
+from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.marks import Marks
 from dpm_gateway.small_blobs import SmallBlobs
 
@@ -20,10 +22,13 @@ class Policy:
 
 
 class Courier(Protocol):
-    """How fetchers are told what is to stand in no event."""
+    """How fetchers are told and asked what is to stand in no event."""
 
     async def tell_query(self, url: str) -> None:
         """Have the query of ``url``, a whole one, at hand where the file will be fetched. Never raises."""
+
+    async def head(self, want: Want) -> Headed:
+        """What upstream says of ``want`` by HEAD, to whom it would be fetched for. Raises Unavailable."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,15 @@ class Kit:
     courier: Courier
     clock: Clock
     policy: Policy
+
+    async def board(
+        self, want: Want, held: Held | None, fresh_since: float, *, missing: Cid | None = None
+    ) -> Boarding:
+        """As :meth:`Flights.board`; fetchers have the credentials at hand by then that they are to show."""
+        await self.doorkeeper.hand_over(want)
+        return await self.flights.board(want, held, fresh_since, missing=missing)
+
+    async def head(self, want: Want) -> Headed:
+        """As :meth:`Courier.head`, with the credentials that a fetch would show."""
+        await self.doorkeeper.hand_over(want)
+        return await self.courier.head(want)

@@ -23,3 +23,15 @@ def refusal_of(failure: Failure) -> Refusal:
             return Refusal(TOO_MANY_REQUESTS, failure.detail, failure.retry_after or 5.0)
         case _:
             return Refusal(503, failure.detail, failure.retry_after or 5.0)
+
+
+def refusal_of_status(status: int, name: str) -> Refusal | None:
+    """What a client is told who asked about ``name``, where upstream said ``status``; None if it has it."""
+    if 200 <= status < 300:
+        return None
+    detail = f"upstream answered {status} when it was asked about {name}"
+    if status in (404, 410):
+        return Refusal(404, detail)
+    if 400 <= status < 500 and status != TOO_MANY_REQUESTS:
+        return Refusal(403, detail)
+    return Refusal(status if status == TOO_MANY_REQUESTS else 503, detail, 5.0)

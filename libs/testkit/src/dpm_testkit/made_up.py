@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from dpm_core.artifacts import ArtifactRef, Fields, Lane, Want
+from dpm_core.artifacts import CLIENTS, ArtifactRef, Fields, Lane, Want
 from dpm_core.digests import Digest
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, IndexPage, Made, Page, Redirect, Refusal, Request, Target
 from dpm_core.errors import Invalid
@@ -65,6 +65,8 @@ class MadeUp:
                 Lane.BLOB,
                 (digest,),
                 private=bool(guard),
+                credentials=CLIENTS if guard else "",
+                scope=name,
             )
             for guard in ("", "~/")
         )
@@ -75,7 +77,17 @@ class MadeUp:
 
     def _mutable(self, key: str, *, private: bool = False) -> Want:
         ref = ArtifactRef(self.name, SHOP, f"~/{key}" if private else key)
-        return Want(ref, key, SHOP + key, Lane.INDEX, fresh_for=60.0, private=private, keeps=("shop-next",))
+        return Want(
+            ref,
+            key,
+            SHOP + key,
+            Lane.INDEX,
+            fresh_for=60.0,
+            private=private,
+            credentials=CLIENTS if private else "",
+            scope=key.split("/")[1],
+            keeps=("shop-next",),
+        )
 
     def locate(self, index: Want, fact: Fact) -> Want:
         ref = ArtifactRef(self.name, index.ref.upstream, fact.path)

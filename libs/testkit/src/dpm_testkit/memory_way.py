@@ -10,6 +10,8 @@ import httpx
 
 from dpm_core.artifacts import Lane, Want
 from dpm_core.ecosystem import Ecosystem
+from dpm_core.errors import Unavailable
+from dpm_core.ports import Headed
 from dpm_fetcher import librarian
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
@@ -59,12 +61,27 @@ class MovableClock(SystemClock):
 
 
 class Door:
-    """The node's one token, and what upstream says to whoever shows other credentials."""
+    """The node's one token, what upstream says to whoever shows other credentials, and what fetchers are told."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: MemoryOrigin) -> None:
+        self._origin = origin
         self.status = 401
         self.asked: list[tuple[str, str]] = []
         self.told: list[str] = []
+        self.lent: dict[str, tuple[str, str]] = {}
+        self.headed: list[str] = []
+
+    async def tell_credentials(self, handle: str, upstream: str, authorization: str) -> None:
+        self.lent[handle] = (upstream, authorization)
+
+    async def head(self, want: Want) -> Headed:
+        self.headed.append(want.url)
+        if self._origin.down:
+            raise Unavailable("it is down")
+        item = self._origin.held.get(want.url)
+        if item is None or (item.for_strangers and not want.whose):
+            return Headed(404 if item is None else item.for_strangers or 404, None, "text/html")
+        return Headed(200, len(item.body), item.media_type)
 
     async def tell_query(self, url: str) -> None:
         self.told.append(url)
@@ -92,7 +109,7 @@ class Way:
         self.flights = Flights(
             "gateway-0", self.log, small, bulletin, self.clock, claim_seconds=0.5, request_seconds=5.0
         )
-        self.door = Door()
+        self.door = Door(self.origin)
         doorkeeper = Doorkeeper(ecosystem, self.door, self.door, self.clock)
         self.desk = Desk(ecosystem, small, folder)
         self.marks = Marks("gateway-0", self.clock)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from dpm_core.artifacts import ANY_HOST, NODES, ArtifactRef, Lane, Want
+from dpm_core.artifacts import ANY_HOST, CLIENTS, NODES, ArtifactRef, Lane, Want
 from dpm_core.digests import Digest
 from dpm_gateway_oci.names import Kind, referrers_tag
 from dpm_gateway_oci.referrers import IMAGE_INDEX
@@ -22,9 +22,6 @@ CONTENT_DIGEST = "Docker-Content-Digest"
 
 GUARDED = "~/"
 """What keys begin with of that which upstream does not give to everybody: it is kept apart."""
-
-CLIENTS = "client"
-"""As whose credentials are shown: those of the client that is let in."""
 
 LENT = "~public/"
 """And of that which it gives for the node's credentials, and the node to everybody."""
