@@ -74,9 +74,8 @@ async def listening(node: Node) -> set[tuple[str, str]]:
 
 async def compare(node: Node, values: dict[str, str]) -> None:
     status = await node.status()
-    table = described(
-        node, {**values, "pypi_port": str(status["ports"]["pypi"]), "nats_port": str(status["ports"]["nats"])}
-    )
+    ports = {f"{name}_port": str(port) for name, port in status["ports"].items()}
+    table = described(node, {**values, **ports})
     seen = await listening(node)
     explained = {
         row: {(name, socket) for name, socket in seen if name == row[0] and pattern.fullmatch(socket)}
@@ -91,7 +90,10 @@ async def compare(node: Node, values: dict[str, str]) -> None:
 async def test_the_sockets_of_a_running_node_are_those_of_the_reference(metrics: bool) -> None:
     values = {"listen": r"(127\.0\.0\.1|::1)"}
     ops: dict[str, Any] = {"ops_port": str(choose_free())} if metrics else {}
-    async with PackageServer().running() as upstream, running_node(pypi_upstream=upstream.url, **ops) as node:
+    async with (
+        PackageServer().running() as upstream,
+        running_node(pypi_upstream=upstream.url, oci_upstream="none", **ops) as node,
+    ):
         await compare(node, values | ops)
         upstream.add("six", File("six-1.0-py3-none-any.whl", b"six" * 1000))
         async with aiohttp.ClientSession() as session, session.get(await node.file_url("six")) as answer:

@@ -107,6 +107,22 @@ async def test_of_one_platform_nothing_else_is_fetched(client: httpx.AsyncClient
     assert f"GET /v2/team/platforms/manifests/{theirs.digest}" not in upstream.asked
 
 
+async def test_a_tag_that_upstream_moved_is_asked_again_by_head_alone(
+    client: httpx.AsyncClient, upstream: Registry
+) -> None:
+    fresh = {"Cache-Control": "no-cache"}
+    first = await upstream.push("team/moves", "latest", made())
+    assert await got(client, "team/moves/manifests/latest") == first.manifest.body
+    upstream.forget()
+    same = await client.get("team/moves/manifests/latest", headers=fresh)
+    assert same.content == first.manifest.body
+    assert upstream.asked == {"HEAD /v2/team/moves/manifests/latest": 1}
+    second = await upstream.push("team/moves", "latest", made())
+    moved = await client.get("team/moves/manifests/latest", headers=fresh)
+    assert moved.content == second.manifest.body
+    assert moved.headers["docker-content-digest"] == second.digest
+
+
 async def test_a_part_of_a_blob_is_the_part_that_was_asked(client: httpx.AsyncClient, upstream: Registry) -> None:
     whole = await upstream.push("team/parts", "1", made())
     blob = whole.blobs[1]
@@ -134,7 +150,7 @@ async def test_tags_are_listed_page_by_page(client: httpx.AsyncClient, upstream:
         seen += answer.json()["tags"]
         link = re.fullmatch(r'<(/v2/[^>]+)>; rel="next"', answer.headers.get("link", ""))
         path = link[1] if link else ""
-    assert seen == ["a", "b", "c"]
+    assert sorted(seen) == ["a", "b", "c"]  # Debian's registry has an order of its own
 
 
 async def test_referrers_are_found_where_upstream_has_no_api(
