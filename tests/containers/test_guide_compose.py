@@ -20,11 +20,12 @@ GUIDE = ROOT / "docs" / "guides" / "compose.md"
 PATIENCE = 450.0
 
 
-def commands(project: str, port: int) -> str:
-    """The shell blocks of the guide, with a container, a volume and a port of their own."""
+def commands(project: str, port: int, images: int) -> str:
+    """The shell blocks of the guide, with a container, a volume and ports of their own."""
     blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) > 5
     text = "\n".join(blocks).replace("127.0.0.1:3141", f"127.0.0.1:{port}")
+    text = text.replace("127.0.0.1:5000", f"127.0.0.1:{images}")
     text, count = re.subn(r"(--name|--volume|exec|stop --time 30|rm|}}') dpm\b", rf"\1 {project}", text)
     assert count == 6, text
     return text
@@ -32,8 +33,8 @@ def commands(project: str, port: int) -> str:
 
 async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
     with shared_folder() as folder:
-        project, port, home = project_of(folder), choose_free(), folder / "home"
-        script = f"set -ex\n{sys.executable} -m venv {tmp_path}\n{commands(project, port)}"
+        project, port, images, home = project_of(folder), choose_free(), choose_free(), folder / "home"
+        script = f"set -ex\n{sys.executable} -m venv {tmp_path}\n{commands(project, port, images)}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
         try:
             async with Relay(machine_index(os.environ, ())).running(host=await bridge_address()) as upstream:
@@ -47,6 +48,8 @@ async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
                     "DPM_HOME": str(home),
                     "DPM_PYPI_PORT": str(port),
                     "DPM_PYPI_UPSTREAM": upstream.url,
+                    "DPM_OCI_PORT": str(images),
+                    "DPM_OCI_UPSTREAM": "none",
                 }
                 process = await asyncio.create_subprocess_exec(
                     "bash", "-c", script, env=environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,

@@ -51,7 +51,7 @@ def node(
     container = (
         DockerContainer(IMAGE)
         .with_volume_mapping(volume, "/var/lib/dpm", "rw")
-        .with_envs(DPM_PYPI_UPSTREAM=upstream.url, **(settings or {}))
+        .with_envs(DPM_PYPI_UPSTREAM=upstream.url, DPM_OCI_UPSTREAM="none", **(settings or {}))
         .with_kwargs(**given)
     )
     container.ports[3141] = ("127.0.0.1", None)  # type: ignore[index, assignment]  # as docker's own client takes it

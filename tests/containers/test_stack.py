@@ -23,7 +23,7 @@ pytestmark = [
 KIB, MIB = 1024, 1024 * 1024
 GATEWAYS, FETCHERS = 3, 2
 REPLICAS = {"gateway-pypi": GATEWAYS, "fetcher": FETCHERS}
-SERVICES = {"nats", "fetcher", "fusefs", "gateway-pypi", "balancer"}
+SERVICES = {"nats", "fetcher", "fusefs", "gateway-pypi", "gateway-oci", "balancer"}
 BODY = random.Random(3).randbytes(2 * MIB)
 RETRIES = 7
 """As of ``pip --retries 7``: half a minute in all, because containers start slowly on a busy machine."""

@@ -63,6 +63,8 @@ class Stack:
             "DPM_HOME": str(self.home.root),
             "DPM_VAULT": str(self.home.vault),
             "DPM_PYPI_PORT": str(self.port),
+            "DPM_OCI_PORT": str(choose_free()),
+            "DPM_OCI_UPSTREAM": "none",
             **settings,
         }
         file = folder / "environment"
