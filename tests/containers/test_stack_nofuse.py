@@ -57,6 +57,12 @@ async def test_it_streams_a_file_while_it_grows_and_serves_it_again_from_the_sto
     assert upstream.asked[f"/packages/large/{file.name}"] == 1
 
 
+async def test_images_have_a_port_of_their_own(stack: Stack) -> None:
+    async with aiohttp.ClientSession() as client, client.get(stack.registry) as answer:
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith(f'Bearer realm="{stack.registry}token"')
+
+
 async def test_nothing_is_mounted_and_nobody_may_mount(stack: Stack) -> None:
     containers = await stack.inspect()
     assert "fusefs-1" not in containers

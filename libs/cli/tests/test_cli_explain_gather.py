@@ -124,3 +124,14 @@ async def test_bytes_that_are_gone_are_no_hit(settings: Settings, home: Home) ->
 async def test_what_is_no_address_of_a_package_is_said_so(settings: Settings, what: str) -> None:
     with pytest.raises(Invalid):
         await explanations(settings, what)
+
+
+@pytest.mark.parametrize(
+    "what", ["team/app:1.0", "/v2/team/app/manifests/1.0", "http://127.0.0.1:5000/v2/team/app/manifests/1.0"]
+)
+async def test_an_image_is_of_the_gateway_that_serves_images_alone(settings: Settings, what: str) -> None:
+    given = settings.model_copy(update={"oci_upstream": "https://registry.example/"})
+    (told,) = await explanations(given, what)
+    assert told.path == "/v2/team/app/manifests/1.0"
+    assert told.url == "https://registry.example/v2/team/app/manifests/1.0"
+    assert told.verdict.answer == Answer.MISS

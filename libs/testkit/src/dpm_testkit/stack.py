@@ -58,12 +58,14 @@ class Stack:
         self.home = Home(folder / "home", folder / "vault")
         self.port = choose_free()
         self.index = f"http://127.0.0.1:{self.port}/simple/"
+        images = choose_free()
+        self.registry = f"http://127.0.0.1:{images}/v2/"
         environment = {
             "COMPOSE_PROJECT_NAME": self.project,
             "DPM_HOME": str(self.home.root),
             "DPM_VAULT": str(self.home.vault),
             "DPM_PYPI_PORT": str(self.port),
-            "DPM_OCI_PORT": str(choose_free()),
+            "DPM_OCI_PORT": str(images),
             "DPM_OCI_UPSTREAM": "none",
             **settings,
         }

@@ -86,7 +86,9 @@ async def explanations(settings: Settings, what: str) -> list[Explanation]:
     async with _log(settings.folders) as (log, trouble):
         with contextlib.closing(SqliteCatalog.reader(settings.folders.catalog)) as catalog:
             told = [await _Look(settings, ecosystem, catalog, log, trouble).at(path) for ecosystem, path in places]
-    return sorted(told, key=_rank)
+    first, *others = sorted(told, key=_rank)
+    # at the gateway of another ecosystem, which serves no such thing, the same path says nothing
+    return [first, *(each for each in others if each.path != first.path or each.verdict.why != Why.NOT_SERVED)]
 
 
 @contextlib.asynccontextmanager
