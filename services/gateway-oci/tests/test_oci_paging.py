@@ -79,6 +79,13 @@ def test_a_link_that_leads_nowhere_is_none(link: str) -> None:
     assert next_page(link, HERE) is None
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", [";a=b", "; a=b ", ';a="b"', "   ;   a", ";a"])
+def test_a_link_that_goes_on_and_on_is_read_once(part: str) -> None:
+    assert next_page(f'<x>{part * 2000}"', HERE) is None
+    assert next_page(f'<?n=1>{part * 2000};rel="next"', HERE) == f'<{HERE}?n=1>; rel="next"'
+
+
 @given(st.text())
 def test_whatever_upstream_says_leads_to_this_node_or_nowhere(link: str) -> None:
     found = next_page(link, HERE)

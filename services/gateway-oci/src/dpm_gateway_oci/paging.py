@@ -18,7 +18,8 @@ TOKEN = "next_page"  # noqa: S105
 _LONGEST_TOKEN = 1024
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _PRINTABLE = re.compile(r"[!-~]+")
-_LINK = re.compile(r'\s*<(?P<target>[^>]*)>(?P<params>(?:\s*;\s*[^",;]+(?:=(?:"[^"]*"|[^",;]*))?)*)\s*(?:,|$)')
+# what has been read is not read otherwise (atomic groups), or a link that ends wrongly would cost years
+_LINK = re.compile(r'\s*<(?P<target>[^>]*)>(?P<params>(?>\s*;\s*[^",;=]+(?:=(?:"[^"]*"|[^",;]*))?)*+)\s*(?:,|$)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s;,"]+))', re.IGNORECASE)
 
 

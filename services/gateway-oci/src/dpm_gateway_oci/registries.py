@@ -18,6 +18,8 @@ OFFICIAL = "library"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOST = re.compile(rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])(?:[:_](?P<port>[0-9]{{1,5}}))?")
+_LONGEST_HOST = 262
+"""A name of the DNS, a colon and a port."""
 _HTTPS = 443
 
 
@@ -67,7 +69,7 @@ def host_of(text: str) -> str | None:
 
     A name in a path can hold no colon, so ``_`` may stand before a port: ``registry.example_5443``.
     """
-    found = _HOST.fullmatch(text.lower())
+    found = _HOST.fullmatch(text.lower()) if len(text) <= _LONGEST_HOST else None
     if found is None:
         return None
     host, port = found["host"], found["port"]
