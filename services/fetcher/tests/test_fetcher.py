@@ -407,3 +407,12 @@ def test_silence_ends_a_big_fetch_only_while_gateways_can_be_heard() -> None:
 
 def test_nonsense_on_the_tap_is_passed_over() -> None:
     Waiters(SystemClock(), lambda: True).hear(b"nonsense")
+
+
+async def test_a_request_that_has_had_its_answer_is_settled_without_another_claim(bench: Bench) -> None:
+    wheel = want(BODY)
+    bench.origin.has(wheel.url, BODY)
+    request = await bench.ask(wheel)
+    assert await bench.fetcher.on_request(request) == Done()
+    assert await bench.fetcher.on_request(request) == Done()  # delivered again: the first acknowledgement was lost
+    assert bench.kinds == [FetchRequested, FetchStarted, ArtifactStored]

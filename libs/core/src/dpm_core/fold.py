@@ -17,9 +17,12 @@ from dpm_core.events import (
     ArtifactStored,
     ArtifactUnpinned,
     BlobQuarantined,
+    Event,
     FetchUnchanged,
 )
 from dpm_core.ports import Entry
+
+_FOLDED = (ArtifactPinned, ArtifactUnpinned, ArtifactStored, ArtifactEvicted, FetchUnchanged, BlobQuarantined)
 
 RULES = 1
 """The version of these rules. A catalog that was folded by others is not gone on with, but built anew."""
@@ -42,6 +45,11 @@ class Shelf(Protocol):
 
     def pin(self, artifact_id: str, pinned: bool) -> None:
         """Whether the artifact is to be kept; remembered of one that is not held, too."""
+
+
+def is_folded(event: Event) -> bool:
+    """Whether such an event may change what is held."""
+    return isinstance(event, _FOLDED)
 
 
 def fold(shelf: Shelf, recorded: Recorded) -> None:

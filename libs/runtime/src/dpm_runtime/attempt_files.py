@@ -156,6 +156,8 @@ class DiskAttempt:
         again once the attempt can be seen, as opening. Raises Unavailable.
         """
         with disk_errors("start an attempt"):
+            if adopt is None:
+                return await self._in_thread(self._start, token)
             await self._in_thread(self._start, token, adopt)
             return await self._in_thread(self._hash_again)
 
@@ -189,9 +191,13 @@ class DiskAttempt:
 
     async def close(self) -> None:
         """Release the lock, after what a cancelled call left to do. May be called twice."""
-        if not self._closed:
-            self._closed = True
+        if self._closed:
+            return
+        self._closed = True
+        if self._token is None or (self._busy is not None and not self._busy.done()):
             await self._in_thread(self._close)
+        else:  # a few system calls that wait for no disk
+            self._close()
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         # a call that was cancelled goes on in its thread: nothing may overtake it
@@ -201,7 +207,7 @@ class DiskAttempt:
         self._busy = future  # type: ignore[assignment]
         return await asyncio.shield(future)
 
-    def _start(self, token: int, adopt: int | None) -> None:
+    def _start(self, token: int, adopt: int | None = None) -> int:
         self._write_state(AttemptState())
         visible = self._layout.attempt(self._want.ref.id, token)
         # the dead attempt's lock is held until its successor can be seen: its readers look for one when it goes
@@ -210,6 +216,7 @@ class DiskAttempt:
                 self._adopt(self._layout.attempt(self._want.ref.id, adopt), dead)
             self._folder.rename(visible)
         self._folder, self._token = visible, token
+        return 0
 
     def _adopt(self, folder: Path, dead: contextlib.ExitStack) -> None:
         try:

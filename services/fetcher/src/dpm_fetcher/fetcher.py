@@ -87,7 +87,18 @@ class Fetcher:
         request = recorded.event
         if not isinstance(request, FetchRequested):
             return Unprocessable("not a fetch request")
-        last = await self._events.last(request.want.ref.topic)
+        try:
+            # mostly nothing has come behind it; where something has, the log refuses what is decided
+            return await self._decide(recorded, request, recorded)
+        except Conflict:
+            last = await self._events.last(request.want.ref.topic)
+        try:
+            return await self._decide(recorded, request, last)
+        except Conflict:
+            return Retry(0)
+
+    async def _decide(self, recorded: Recorded, request: FetchRequested, last: Recorded | None) -> Delivery:
+        """Do what ``last``, the artifact's last event, leads to. Raises Conflict if it was not the last."""
         view = self._view(request.want, last)
         decision = decide_claim(
             last,
@@ -111,7 +122,6 @@ class Fetcher:
                 if adopt is not None and (stored := self._intake.left(request.want.ref.id, adopt)) is not None:
                     log.info("a dead fetcher had stored it", extra={"artifact": stored.name, "token": after})
                     return await self._tell(request.want, stored, after)
-                _delays.record(max(0.0, self._clock.now() - recorded.time))
                 return await self._attempt(recorded, request, after, view if adopt else None)
 
     def _view(self, want: Want, last: Recorded | None) -> AttemptView | None:
@@ -124,11 +134,8 @@ class Fetcher:
         return await self._tell(want, _failed(want, failure), after)
 
     async def _tell(self, want: Want, event: Event, after: int) -> Delivery:
-        """Answer a request without an attempt."""
-        try:
-            await self._events.append(want.ref.topic, event, after=after)
-        except Conflict:
-            return Retry(0)
+        """Answer a request without an attempt. Raises Conflict."""
+        await self._events.append(want.ref.topic, event, after=after)
         self._settle(want, after)
         return Done()
 
@@ -145,10 +152,8 @@ class Fetcher:
             return await self._tell(want, _come_to_nothing(want, Failure.of(error)), after)
         try:
             started = FetchStarted(want, recorded.sequence, self._name, dead.token if dead else None)
-            try:
-                token = await self._events.append(want.ref.topic, started, after=after)
-            except Conflict:
-                return Retry(0)
+            token = await self._events.append(want.ref.topic, started, after=after)
+            _delays.record(max(0.0, begun - recorded.time))
             self._waiters.expect(want.ref.id)
             event = await self._fetch(attempt, token, request, dead, begun)
             if not await self._record(want, event, token):

@@ -4,14 +4,19 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from dpm_core.decisions import Recorded
+from dpm_core.fold import is_folded
 from dpm_core.ports import Catalog, EventLog
 from dpm_core.registry import type_of
 from dpm_runtime.meters import counter
 
 BATCH = 500
 """Events a transaction takes at most; while fewer come they are folded at once."""
+
+PATIENCE_SECONDS = 0.1
+"""A transaction for each step of a fetch would be two too many: those steps that change nothing wait so long."""
 
 log = logging.getLogger(__name__)
 _folded = counter(
@@ -34,7 +39,10 @@ async def keep(catalog: Catalog, events: EventLog) -> None:
 
 
 async def _batches(events: AsyncIterator[Recorded]) -> AsyncIterator[list[Recorded]]:
-    """What has come since the last batch was taken; at least one event each."""
+    """What has come since the last batch was taken; at least one event each.
+
+    Requests and beginnings, of which a catalog says nothing, wait for what comes of them, but not for long.
+    """
     queue: asyncio.Queue[Recorded] = asyncio.Queue(maxsize=BATCH)
 
     async def fill() -> None:
@@ -49,8 +57,12 @@ async def _batches(events: AsyncIterator[Recorded]) -> AsyncIterator[list[Record
                 filling.result()
                 return
             batch = [first.result()]
-            while not queue.empty() and len(batch) < BATCH:
-                batch.append(queue.get_nowait())
+            folded = is_folded(batch[0].event)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while len(batch) < BATCH and not (folded and queue.empty()):
+                        batch.append(await queue.get())
+                        folded = folded or is_folded(batch[-1].event)
             yield batch
             first = asyncio.ensure_future(queue.get())
     finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dpm_core.artifacts import Blob, Held, Lane, Validators, Want
-from dpm_core.attempts import AttemptState, Failure, Phase, readable
+from dpm_core.attempts import WITHHELD_WHOLE, AttemptState, Failure, Phase, readable
 from dpm_core.digests import Hasher
 from dpm_core.errors import DiskFails, Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
@@ -219,8 +219,9 @@ class Transfer:
             self._state = AttemptState(
                 Phase.OPEN, length, opened.media_type, opened.validators, streams, fields=opened.fields
             )
-            with _disk():
-                await self._attempt.publish(self._state)
+            if length is None or length > WITHHELD_WHOLE:  # else nobody sees anything before the verdict
+                with _disk():
+                    await self._attempt.publish(self._state)
         self._source = opened.source
         self._told = None if opened.digest is None or self._want.vouched else Hasher([opened.digest])
         return skip
