@@ -123,6 +123,19 @@ async def test_a_tag_that_upstream_moved_is_asked_again_by_head_alone(
     assert moved.headers["docker-content-digest"] == second.digest
 
 
+async def test_asking_for_a_blobs_head_downloads_nothing(client: httpx.AsyncClient, upstream: Registry) -> None:
+    whole = await upstream.push("team/heads", "1", made())
+    upstream.forget()
+    blob = whole.blobs[1]
+    answer = await client.head(f"team/heads/blobs/{blob.digest}")
+    assert answer.status_code == 200
+    assert int(answer.headers["content-length"]) == len(blob.body)
+    assert answer.headers["docker-content-digest"] == blob.digest
+    assert upstream.asked == {f"HEAD /v2/team/heads/blobs/{blob.digest}": 1}
+    missing = await client.head(f"team/heads/blobs/sha256:{'0' * 64}")
+    assert missing.status_code == 404
+
+
 async def test_a_part_of_a_blob_is_the_part_that_was_asked(client: httpx.AsyncClient, upstream: Registry) -> None:
     whole = await upstream.push("team/parts", "1", made())
     blob = whole.blobs[1]

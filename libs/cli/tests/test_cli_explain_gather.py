@@ -126,6 +126,12 @@ async def test_what_is_no_address_of_a_package_is_said_so(settings: Settings, wh
         await explanations(settings, what)
 
 
+async def test_an_image_may_be_named_as_containerd_does(settings: Settings) -> None:
+    given = settings.model_copy(update={"oci_upstream": "none", "oci_allow": ("registry.example",)})
+    (told,) = await explanations(given, "/v2/team/app/manifests/1.0?ns=registry.example")
+    assert told.url == "https://registry.example/v2/team/app/manifests/1.0"
+
+
 @pytest.mark.parametrize(
     "what", ["team/app:1.0", "/v2/team/app/manifests/1.0", "http://127.0.0.1:5000/v2/team/app/manifests/1.0"]
 )

@@ -128,7 +128,7 @@ def _places(settings: Settings, what: str) -> Iterator[tuple[Ecosystem, str]]:
 def _path_here(settings: Settings, what: str) -> str | None:
     """The path of a URL of this node, or of what is a path already; None for anything else."""
     if what.startswith("/"):
-        return _as_sent(what.partition("#")[0].partition("?")[0])
+        return _as_sent(*what.partition("#")[0].partition("?")[::2])
     try:
         parts = urlsplit(what)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -141,12 +141,13 @@ def _path_here(settings: Settings, what: str) -> str | None:
         for url in card.addresses.get("http", ())
     }
     here = host in settings.allow_hosts or (port in ours and (is_loopback(host) or host in settings.listen))
-    return _as_sent(parts.path or "/") if parts.scheme in ("http", "https") and here else None
+    return _as_sent(parts.path or "/", parts.query) if parts.scheme in ("http", "https") and here else None
 
 
-def _as_sent(path: str) -> str:
+def _as_sent(path: str, query: str) -> str:
     """As clients send a path that was put together: without the dots (RFC 3986, 5.2.4)."""
-    return "/" + urljoin("/", path).removeprefix("/")
+    path = "/" + urljoin("/", path).removeprefix("/")
+    return f"{path}?{query}" if query else path
 
 
 class _Look:
@@ -196,11 +197,12 @@ class _Look:
         return min(told, key=_rank)
 
     def _classified(self, path: str) -> tuple[str, Target]:
+        path, _, query = path.partition("?")
         for _ in range(MOST_REDIRECTS):
-            target = self._ecosystem.classify(Request("GET", path))
+            target = self._ecosystem.classify(Request("GET", path, query))
             if not isinstance(target, Redirect):
                 break
-            path = urljoin(path, target.location)
+            path, _, query = urljoin(path, target.location).partition("?")
         return path, target
 
     def _read(self, want: Want, file: str) -> tuple[Page, Fact | None]:
