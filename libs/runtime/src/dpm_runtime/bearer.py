@@ -22,8 +22,8 @@ from publicsuffixlist import PublicSuffixList
 
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid, Unavailable
+from dpm_core.host_patterns import matches
 from dpm_runtime.challenges import Challenge
-from dpm_runtime.oci_settings import matches
 from dpm_runtime.upstream_answer import retry_after, saying_unavailable
 from dpm_runtime.wire import Errand, Wire
 

@@ -1,8 +1,6 @@
 """Registries of images, as ``dpm.toml`` names them: ``[oci.registries."<host[:port]>"]``."""
 
 import re
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -25,14 +23,6 @@ def _patterns(values: tuple[str, ...]) -> tuple[str, ...]:
         if not _PATTERN.match(value.lower()):
             raise ValueError(f"{value[:80]!r} is no pattern of hosts, like *.registry.example")
     return tuple(value.lower() for value in values)
-
-
-def matches(host: str, patterns: Iterable[str]) -> bool:
-    """Whether a host, with its port unless that is the usual one, is one of those that patterns name.
-
-    ``*`` and ``?`` stand for no colon: whoever means a port says so.
-    """
-    return any(fnmatchcase(host, pattern) and host.count(":") == pattern.count(":") for pattern in patterns)
 
 
 def read_registry(value: str) -> str:

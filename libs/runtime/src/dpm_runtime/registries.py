@@ -9,9 +9,10 @@ from functools import cached_property
 
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid
+from dpm_core.host_patterns import matches
 from dpm_runtime.credentials import Place
 from dpm_runtime.docker_login import Docker
-from dpm_runtime.oci_settings import RegistrySettings, matches
+from dpm_runtime.oci_settings import RegistrySettings
 from dpm_runtime.settings import NO_UPSTREAM, Settings
 
 _UNSET = RegistrySettings.model_validate({})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dpm_core.errors import Invalid
+from dpm_core.host_patterns import matches
 from dpm_gateway_oci.names import is_name
 from dpm_gateway_oci.problems import Code, Wrong
 
@@ -103,7 +104,7 @@ class Registries:
             self._by_host[registry.host] = registry
         self._default = default
         self._default_names = frozenset(default_names)
-        self._allow = tuple(_pattern(each) for each in allow)
+        self._allow = tuple(allow)
 
     @property
     def default(self) -> Registry | None:
@@ -167,13 +168,8 @@ class Registries:
             return self._by_host[host]
         if self._default is not None and host == self._default.host:
             return self._default
-        if any(pattern.fullmatch(host) for pattern in self._allow):
+        if matches(host, self._allow):
             return Registry(host, f"https://{host}/", stranger=True)
         return Wrong(
             Code.DENIED, f"this node does not ask the registry {host[:80]}: `oci_allow` says which it may", 403
         )
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    wild = {"*": "[^:]*", "?": "[^:]"}
-    return re.compile("".join(wild.get(each) or re.escape(each) for each in text.lower()))
