@@ -37,7 +37,9 @@ def settings(home: Home) -> Settings:
     return load(home=home.root, pypi_upstream=UP, pypi={"indexes": {"acme": acme}})
 
 
-def hold(home: Home, *artifacts: tuple[str, bytes, str, float | None]) -> None:
+def hold(
+    home: Home, *artifacts: tuple[str, bytes, str, float | None], ecosystem: str = "pypi", upstream: str = UP
+) -> None:
     """Let the home hold artifacts: key, bytes, media type, seconds for which it is fresh."""
     with closing(SqliteCatalog.writer(home.catalog)) as catalog:
         for number, (key, body, media_type, fresh_for) in enumerate(artifacts):
@@ -46,7 +48,7 @@ def hold(home: Home, *artifacts: tuple[str, bytes, str, float | None]) -> None:
             path = Layout(home).blob(cid)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
-            ref = ArtifactRef("pypi", UP, key)
+            ref = ArtifactRef(ecosystem, upstream, key)
             source = Source(OriginKind.UPSTREAM, "index.example")
             stored = ArtifactStored(
                 ref, key, Blob(cid, len(body), (digest,)), media_type, Validators(), source, 0.1, True, fresh_for
@@ -141,3 +143,28 @@ async def test_an_image_is_of_the_gateway_that_serves_images_alone(settings: Set
     assert told.path == "/v2/team/app/manifests/1.0"
     assert told.url == "https://registry.example/v2/team/app/manifests/1.0"
     assert told.verdict.answer == Answer.MISS
+
+
+HUB = "https://registry.example/"
+MANIFEST = b'{"schemaVersion": 2}'
+MANIFEST_SHA256 = hashlib.sha256(MANIFEST).hexdigest()
+
+
+@pytest.mark.parametrize("guard", ["", "~/"])
+async def test_an_image_that_came_by_its_tag_is_held_by_its_digest_too(
+    settings: Settings, home: Home, guard: str
+) -> None:
+    settings = settings.model_copy(update={"oci_upstream": HUB, "stale_seconds": FOREVER})
+    key = f"{guard}v2/team/app/manifests/1"
+    hold(home, (key, MANIFEST, "x/manifest", 60.0), ecosystem="oci", upstream=HUB)
+    by_tag = await first(settings, "/v2/team/app/manifests/1")
+    assert (by_tag.verdict.answer, by_tag.private) == (Answer.STALE, bool(guard))
+    by_digest = await first(settings, f"/v2/team/app/manifests/sha256:{MANIFEST_SHA256}")
+    assert (by_digest.verdict.answer, by_digest.private) == (Answer.HIT, bool(guard))
+    elsewhere = await first(settings, f"/v2/team/other/manifests/sha256:{MANIFEST_SHA256}")
+    assert elsewhere.verdict.answer is Answer.MISS
+
+
+async def test_what_is_made_here_needs_nothing_held(settings: Settings) -> None:
+    told = await first(settings.model_copy(update={"oci_upstream": HUB}), "/v2/token")
+    assert (told.verdict.answer, told.verdict.why) == (Answer.HIT, Why.MADE)

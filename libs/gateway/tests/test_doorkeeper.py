@@ -96,7 +96,14 @@ async def test_of_several_things_those_are_given_that_upstream_gives(house: Hous
     assert await house.lets_in(basic("me:mine"), PAGE, OTHER) == (OTHER,)
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_an_upstream_that_was_asked_too_often_says_so_and_that_is_no_verdict(house: House) -> None:
+    house.says[PAGE.url] = 429
+    assert await house.refuses(basic("me:mine")) == 429
+    house.says[PAGE.url] = 200
+    assert await house.lets_in(basic("me:mine")) == (PAGE,)
+
+
+@pytest.mark.parametrize("status", [500, 503])
 async def test_an_upstream_that_cannot_say_is_no_verdict(house: House, status: int) -> None:
     house.says[PAGE.url] = status
     with pytest.raises(Unavailable):

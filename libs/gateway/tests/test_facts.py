@@ -107,3 +107,21 @@ async def test_facts_are_ready_for_whoever_has_seen_the_page(stocked: Stocked) -
     assert fact == Fact("file", "http://files.example/file", (), 7)
     assert await stocked.desk.fact(stocked.index, "third") is None
     assert stocked.counting.work["facts"] == 1
+
+
+class Bare(Relative):
+    """An ecosystem whose indexes name no files."""
+
+    def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
+        return ()
+
+
+async def test_of_an_index_that_names_no_files_nothing_is_written(tmp_path: Path) -> None:
+    store = MemoryBlobStore()
+    blob = await stored(store, 1, SMALL, "index")
+    desk = Desk(cast("Ecosystem", Bare()), store, tmp_path)
+    index = Index(ArtifactRef("test", "http://one.example/", "demo/"), blob.cid, "x/y")
+    assert await desk.fact(index, "file") is None
+    assert desk.has_facts(index)
+    assert list(tmp_path.iterdir()) == []
+    desk.close()

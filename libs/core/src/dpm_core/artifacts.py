@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from dpm_core.cids import Cid
+from dpm_core.cids import Cid, raw_cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
 
@@ -173,6 +173,11 @@ class Want:
     def whose(self) -> str:
         """Whose credentials are shown for it: NODES, the handle of a client's, or "" for nobody's."""
         return self.credentials or (NODES if self.private else "")
+
+    @property
+    def likely_cid(self) -> Cid | None:
+        """The CID of its bytes, should they fit into one chunk; None if metadata gave no sha256."""
+        return next((raw_cid(each) for each in self.digests if each.algorithm == "sha256"), None)
 
     @property
     def vouched(self) -> bool:

@@ -13,12 +13,16 @@ from dpm_core.artifacts import CLIENTS, NODES, Want
 from dpm_core.ecosystem import Ecosystem, Refusal, Request
 from dpm_core.errors import DpmError, Unavailable
 from dpm_core.ports import Clock
+from dpm_gateway.refusals import TOO_MANY_REQUESTS
 
 ACCEPTED_SECONDS = 300.0
 """Credentials that upstream has accepted for something are not shown to it again for so long."""
 
 REFUSED_SECONDS = 30.0
 """Nor those that it has refused: who guesses costs it little."""
+
+LATER_SECONDS = 5.0
+"""Who asks too often is told so, and to come back later."""
 
 REMEMBERED = 4096
 """Verdicts, and credentials, that are remembered."""
@@ -85,7 +89,7 @@ class Doorkeeper:
     async def let_in(self, visitor: Visitor, wants: Iterable[Want]) -> tuple[Want, ...]:
         """Those of ``wants``, all of one realm, that the visitor may have; at least one.
 
-        Raises Refused if there is none, Unavailable if nobody can tell.
+        Raises Refused if there is none, or if upstream was asked too often, Unavailable if nobody can tell.
         """
         if visitor.has_token:
             return tuple(wants)
@@ -134,8 +138,11 @@ class Doorkeeper:
             if self._clock.now() < until:
                 return status
         status = await self._door.status_for(want, visitor.authorization)
-        if status >= 500 or status == 429:
-            raise Unavailable(f"upstream answered {status} when it was asked about these credentials")
+        detail = f"upstream answered {status} when it was asked about these credentials"
+        if status == TOO_MANY_REQUESTS:
+            raise Refused(Refusal(status, detail, LATER_SECONDS))
+        if status >= 500:
+            raise Unavailable(detail)
         key, kept = (scope, ACCEPTED_SECONDS) if _accepts(status) else (one, REFUSED_SECONDS)
         self._verdicts[key] = (status, self._clock.now() + kept)
         self._verdicts.move_to_end(key)

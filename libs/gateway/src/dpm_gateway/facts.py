@@ -132,9 +132,11 @@ class Desk:
             return await asyncio.to_thread(lambda: Facts.read(file.read_bytes()))
         body = await self._body(index)
         encoded = await self._work(len(body), _facts, self._ecosystem, index.ref, index.media_type, body)
-        with suppress(OSError):  # a cache: what cannot be kept is computed again
-            await asyncio.to_thread(whole_file.replace, file, encoded)
-        return await asyncio.to_thread(Facts.read, encoded)
+        facts = await asyncio.to_thread(Facts.read, encoded)
+        if facts.by_path:
+            with suppress(OSError):  # a cache: what cannot be kept is computed again
+                await asyncio.to_thread(whole_file.replace, file, encoded)
+        return facts
 
     async def _render(self, index: Index, variant: str, coding: Coding) -> Rendered:
         body = await self._body(index)

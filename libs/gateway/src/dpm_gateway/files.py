@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from starlette.responses import Response
 
 from dpm_core.artifacts import Fields, Want
-from dpm_core.cids import Cid, raw_cid
+from dpm_core.cids import Cid
 from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
@@ -69,11 +69,9 @@ class Files:
         return Answer("miss", body_response("HEAD", request.headers, about, None))
 
     def _beside(self, want: Want) -> Entry | None:
-        """What is held of the same place under another name. Up to a chunk, a file's sha256 says its CID."""
-        for digest in want.digests:
-            if digest.algorithm == "sha256":
-                return self._kit.catalog.beside(want.ref, raw_cid(digest))
-        return None
+        """What is held of the same place under another name."""
+        cid = want.likely_cid
+        return None if cid is None else self._kit.catalog.beside(want.ref, cid)
 
     async def indexed(self, request: Request, target: IndexedFile) -> Answer:
         """The file, if an index that the client may see names it. Raises Refused."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
@@ -175,8 +176,8 @@ class _Look:
         match target:
             case IndexPage(want=want, otherwise=otherwise):
                 return await self._likeliest(path, (want, *otherwise))
-            case Direct(wants=wants):
-                return await self._likeliest(path, wants)
+            case Direct(wants=wants, beside=beside):
+                return await self._likeliest(path, wants, beside=beside)
             case Made():
                 return made(path)
             case IndexedFile(path=file, indexes=indexes):
@@ -191,10 +192,19 @@ class _Look:
                 return refused(path, detail)
         return refused(path, "it leads from one address to the other")
 
-    async def _likeliest(self, path: str, wants: Iterable[Want]) -> Explanation:
-        """Of several wants, tried in their order, the first that is held or on its way, else the first."""
-        told = [await self._explained(path, want, ()) for want in wants]
+    async def _likeliest(self, path: str, wants: Iterable[Want], *, beside: bool = False) -> Explanation:
+        """Of several wants, tried in their order, the first that is held or on its way, else the first.
+
+        ``beside``: what is held beside one counts as that, as in a gateway.
+        """
+        told = [await self._explained(path, want, (), beside=beside) for want in wants]
         return min(told, key=_rank)
+
+    def _beside(self, want: Want) -> Entry | None:
+        """What has the bytes under another name, as if it were for ever: they are right by their digest."""
+        cid = want.likely_cid
+        entry = None if cid is None else self._catalog.beside(want.ref, cid)
+        return None if entry is None else replace(entry, fresh_for=None)
 
     def _classified(self, path: str) -> tuple[str, Target]:
         path, _, query = path.partition("?")
@@ -218,8 +228,10 @@ class _Look:
             return Page(want.url), None
         return Page(want.url, entry.checked_at, fact is not None), fact
 
-    async def _explained(self, path: str, want: Want, pages: tuple[Page, ...]) -> Explanation:
-        entry = self._catalog.find(want.ref.id)
+    async def _explained(
+        self, path: str, want: Want, pages: tuple[Page, ...], *, beside: bool = False
+    ) -> Explanation:
+        entry = self._catalog.find(want.ref.id) or (self._beside(want) if beside else None)
         events, trouble = await self._events(want.ref.topic)
         cids = [*_cids(events or ()), *([] if entry is None else [entry.blob.cid])]
         present = frozenset(cid for cid in cids[-MOST_BLOBS:] if self._layout.blob(cid).exists())
