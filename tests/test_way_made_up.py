@@ -122,6 +122,21 @@ async def test_what_came_by_another_name_is_no_miss_by_its_digest(way: Way) -> N
     assert (await way.client.get(f"/crate/screws/{SHA}")).status_code == 404, "the same bytes, of something else"
 
 
+async def test_what_came_by_another_name_is_had_by_its_digest_without_upstream_also_where_it_is_guarded(
+    way: Way,
+) -> None:
+    way.origin.has(SHOP + "note/nails/new", NOTE).for_strangers = 401
+    await way.client.get("/note/nails/new", headers=TOKEN)
+    await way.folded()
+    way.origin.down = True
+    way.clock.ahead = 100
+    for _ in range(2):
+        crate = await way.client.get(f"/crate/nails/{SHA}", headers=TOKEN)
+        assert (crate.content, crate.headers["cache-status"]) == (NOTE, "dpm; hit")
+    assert (await way.client.get(f"/crate/nails/{SHA}")).status_code == 503
+    assert f"crate/nails/{SHA}" in asked(way), "for a stranger it might be open"
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_what_upstream_keeps_from_strangers_is_for_who_shows_a_right(way: Way, status: int) -> None:
     way.origin.has(SHOP + "note/nails/new", NOTE).for_strangers = status

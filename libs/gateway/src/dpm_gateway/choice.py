@@ -6,6 +6,7 @@ from typing import TypeVar
 from dpm_core.artifacts import Want
 from dpm_core.ecosystem import Refusal, Request
 from dpm_core.errors import Unavailable
+from dpm_core.ports import Entry
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.kit import Kit
 
@@ -16,15 +17,21 @@ T = TypeVar("T")
 
 
 async def first(
-    kit: Kit, request: Request, realm: str, wants: Sequence[Want], have: Callable[[Want], Awaitable[T]]
+    kit: Kit,
+    request: Request,
+    realm: str,
+    wants: Sequence[Want],
+    have: Callable[[Want], Awaitable[T]],
+    find: Callable[[Want], Entry | None],
 ) -> T:
     """What ``have`` gives for the first of ``wants`` that the client may have, and that is to be had.
 
-    They are tried in their order, but what is held and fresh comes before all others. While upstream cannot be
-    asked about one, the others only count if they are held. Those that are private are for a client that shows a
-    right to ``realm``. Raises what ``have`` raises, Unavailable too if nobody knows what the client may have.
+    They are tried in their order, but what is held, as ``find`` says, and fresh comes before all others. While
+    upstream cannot be asked about one, the others only count if they are held. Those that are private are for a
+    client that shows a right to ``realm``. Raises what ``have`` raises, Unavailable too if nobody knows what the
+    client may have.
     """
-    held = {want: kit.catalog.find(want.ref.id) for want in wants} if len(wants) > 1 else {}
+    held = {want: find(want) for want in wants} if len(wants) > 1 else {}
     now = kit.clock.now()
     away: Refused | Unavailable | None = None
     open_: list[Refused] = []

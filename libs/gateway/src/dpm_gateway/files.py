@@ -46,8 +46,18 @@ class Files:
     async def direct(self, request: Request, target: Direct) -> Answer:
         """The first of several wants that the client may have, and upstream has. Raises Refused."""
         return await first(
-            self._kit, request, target.realm, target.wants, lambda want: self._direct(request, target, want)
+            self._kit,
+            request,
+            target.realm,
+            target.wants,
+            lambda want: self._direct(request, target, want),
+            lambda want: self._held(target, want),
         )
+
+    def _held(self, target: Direct, want: Want) -> Entry | None:
+        """What is held of it. A name that says what the bytes are says so for ever."""
+        entry = self._kit.catalog.find(want.ref.id) or (self._beside(want) if target.beside else None)
+        return entry if entry is None or entry.fresh_for is None else replace(entry, fresh_for=None)
 
     async def _direct(self, request: Request, target: Direct, want: Want) -> Answer:
         entry = self._kit.catalog.find(want.ref.id)

@@ -42,7 +42,12 @@ class Pages:
         wants = (target.want, *target.otherwise)
         try:
             return await first(
-                self._kit, request, target.realm, wants, lambda want: self._page(request, target, want)
+                self._kit,
+                request,
+                target.realm,
+                wants,
+                lambda want: self._page(request, target, want),
+                lambda want: self._kit.catalog.find(want.ref.id),
             )
         except Refused as error:
             if error.refusal.status != 404 or target.absent is None:

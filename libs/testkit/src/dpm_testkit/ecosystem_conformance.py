@@ -200,6 +200,16 @@ class EcosystemSuite:
                     continue
 
     @suite
+    @given(st.data())
+    def test_whatever_upstream_says_beside_an_index_it_is_one(self, data: st.DataObject) -> None:
+        for sample in self.samples:
+            target = self._index(sample)
+            kept = st.tuples(st.sampled_from(target.want.keeps or ("link",)), PRINTABLE)
+            fields = tuple(data.draw(st.lists(kept, max_size=2)))
+            about = (target.want.ref, sample.media_type, sample.body, target.variant)
+            _sound_page(self.ecosystem.render(*about, fields))
+
+    @suite
     @given(PRINTABLE)
     def test_everything_has_a_media_type(self, told: str) -> None:
         for _, target in self.served():

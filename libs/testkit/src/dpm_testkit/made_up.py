@@ -103,7 +103,7 @@ class MadeUp:
             yield Fact(path, f"{SHOP}file/{path}", (Digest(f"sha256:{sha256}"),))
 
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
-        headers = tuple((name.title(), value) for name, value in fields)
+        headers = tuple((name.title(), value) for name, value in fields if value)
         if variant == "loud":
             body = "\n".join(_lines(body)).upper().encode()
         return Page(media_type or "text/plain", body, headers)
