@@ -166,6 +166,19 @@ async def test_credentials_are_lent_under_a_handle_that_says_nothing_and_told_to
     assert house.keeper.lend(mine, PAGE) == PAGE
 
 
+async def test_credentials_that_nobody_has_shown_for_a_while_are_forgotten(house: House) -> None:
+    want = replace(PAGE, credentials=CLIENTS)
+    mine, yours = (
+        house.keeper.visitor(Request("GET", "/", "", {"authorization": basic(f"{each}:secret")}), "acme")
+        for each in ("me", "you")
+    )
+    lent = house.keeper.lend(mine, want)
+    await house.clock.advance(ACCEPTED_SECONDS + 1)
+    house.keeper.lend(yours, want)
+    await house.keeper.hand_over(lent)
+    assert house.told == {}
+
+
 async def test_who_has_the_nodes_token_lends_nothing_and_the_nodes_own_are_shown(house: House) -> None:
     friend = house.keeper.visitor(Request("GET", "/", "", {"authorization": "Bearer token"}), "acme")
     lent = house.keeper.lend(friend, replace(PAGE, credentials=CLIENTS))

@@ -74,7 +74,7 @@ class Doorkeeper:
         self._clock = clock
         self._salt = secrets.token_bytes(16)
         self._verdicts: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
-        self._lent: OrderedDict[str, str] = OrderedDict()
+        self._lent: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def visitor(self, request: Request, realm: str) -> Visitor:
         """Who asks, for something of ``realm``. Raises Refused if that is nobody."""
@@ -113,17 +113,18 @@ class Doorkeeper:
         if visitor.has_token:
             return replace(want, credentials=NODES)
         handle = self._salted(f"{visitor.authorization}\0{want.ref.upstream}").hex()
-        self._lent[handle] = visitor.authorization
+        now = self._clock.now()
+        self._lent[handle] = (visitor.authorization, now + ACCEPTED_SECONDS)
         self._lent.move_to_end(handle)
-        while len(self._lent) > REMEMBERED:
+        while len(self._lent) > REMEMBERED or next(iter(self._lent.values()))[1] < now:
             self._lent.popitem(last=False)
         return replace(want, credentials=handle)
 
     async def hand_over(self, want: Want) -> None:
         """Have the credentials that were lent for ``want``, if any, at hand where it will be fetched."""
-        authorization = self._lent.get(want.credentials)
-        if authorization is not None:
-            await self._door.tell_credentials(want.credentials, want.ref.upstream, authorization)
+        lent = self._lent.get(want.credentials)
+        if lent is not None:
+            await self._door.tell_credentials(want.credentials, want.ref.upstream, lent[0])
 
     def _salted(self, text: str) -> bytes:
         """What lies in memory and in the log tells nobody a password."""
