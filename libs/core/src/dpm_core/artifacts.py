@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -59,8 +60,7 @@ class ArtifactRef:
     @property
     def id(self) -> str:
         """32 hex digits that name the artifact in subjects, folders and the catalog."""
-        name = f"{self.ecosystem}\0{self.upstream}\0{self.key}"
-        return hashlib.sha256(name.encode()).hexdigest()[:32]
+        return _id(self.ecosystem, self.upstream, self.key)
 
     @property
     def folder(self) -> str:
@@ -71,6 +71,12 @@ class ArtifactRef:
     def topic(self) -> Topic:
         """What the artifact's events are about."""
         return Topic(self.ecosystem, self.id)
+
+
+@lru_cache(maxsize=4096)
+def _id(ecosystem: str, upstream: str, key: str) -> str:
+    """Asked for some twenty times a fetch."""
+    return hashlib.sha256(f"{ecosystem}\0{upstream}\0{key}".encode()).hexdigest()[:32]
 
 
 def normalise_upstream(url: str) -> str:
