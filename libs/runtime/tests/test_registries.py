@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dpm_runtime.credentials import Place
 from dpm_runtime.docker_login import Docker
 from dpm_runtime.registries import Registries
 from dpm_runtime.settings import load
@@ -72,6 +73,18 @@ def test_only_what_is_set_or_allowed_may_be_asked(home: Path) -> None:
         "https://one.example:444/", "https://one.example/v2/", "one.example", "",
     ):  # fmt: skip
         assert not found.allow(upstream), upstream
+
+
+def test_token_servers_that_are_named_in_full_may_be_private(home: Path) -> None:
+    hosts = "['auth.example:5001', '[fd00::1]:5001', '*.tokens.example', 'auth?.example']"
+    found = registries(home, f"[oci.registries.'private.example:5000']\nauth_hosts = {hosts}")
+    assert found.token_servers() == {"auth.example", "fd00::1"}
+    assert list(found.auth_hosts()) == ["https://private.example:5000/"]
+
+
+def test_where_credentials_are_kept_is_known_by_the_url(home: Path) -> None:
+    found = registries(home, "[oci.registries.'a.example']\ncredentials = 'docker'\n[oci.registries.'b.example']")
+    assert found.places() == {"https://a.example/": Place.parse("docker")}
 
 
 def test_dockers_library_is_not_loaded_for_nodes_without_registries(home: Path) -> None:

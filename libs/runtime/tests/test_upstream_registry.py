@@ -18,6 +18,7 @@ from dpm_core.errors import Unavailable
 from dpm_core.ports import Headed, NotHeld, NotModified, Opened
 from dpm_runtime import bearer
 from dpm_runtime.credentials import Credentials, Place, basic
+from dpm_runtime.docker_login import IDENTITY
 from dpm_runtime.handed import Handed
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.wire import Deadlines
@@ -53,6 +54,9 @@ class Registry:
         if said := self.says.get(request.path):
             return web.Response(status=said.status, headers=said.headers, body=said.body)
         if request.path == "/token":
+            form = await request.post()
+            if form.get("grant_type") == "refresh_token" and form.get("refresh_token") == "1d3nt1ty":
+                return self._token(MINE, str(form["scope"]))
             return self._token(shown, request.query.get("scope", ""))
         if shown.removeprefix("Bearer ") not in self.tokens and not (
             self.wants.startswith("Basic") and shown in (MINE, YOURS)
@@ -184,6 +188,16 @@ async def test_credentials_are_shown_to_the_token_server_and_to_nobody_else(
     assert not [each for each in world.registry.asked if each[2] in (MINE, YOURS) and "/token" not in each[1]]
     told = caplog.text + repr(bearer.Right(world.registry.url, SCOPE, MINE))
     assert not [each for each in ("s3cr3t", MINE, YOURS, *world.registry.tokens) if each in told]
+
+
+async def test_an_identity_token_is_shown_to_the_token_server_alone(world: World) -> None:
+    world.handed.keep("handle", world.registry.url, basic(f"{IDENTITY}:1d3nt1ty"))
+    want = world.want("app/a", private=True, credentials="handle")
+    assert await got(world, want) == BODY
+    assert ("POST", "/token", "") in world.registry.asked
+    world.registry.wants, world.registry.tokens = 'Basic realm="registry"', set()
+    assert isinstance(await world.origin.open(want), NotHeld)
+    assert not [shown for _, _, shown in world.registry.asked if shown.startswith("Basic")]
 
 
 async def test_nobody_is_given_what_another_ones_token_opens(world: World) -> None:

@@ -1,10 +1,12 @@
 """Tokens of registries: got when a registry asks for one, kept in memory until shortly before they expire.
 
-The flow is that of https://distribution.github.io/distribution/spec/auth/token/ with tokens of RFC 6750. Neither
-credentials nor tokens are said anywhere.
+The flow is that of https://distribution.github.io/distribution/spec/auth/token/ with tokens of RFC 6750; for an
+identity token that of https://distribution.github.io/distribution/spec/auth/oauth/. Neither credentials nor tokens
+are said anywhere.
 """
 
 import asyncio
+import base64
 import hashlib
 import ipaddress
 import re
@@ -24,6 +26,7 @@ from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.host_patterns import matches
 from dpm_runtime.challenges import Challenge
+from dpm_runtime.docker_login import IDENTITY
 from dpm_runtime.upstream_answer import retry_after, saying_unavailable
 from dpm_runtime.wire import Errand, Wire
 
@@ -126,15 +129,18 @@ class Bearers:
         host = self._trusted(right.upstream, realm)
         asked = [("service", service)] if (service := challenge.params.get("service")) else []
         asked += [("scope", each) for each in right.scope.split(" ")]
-        parts = urlsplit(realm)
-        query = "&".join(filter(None, (parts.query, urlencode(asked))))
+        parts, identity = urlsplit(realm), identity_token(right.authorization)
+        query = "&".join(filter(None, (parts.query, "" if identity else urlencode(asked))))
         url = urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
         headers = {"User-Agent": self._agent, "Accept": "application/json", "Accept-Encoding": "identity"}
-        if right.authorization.startswith("Basic "):
+        form = None
+        if identity:
+            form = {**dict(asked), "grant_type": "refresh_token", "client_id": "dpm", "refresh_token": identity}
+        elif right.authorization.startswith("Basic "):
             headers["Authorization"] = right.authorization
-        strict = parts.hostname != urlsplit(right.upstream).hostname
+        errand = Errand(right.upstream, strict=parts.hostname != urlsplit(right.upstream).hostname)
         with saying_unavailable(host):
-            response = await self._wire.ask("GET", url, headers, Errand(right.upstream, strict=strict))
+            response = await self._wire.ask("POST" if form else "GET", url, headers, errand, form=form)
             try:
                 if response.status in REFUSED:
                     return None
@@ -172,6 +178,15 @@ class Bearers:
 
     def _named(self, upstream: str, *hosts: str) -> bool:
         return any(matches(host, self._auth_hosts.get(upstream, ())) for host in hosts)
+
+
+def identity_token(authorization: str) -> str:
+    """The identity token that ``docker login`` kept instead of a password, "" if it is none."""
+    kind, _, packed = authorization.partition(" ")
+    with suppress(ValueError):
+        user, _, token = base64.b64decode(packed).decode().partition(":")
+        return token if kind == "Basic" and user == IDENTITY else ""
+    return ""
 
 
 def _read(host: str, body: bytes) -> _Given:

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from dpm_core.artifacts import authority
 from dpm_core.errors import Unavailable
 
+IDENTITY = "<token>"
+"""As a user: what stands for the password is a token, for which the token server gives others."""
+
 
 @dataclass(frozen=True)
 class Docker:
@@ -34,7 +37,9 @@ class Docker:
 
 
 def kept_by_docker(upstream: str, environ: Mapping[str, str]) -> str:
-    """``user:password`` for the registry at a normalised URL. May wait for a helper.
+    """``user:password`` for the registry at a normalised URL; of an identity token IDENTITY is the user.
+
+    May wait for a helper.
 
     The file is the one that docker would read: in the folder that DOCKER_CONFIG names, else in ``~/.docker``.
     Raises Unavailable, with advice.
@@ -52,7 +57,7 @@ def kept_by_docker(upstream: str, environ: Mapping[str, str]) -> str:
         raise _unreadable(f"docker's credentials for {host} cannot be read", "does `docker login` work?") from None
     known = {key.lower(): value for key, value in (found or {}).items()}
     if known.get("identitytoken"):
-        raise _unreadable(f"docker keeps an identity token for {host}", "keep user and password elsewhere")
+        return f"{IDENTITY}:{known['identitytoken']}"
     if not known.get("username"):
         raise _unreadable(f"docker keeps no credentials for {host}", f"`docker login {name}` keeps some")
     return f"{known['username']}:{known.get('password') or ''}"

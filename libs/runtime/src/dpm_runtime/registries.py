@@ -6,6 +6,7 @@ The default one is docker's own, unless another one is set.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from urllib.parse import urlsplit
 
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid
@@ -80,7 +81,16 @@ class Registries:
         """What is set of registries that have a table, by their URLs."""
         if not self._settings.oci.registries:
             return {}  # docker's own need not be known
-        return {each.upstream: each.about for each in self.named.values()}
+        return {each.upstream: each.about for each in self.named.values() if each.about is not _UNSET}
+
+    def auth_hosts(self) -> dict[str, tuple[str, ...]]:
+        """The patterns of the hosts that tokens may come from beside those of a registry's domain, by its URL."""
+        return {url: about.auth_hosts for url, about in self.tables.items()}
+
+    def token_servers(self) -> set[str]:
+        """The hosts, without their ports, that ``auth_hosts`` name in full, so that they may be private."""
+        named = (each for about in self.tables.values() for each in about.auth_hosts)
+        return {urlsplit(f"//{each}").hostname or "" for each in named if not set(each) & {"*", "?"}}
 
     def places(self) -> dict[str, Place]:
         """Where the credentials of registries that have some are kept, by their URLs."""

@@ -14,7 +14,7 @@ from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.ports import Headed, NotHeld, NotModified, Opened
-from dpm_runtime.bearer import Bearers, Right
+from dpm_runtime.bearer import Bearers, Right, identity_token
 from dpm_runtime.challenges import challenges
 from dpm_runtime.credentials import Credentials, same_site
 from dpm_runtime.handed import Handed
@@ -237,7 +237,7 @@ class UpstreamOrigin:
         if "bearer" in wanted:
             new = await self._bearers.token(right, wanted["bearer"], token)
             return await ask(f"Bearer {new}") if new else response
-        if "basic" in wanted and secret and by_basic is None:
+        if "basic" in wanted and secret and by_basic is None and not identity_token(secret):
             self._basic.add(errand.upstream)
             return await ask(secret)
         return response

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -118,11 +119,18 @@ class Wire:
         self._named.configured(host)
 
     async def ask(
-        self, method: str, url: str, headers: dict[str, str], errand: Errand, *, resent: int = 0
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        errand: Errand,
+        *,
+        resent: int = 0,
+        form: Mapping[str, str] | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer to one request, which is the one after ``resent`` others; redirects are not followed.
 
-        Raises Unavailable, and what ``saying_unavailable`` makes one of.
+        ``form`` is sent as a body. Raises Unavailable, and what ``saying_unavailable`` makes one of.
         """
         to = target(url, self._strictly_named if errand.strict else self._named)
         leg = await self._ways.leg(errand.upstream, url, private=errand.certified)
@@ -130,12 +138,15 @@ class Wire:
             resolver = self._strict_resolver if errand.strict else self._resolver
             await resolver.refuse_known(to.raw_host or "")
         with asking(method, url, resent) as asked:
-            response = await self._if_up(method, url, to, {**headers, **asked.headers}, leg, strict=errand.strict)
+            send = partial(
+                self._send, method, to, {**headers, **asked.headers}, leg, strict=errand.strict, form=form
+            )
+            response = await self._if_up(url, send)
             asked.answered(response.status)
         return response
 
     async def _if_up(
-        self, method: str, url: str, to: URL, headers: dict[str, str], leg: Leg, *, strict: bool
+        self, url: str, send: Callable[[], Awaitable[aiohttp.ClientResponse]]
     ) -> aiohttp.ClientResponse:
         """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
         host, circuits = authority(url), self._circuits
@@ -146,7 +157,7 @@ class Wire:
             )
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
-                response = await self._send(method, to, headers, leg, strict=strict)
+                response = await send()
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
                 circuits.dropped(host)
@@ -168,11 +179,20 @@ class Wire:
         return response
 
     async def _send(
-        self, method: str, to: URL, headers: dict[str, str], leg: Leg, *, strict: bool
+        self,
+        method: str,
+        to: URL,
+        headers: dict[str, str],
+        leg: Leg,
+        *,
+        strict: bool,
+        form: Mapping[str, str] | None,
     ) -> aiohttp.ClientResponse:
         if leg.proxy is None:
             session = self._strict if strict else self._direct
-            return await session.request(method, to, headers=headers, allow_redirects=False, ssl=leg.tls)
+            return await session.request(
+                method, to, headers=headers, data=form, allow_redirects=False, ssl=leg.tls
+            )
         proof = {"Proxy-Authorization": leg.shown} if leg.shown else {}
         tunnelled = to.scheme == "https"
         try:
@@ -180,6 +200,7 @@ class Wire:
                 method,
                 to,
                 headers=headers if tunnelled else {**headers, **proof},
+                data=form,
                 allow_redirects=False,
                 ssl=leg.tls,
                 proxy=leg.proxy.url,

@@ -51,14 +51,13 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
         store = DiskBlobStore(home, floor=quota_of(settings, Space.of(home.blobs)).floor)
         resources.push_async_callback(store.close)
         registries = Registries(settings)
-        auth_hosts = {url: about.auth_hosts for url, about in registries.tables.items()}
         upstream = await resources.enter_async_context(
             UpstreamOrigin(
                 _deadlines(settings),
-                named=[*settings.allow_private, *(host for hosts in auth_hosts.values() for host in hosts)],
+                named=[*settings.allow_private, *registries.token_servers()],
                 credentials=Credentials({**settings.pypi.places(), **registries.places()}),
                 handed=doorway.handed,
-                auth_hosts=auth_hosts,
+                auth_hosts=registries.auth_hosts(),
                 ways=Ways.of(settings),
                 queries=doorway.queries,
             )
