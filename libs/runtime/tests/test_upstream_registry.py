@@ -304,6 +304,19 @@ async def test_a_registry_that_has_too_much_to_do_says_when_to_come_back(world: 
         assert caught.value.retry_after in (9.0, pytest.approx(9.0, abs=1.0))
 
 
+async def test_that_a_clients_allowance_is_used_up_is_its_own_matter(world: World) -> None:
+    world.handed.keep("handle", world.registry.url, YOURS)
+    world.registry.says["/app/a"] = web.Response(status=429, headers={"Retry-After": "9"})
+    with pytest.raises(Unavailable) as caught:
+        await world.origin.open(world.want("app/a", private=True, credentials="handle"))
+    assert (caught.value.status, caught.value.retry_after) == (429, 9.0)
+    assert await got(world, world.want()) == BODY
+    with pytest.raises(Unavailable):
+        await world.origin.open(world.want("app/a", private=True))
+    with pytest.raises(Unavailable, match="too much to do"):
+        await world.origin.open(world.want())
+
+
 async def test_what_is_held_is_compared_by_head_alone(world: World) -> None:
     answer = await world.origin.open(world.want(), held=NO_VALIDATORS, digests=(DIGEST,))
     assert isinstance(answer, NotModified)

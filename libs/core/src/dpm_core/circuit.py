@@ -37,7 +37,7 @@ class Circuit:
 
     ``strikes`` are its failures: the URL of one that may be about the URL alone, None of one that is surely about
     the host. ``openings`` counts how often the circuit has opened, 0 while it is closed. Nobody may ask before
-    ``shut_until``; a probe is out until ``probing_until``.
+    ``shut_until``; a probe is out until ``probing_until``. ``paused``: it is not down, but asked to be left alone.
     """
 
     strikes: tuple[str | None, ...] = ()
@@ -45,6 +45,7 @@ class Circuit:
     openings: int = 0
     shut_until: float = 0.0
     probing_until: float = 0.0
+    paused: bool = False
 
 
 CLOSED = Circuit()
@@ -75,7 +76,8 @@ def failed(circuit: Circuit, now: float, url: str | None = None, pause: float | 
         if pause is None and len(strikes) < STRIKES:
             return Circuit(strikes, struck_at=now)
     seconds = OPEN_SECONDS * 2.0 ** min(openings, 10) if pause is None else pause
-    return Circuit(strikes, now, openings + 1, shut_until=now + min(seconds, LONGEST_SECONDS))
+    shut_until = now + min(seconds, LONGEST_SECONDS)
+    return Circuit(strikes, now, openings + 1, shut_until, paused=pause is not None)
 
 
 def dropped(circuit: Circuit) -> Circuit:
@@ -127,6 +129,11 @@ class Circuits:
         """Whether this one is."""
         circuit = self._troubled.get(host)
         return circuit is not None and circuit.openings > 0
+
+    def is_paused(self, host: str) -> bool:
+        """Whether this one is, since it asked to be left alone."""
+        circuit = self._troubled.get(host)
+        return circuit is not None and circuit.openings > 0 and circuit.paused
 
     def _forget(self, now: float) -> None:
         """The hosts are in the order of their last failures."""

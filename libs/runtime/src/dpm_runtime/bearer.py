@@ -138,7 +138,8 @@ class Bearers:
             form = {**dict(asked), "grant_type": "refresh_token", "client_id": "dpm", "refresh_token": identity}
         elif right.authorization.startswith("Basic "):
             headers["Authorization"] = right.authorization
-        errand = Errand(right.upstream, strict=parts.hostname != urlsplit(right.upstream).hostname)
+        strict = parts.hostname != urlsplit(right.upstream).hostname
+        errand = Errand(right.upstream, strict=strict, lent=bool(right.authorization))
         with saying_unavailable(host):
             response = await self._wire.ask("POST" if form else "GET", url, headers, errand, form=form)
             try:

@@ -218,11 +218,13 @@ class UpstreamOrigin:
         Without a scope the credentials are shown unasked; with one, what the upstream took last.
         """
 
+        secret = await authorization(want, url)
+        errand = replace(errand, lent=bool(secret) and not errand.certified)
+
         async def ask(shown: str | None) -> aiohttp.ClientResponse:
             sent = {**headers, "Authorization": shown} if shown else headers
             return await self._wire.ask(method, url, sent, errand, resent=resent)
 
-        secret = await authorization(want, url)
         if not want.scope or not same_site(errand.upstream, url):
             return await ask(secret)
         right = Right(errand.upstream, want.scope, secret or "")

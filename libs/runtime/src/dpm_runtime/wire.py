@@ -58,12 +58,14 @@ class Errand:
     """On whose behalf something is asked for: the normalised URL of an upstream.
 
     ``certified``: with the node's certificate, if there is one for it, on the upstream's own site. ``strict``: not
-    at a private address, whatever upstreams have one; those alone that the operator named beside them.
+    at a private address, whatever upstreams have one; those alone that the operator named beside them. ``lent``:
+    with the credentials of one client, whose allowance it is that may be used up.
     """
 
     upstream: str
     certified: bool = False
     strict: bool = False
+    lent: bool = False
 
 
 class Wire:
@@ -141,19 +143,22 @@ class Wire:
             send = partial(
                 self._send, method, to, {**headers, **asked.headers}, leg, strict=errand.strict, form=form
             )
-            response = await self._if_up(url, send)
+            response = await self._if_up(url, send, lent=errand.lent)
             asked.answered(response.status)
         return response
 
     async def _if_up(
-        self, url: str, send: Callable[[], Awaitable[aiohttp.ClientResponse]]
+        self, url: str, send: Callable[[], Awaitable[aiohttp.ClientResponse]], *, lent: bool
     ) -> aiohttp.ClientResponse:
         """One request, if the host's circuit lets it through; what comes of it is told to the circuit."""
         host, circuits = authority(url), self._circuits
         if wait := circuits.ask(host, self._clock()):
             _refused.add(1, {"server.address": host})
+            paused = circuits.is_paused(host)
             raise Unavailable(
-                f"{host} is down, and will be asked again in {wait:.0f} s", retry_after=max(1.0, wait)
+                f"{host} {'has too much to do' if paused else 'is down'}, and will be asked again in {wait:.0f} s",
+                retry_after=max(1.0, wait),
+                status=TOO_MANY if paused else None,
             )
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.first_byte):
@@ -170,7 +175,7 @@ class Wire:
             circuits.dropped(host)
             raise
         pause = retry_after(response.headers.get("Retry-After"), time.time())
-        if response.status in DOWN or (response.status == TOO_MANY and pause is not None):
+        if response.status in DOWN or (response.status == TOO_MANY and pause is not None and not lent):
             self._failed(host, url, pause if response.status == TOO_MANY else None)
         else:
             if circuits.is_open(host):
