@@ -82,13 +82,17 @@ no_proxy = ["inner.example"]
 upstream = "{ACME}"
 proxy = "none"
 cert = "/secret/node.pem"
+[oci.registries."registry.example:5000"]
+proxy = "http://of-registries.example:3128"
+cert = "/secret/node.pem"
 """)
     settings = load()
     ways = Ways.of(settings, environ={})
     assert through(ways, OTHER) == "http://proxy.example:3128"
     assert through(ways, OTHER, "https://inner.example/") is None
     assert through(ways, ACME) is None
-    assert ways.certified(ACME)
+    assert through(ways, "https://registry.example:5000/") == "http://of-registries.example:3128"
+    assert ways.certified(ACME) and ways.certified("https://registry.example:5000/")
     assert not ways.certified(OTHER)
     assert settings.pypi.private() == {ACME}
     assert settings.pypi.places() == {}
