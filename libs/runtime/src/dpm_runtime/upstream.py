@@ -217,7 +217,6 @@ class UpstreamOrigin:
 
         Without a scope the credentials are shown unasked; with one, what the upstream took last.
         """
-
         secret = await authorization(want, url)
         errand = replace(errand, lent=bool(secret) and not errand.certified)
 
