@@ -128,6 +128,16 @@ async def test_who_has_a_token_of_the_node_pulls_with_the_nodes_credentials(worl
     assert world.tokens.asked["node", "repository:acme/token:pull"] == 1
 
 
+async def test_what_is_private_and_held_is_served_while_the_registry_is_away(world: World) -> None:
+    whole = made("acme/token")
+    said = await world.node.dpm("token", "registry", world.registry.host, "cj", "--json")
+    token = json.loads(said)["secret"]
+    await world.registry.stop()
+    await world.pulls("acme/token", whole, basic(f"cj:{token}"))
+    assert (await world.got("acme/token/manifests/1")).status_code == 503
+    await world.pulls("acme/app", made("acme/app"), basic(MINE))
+
+
 async def test_credentials_are_in_no_event_log_or_file(world: World) -> None:
     def by_the_node(event: dict[str, Any]) -> bool:
         return bool(event["event"] == "fetch-requested" and event["body"]["want"]["credentials"] == "node")
