@@ -1,0 +1,386 @@
+"""docker, podman, containerd, skopeo and crane pull through a real node from a real registry."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from dpm_testkit.docker_engine import DockerEngine, running_engine
+from dpm_testkit.faulty_registry import FaultyRegistry, Mood
+from dpm_testkit.image_clients import ImageUser
+from dpm_testkit.images import MANIFESTS, Image, Packing, artifact, fallback_tag, image, multi_platform, referrers
+from dpm_testkit.node import Node, running_node
+from dpm_testkit.outside import Outside
+from dpm_testkit.patience import eventually
+from dpm_testkit.registry import Registry, docker_registry
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+NAMED = "registry.example"
+"""How the registry is called that clients name."""
+
+LAYER_BYTES = 300_000
+
+
+@dataclass
+class World:
+    """A node, its upstreams, and somebody whose clients ask it alone."""
+
+    node: Node
+    upstream: Registry
+    busy: FaultyRegistry
+    cutting: FaultyRegistry
+    user: ImageUser
+    engine: DockerEngine
+    outside: Outside
+
+    @property
+    def host(self) -> str:
+        """The node, as it stands in names of images."""
+        return self.node.address("gateway-oci").split("/")[2]
+
+    async def has(self, name: str, given: Image) -> bool:
+        """Whether the node holds all of an image."""
+        paths = [f"manifests/{given.digest}", *(f"blobs/{blob.digest}" for blob in given.blobs)]
+        base = f"{self.node.address('gateway-oci')}v2/{NAMED}/{name}/"
+        async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+            return all([await self._hit(client, path) for path in paths])
+
+    async def _hit(self, client: httpx.AsyncClient, path: str) -> bool:
+        answer = await client.head(path, headers={"Accept": ", ".join(MANIFESTS)})
+        return "hit" in answer.headers.get("cache-status", "")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    async with (
+        Outside().running() as outside,
+        docker_registry(folder / "open") as upstream,
+        FaultyRegistry().running() as busy,
+        FaultyRegistry().running() as cutting,
+        running_node(
+            oci_upstream=upstream.url,
+            tag_fresh_seconds="0",
+            oci__registries=json.dumps(
+                {
+                    NAMED: {"upstream": upstream.url},
+                    "busy.example": {"upstream": busy.url},
+                    "cutting.example": {"upstream": cutting.url},
+                }
+            ),
+        ) as node,
+    ):
+        user = ImageUser(folder, outside)
+        async with running_engine(user) as engine:
+            yield World(node, upstream, busy, cutting, user, engine, outside)
+
+
+class Client:
+    """A client, as ``dpm use`` or a name that leads to the node has set it up."""
+
+    packings: tuple[Packing, ...] = (Packing.GZIP, Packing.ZSTD)
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world, self.folder = world, folder
+
+    @property
+    def prefix(self) -> str:
+        """What stands in front of a repository of ``NAMED``."""
+        return NAMED
+
+    async def set_up(self) -> None:
+        """Have the client ask the node."""
+
+    async def pull(self, name: str, *, fails: bool | None = False) -> str:
+        """Pull an image; what was said."""
+        raise NotImplementedError
+
+    async def layers(self, name: str) -> list[str]:
+        """The digests of the layers of an image that it pulled: unpacked, or as they came."""
+        raise NotImplementedError
+
+    async def forget(self, name: str) -> None:
+        """Have nothing of the image any more."""
+        raise NotImplementedError
+
+
+class DockerByName(Client):
+    packings = (Packing.GZIP,)  # Debian's docker 20.10 unpacks no zstd
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.world.host}/{NAMED}"
+
+    async def pull(self, name: str, *, fails: bool | None = False) -> str:
+        return await self.world.engine.docker("pull", f"{self.prefix}/{name}".lstrip("/"), fails=fails)
+
+    async def layers(self, name: str) -> list[str]:
+        found: list[str] = json.loads(
+            await self.world.engine.docker(
+                "image", "inspect", "--format", "{{json .RootFS.Layers}}", f"{self.prefix}/{name}".lstrip("/")
+            )
+        )
+        return found
+
+    async def forget(self, name: str) -> None:
+        await self.world.engine.docker("image", "rm", f"{self.prefix}/{name}".lstrip("/"))
+
+
+class DockerByMirror(DockerByName):
+    @property
+    def prefix(self) -> str:
+        return ""
+
+    async def set_up(self) -> None:
+        engine = self.world.engine
+        await self.world.node.dpm("use", "docker", "--write", "--file", str(engine.settings))
+        engine.reload()
+
+        async def reloaded() -> bool:
+            return f"http://{self.world.host}/" in await engine.mirrors()
+
+        await eventually(reloaded)
+
+
+class Podman(Client):
+    async def set_up(self) -> None:
+        file = self.world.user.containers / "registries.conf.d" / "dpm.conf"
+        await self.world.node.dpm("use", "podman", "--write", "--file", str(file))
+
+    async def pull(self, name: str, *, fails: bool | None = False) -> str:
+        return await self.world.user.podman("pull", f"{self.prefix}/{name}", fails=fails)
+
+    async def layers(self, name: str) -> list[str]:
+        said = await self.world.user.podman(
+            "image", "inspect", "--format", "{{json .RootFS.Layers}}", f"{self.prefix}/{name}"
+        )
+        found: list[str] = json.loads(said)
+        return found
+
+    async def forget(self, name: str) -> None:
+        await self.world.user.podman("image", "rm", f"{self.prefix}/{name}")
+
+
+class Containerd(Client):
+    async def set_up(self) -> None:
+        hosts = self.folder / "certs.d" / "_default" / "hosts.toml"
+        await self.world.node.dpm("use", "containerd", "--write", "--file", str(hosts))
+
+    async def pull(self, name: str, *, fails: bool | None = False) -> str:
+        folder = self.folder / "certs.d"
+        return await self.world.engine.ctr(
+            "images",
+            "pull",
+            "--hosts-dir",
+            folder,
+            "--snapshotter",
+            "native",
+            f"{self.prefix}/{name}",
+            fails=fails,
+        )
+
+    async def layers(self, name: str) -> list[str]:
+        said = await self.world.engine.ctr(
+            "images", "check", "--snapshotter", "native", f"name=={self.prefix}/{name}"
+        )
+        assert "complete" in said and "true" in said, said
+        listed = await self.world.engine.ctr("content", "ls", "-q")
+        return listed.split()
+
+    async def forget(self, name: str) -> None:
+        await self.world.engine.ctr("images", "rm", "--sync", f"{self.prefix}/{name}")
+
+
+class Skopeo(Client):
+    @property
+    def prefix(self) -> str:
+        return f"{self.world.host}/{NAMED}"
+
+    def place(self, name: str) -> Path:
+        return self.folder / name.replace("/", "-").replace(":", "-")
+
+    async def pull(self, name: str, *, fails: bool | None = False) -> str:
+        source = f"docker://{self.prefix}/{name}"
+        if not fails:
+            await self.world.user.skopeo("inspect", "--tls-verify=false", source)
+        return await self.world.user.skopeo(
+            "copy", "--src-tls-verify=false", source, f"dir:{self.place(name)}", fails=fails
+        )
+
+    async def layers(self, name: str) -> list[str]:
+        return [f"sha256:{each.name}" for each in self.place(name).iterdir()]
+
+    async def forget(self, name: str) -> None:
+        shutil.rmtree(self.place(name))
+
+
+class Crane(Skopeo):
+    async def pull(self, name: str, *, fails: bool | None = False) -> str:
+        return await self.world.user.says(
+            "crane", "pull", "--platform", "linux/amd64", "--format", "oci", f"{self.prefix}/{name}",
+            self.place(name), fails=fails,
+        )  # fmt: skip
+
+    async def layers(self, name: str) -> list[str]:
+        return [f"sha256:{each.name}" for each in (self.place(name) / "blobs" / "sha256").iterdir()]
+
+
+def made(packing: Packing = Packing.GZIP, *, docker: bool = False, platform: str = "linux/amd64") -> Image:
+    """An image that no other test has."""
+    contents = {"hello": os.urandom(LAYER_BYTES)}, {"etc/hello": os.urandom(100)}
+    return image(*contents, packing=packing, docker=docker, platform=platform)
+
+
+def layers_of(given: Image) -> set[str]:
+    """The digests of an image's layers as they come, and unpacked."""
+    config = json.loads(given.blobs[0].body)
+    return {*config["rootfs"]["diff_ids"], *(blob.digest for blob in given.blobs[1:])}
+
+
+KINDS: tuple[type[Client], ...] = (DockerByMirror, DockerByName, Podman, Containerd, Skopeo, Crane)
+of_each_client = pytest.mark.parametrize("kind", KINDS)
+
+
+@dataclass
+class Pulled:
+    """What one client has pulled, beside all others: ``images`` by their tags in ``repository``.
+
+    ``asked`` is what upstream was asked for then; ``went_wrong`` what did, if anything.
+    """
+
+    client: Client
+    repository: str
+    images: dict[str, Image]
+    asked: dict[str, int] = field(default_factory=dict)
+    went_wrong: BaseException | None = None
+
+    async def pulls(self) -> None:
+        """Pull all of it, and find it to be what upstream has."""
+        for tag, each in self.images.items():
+            await self.client.pull(f"{self.repository}:{tag}")
+            assert len(layers_of(each) & set(await self.client.layers(f"{self.repository}:{tag}"))) >= 2
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pulled(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[type[Client], Pulled]:
+    """All clients, which have pulled an image of two platforms, one of docker's media types, and a zstd layer."""
+    everybody: dict[type[Client], Pulled] = {}
+    for kind in KINDS:
+        repository = f"team/{kind.__name__.lower()}"
+        client = kind(world, tmp_path_factory.mktemp(kind.__name__))
+        await client.set_up()
+        images = {f"oci-{packing}": made(packing) for packing in client.packings}
+        images["schema2"] = made(docker=True)
+        other = made(platform="linux/s390x")
+        both = multi_platform({"linux/s390x": other, "linux/amd64": images["oci-gzip"]})
+        for tag, each in images.items():
+            await world.upstream.push(repository, tag, both if tag == "oci-gzip" else each)
+        everybody[kind] = Pulled(client, repository, images)
+    world.upstream.forget()
+    ended = await asyncio.gather(*(each.pulls() for each in everybody.values()), return_exceptions=True)
+    asked = world.upstream.asked
+    for one, end in zip(everybody.values(), ended, strict=True):
+        one.went_wrong = end
+        one.asked = {path: count for path, count in asked.items() if f"/{one.repository}/" in path}
+    return everybody
+
+
+@of_each_client
+async def test_a_client_pulls_each_blob_once_from_upstream_and_no_other_platforms(
+    kind: type[Client], pulled: dict[type[Client], Pulled]
+) -> None:
+    what = pulled[kind]
+    if what.went_wrong is not None:
+        raise what.went_wrong
+    wanted = {blob.digest for each in what.images.values() for blob in each.blobs}
+    got = {path: count for path, count in what.asked.items() if path.startswith("GET") and "/blobs/" in path}
+    assert got == {f"GET /v2/{what.repository}/blobs/{digest}": 1 for digest in wanted}
+
+
+async def test_what_is_about_an_image_is_found_by_its_digest(world: World) -> None:
+    subject = await world.upstream.push("team/signed", "1", made())
+    signature = await world.upstream.push(
+        "team/signed", "sig", artifact(subject, "application/x-signature", b"it is")
+    )
+    await world.upstream.push("team/signed", fallback_tag(subject), referrers([signature]))
+    place = f"{world.host}/{NAMED}/team/signed"
+    url = f"{world.node.address('gateway-oci')}v2/{NAMED}/team/signed/referrers/{subject.digest}"
+    async with httpx.AsyncClient(trust_env=False) as client:
+        [found] = (await client.get(url)).json()["manifests"]
+    said = await world.user.says("crane", "manifest", f"{place}@{found['digest']}")
+    assert said == signature.manifest.body.decode()
+    blob = signature.blobs[1].digest
+    assert await world.user.says("crane", "blob", f"{place}@{blob}") == "it is"
+
+
+def at(world: World, host: str, kind: type[Client], folder: Path) -> Client:
+    """A client that asks the node for images of another registry."""
+
+    class There(kind):  # type: ignore[misc,valid-type]
+        @property
+        def prefix(self) -> str:
+            return str(super().prefix).replace(NAMED, host)
+
+    client: Client = There(world, folder)
+    return client
+
+
+async def test_a_layer_that_is_cut_at_half_is_nobodys_and_the_next_try_succeeds(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tried = {}
+    for kind in (Podman, Containerd, Skopeo):
+        name = kind.__name__.lower()
+        client = at(world, "cutting.example", kind, tmp_path_factory.mktemp(name))
+        await client.set_up()
+        tried[f"team/{name}"] = client, made()
+        world.cutting.put(f"team/{name}", "1", tried[f"team/{name}"][1])
+    world.cutting.mood = Mood.CUTS
+    try:
+        await asyncio.gather(*(client.pull(f"{name}:1", fails=True) for name, (client, _) in tried.items()))
+    finally:
+        world.cutting.mood = Mood.WELL
+    for name, (client, given) in tried.items():
+        await client.pull(f"{name}:1")
+        assert len(layers_of(given) & set(await client.layers(f"{name}:1"))) >= 2
+
+
+async def test_a_registry_that_has_enough_is_left_alone_for_as_long_as_it_says_and_then_asked(
+    world: World, tmp_path: Path
+) -> None:
+    first, second = (at(world, "busy.example", kind, tmp_path) for kind in (Skopeo, DockerByName))
+    world.busy.put("team/app", "1", made())
+    world.busy.mood = Mood.BUSY
+    said = await first.pull("team/app:1", fails=True)
+    assert "toomanyrequests" in said, said
+    world.busy.mood = Mood.WELL
+
+    async def pulled() -> bool:
+        return "Downloaded newer image" in await second.pull("team/app:1", fails=None)
+
+    await eventually(pulled)
+
+
+async def test_with_upstream_away_each_client_pulls_what_the_node_holds(
+    world: World, pulled: dict[type[Client], Pulled]
+) -> None:
+    for each in pulled.values():
+        for tag, given in each.images.items():
+            await eventually(partial(world.has, each.repository, given))
+            await each.client.forget(f"{each.repository}:{tag}")
+    await world.upstream.stop()
+    world.outside.forget()
+    try:
+        await asyncio.gather(*(each.pulls() for each in pulled.values()))
+    finally:
+        await world.upstream.start()
+    assert world.outside.asked == []
