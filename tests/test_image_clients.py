@@ -3,7 +3,11 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import shutil
+import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+import trustme
 
 from dpm_testkit.docker_engine import DockerEngine, running_engine
 from dpm_testkit.faulty_registry import FaultyRegistry, Mood
@@ -21,6 +26,7 @@ from dpm_testkit.node import Node, running_node
 from dpm_testkit.outside import Outside
 from dpm_testkit.patience import eventually
 from dpm_testkit.registry import Registry, docker_registry
+from dpm_testkit.registry_tokens import TokenServer
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
@@ -29,6 +35,10 @@ NAMED = "registry.example"
 
 LAYER_BYTES = 300_000
 
+GUIDES = sorted((Path(__file__).parent.parent / "docs" / "guides" / "images").glob("*.md"))
+ADDRESS = "127.0.0.1:5000"
+"""The node, as the guides have it."""
+
 
 @dataclass
 class World:
@@ -36,6 +46,7 @@ class World:
 
     node: Node
     upstream: Registry
+    tokens: TokenServer
     busy: FaultyRegistry
     cutting: FaultyRegistry
     user: ImageUser
@@ -46,6 +57,11 @@ class World:
     def host(self) -> str:
         """The node, as it stands in names of images."""
         return self.node.address("gateway-oci").split("/")[2]
+
+    async def use(self, client: str, file: Path) -> None:
+        """Have ``dpm use`` point a client at the node by this file."""
+        command = (Path(sys.executable).with_name("dpm"), "use", client, "--write", "--file", file)
+        await self.user.says(*command, fails=False, **self.node.settings)
 
     async def has(self, name: str, given: Image) -> bool:
         """Whether the node holds all of an image."""
@@ -61,10 +77,15 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    folder = tmp_path_factory.mktemp("world")
+    folder, ca = tmp_path_factory.mktemp("world"), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     async with (
         Outside().running() as outside,
+        TokenServer({"me:s3cret": "*"}).running(tls=context) as tokens,
         docker_registry(folder / "open") as upstream,
+        docker_registry(folder / "closed", data=folder / "open" / "data", tls=ca, tokens=tokens) as closed,
         FaultyRegistry().running() as busy,
         FaultyRegistry().running() as cutting,
         running_node(
@@ -73,6 +94,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             oci__registries=json.dumps(
                 {
                     NAMED: {"upstream": upstream.url},
+                    "closed.example": {"upstream": closed.url, "ca": str(folder / "ca.pem")},
                     "busy.example": {"upstream": busy.url},
                     "cutting.example": {"upstream": cutting.url},
                 }
@@ -81,7 +103,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     ):
         user = ImageUser(folder, outside)
         async with running_engine(user) as engine:
-            yield World(node, upstream, busy, cutting, user, engine, outside)
+            yield World(node, upstream, tokens, busy, cutting, user, engine, outside)
 
 
 class Client:
@@ -142,7 +164,7 @@ class DockerByMirror(DockerByName):
 
     async def set_up(self) -> None:
         engine = self.world.engine
-        await self.world.node.dpm("use", "docker", "--write", "--file", str(engine.settings))
+        await self.world.use("docker", engine.settings)
         engine.reload()
 
         async def reloaded() -> bool:
@@ -154,7 +176,7 @@ class DockerByMirror(DockerByName):
 class Podman(Client):
     async def set_up(self) -> None:
         file = self.world.user.containers / "registries.conf.d" / "dpm.conf"
-        await self.world.node.dpm("use", "podman", "--write", "--file", str(file))
+        await self.world.use("podman", file)
 
     async def pull(self, name: str, *, fails: bool | None = False) -> str:
         return await self.world.user.podman("pull", f"{self.prefix}/{name}", fails=fails)
@@ -173,7 +195,7 @@ class Podman(Client):
 class Containerd(Client):
     async def set_up(self) -> None:
         hosts = self.folder / "certs.d" / "_default" / "hosts.toml"
-        await self.world.node.dpm("use", "containerd", "--write", "--file", str(hosts))
+        await self.world.use("containerd", hosts)
 
     async def pull(self, name: str, *, fails: bool | None = False) -> str:
         folder = self.folder / "certs.d"
@@ -306,6 +328,24 @@ async def test_a_client_pulls_each_blob_once_from_upstream_and_no_other_platform
     assert got == {f"GET /v2/{what.repository}/blobs/{digest}": 1 for digest in wanted}
 
 
+async def test_a_private_image_is_for_those_whose_credentials_its_registry_takes(world: World) -> None:
+    given = await world.upstream.push("private/app", "1", made())
+    name = f"{world.host}/closed.example/private/app:1"
+    inspect = ("inspect", "--raw", "--tls-verify=false")
+    raw = await world.user.skopeo(*inspect, "--creds", "me:s3cret", f"docker://{name}")
+    assert raw == given.manifest.body.decode()
+    assert world.tokens.asked["me", "repository:private/app:pull"]
+    for nobody in (("--no-creds",), ("--creds", "me:wrong")):
+        said = await world.user.skopeo(*inspect, *nobody, f"docker://{name}", fails=True)
+        assert "unauthorized" in said.lower() or "denied" in said.lower(), said
+    await world.engine.docker("pull", name, fails=True)
+    await world.engine.docker("login", "--username", "me", "--password", "s3cret", world.host)
+    try:
+        await world.engine.docker("pull", name)
+    finally:
+        await world.engine.docker("logout", world.host)
+
+
 async def test_what_is_about_an_image_is_found_by_its_digest(world: World) -> None:
     subject = await world.upstream.push("team/signed", "1", made())
     signature = await world.upstream.push(
@@ -320,6 +360,49 @@ async def test_what_is_about_an_image_is_found_by_its_digest(world: World) -> No
     assert said == signature.manifest.body.decode()
     blob = signature.blobs[1].digest
     assert await world.user.says("crane", "blob", f"{place}@{blob}") == "it is"
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+async def test_a_guide_does_what_it_says_from_beginning_to_end(world: World, guide: Path, tmp_path: Path) -> None:
+    for name, tag in (("library/alpine", "3.20"), ("team/app", "1")):
+        await world.upstream.push(name, tag, made())
+    user = ImageUser(tmp_path, world.outside)
+    machine = tmp_path / "etc"
+    shutil.copytree("/etc", machine, symlinks=True)
+    script = "".join(re.findall(r"^```sh\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL))
+    async with running_engine(user) as engine:
+        place_programs(tmp_path / "bin", user, engine)
+        bound = f"mount --bind {machine} /etc; mkdir -p /etc/docker\n"
+        bound += f"mount --bind {engine.settings.parent} /etc/docker\n"
+        before = engine.settings.read_bytes()
+        world.outside.forget()
+        await user.says(
+            "unshare", "--mount", "bash", "-ec", bound + script.replace(ADDRESS, world.host), fails=False,
+            PATH=f"{tmp_path / 'bin'}:{user.environment['PATH']}", DOCKER_HOST=engine.host,
+            CONTAINERD_ADDRESS=str(engine.containerd), CONTAINERD_SNAPSHOTTER="native", **world.node.settings,
+        )  # fmt: skip
+        assert engine.settings.read_bytes() == before
+    assert world.outside.asked == []
+    left = [*machine.rglob("*.toml"), *machine.rglob("*.conf"), *user.containers.rglob("*.conf")]
+    assert [path for path in left if path.is_file() and world.host in path.read_text(errors="replace")] == []
+
+
+def place_programs(folder: Path, user: ImageUser, engine: DockerEngine) -> None:
+    """What a guide calls that is another thing here: root is who runs this, and the engine that of the test."""
+    podman = shlex.join(str(each) for each in user.podman_command[1:])
+    mirrors = "docker info --format '{{json .RegistryConfig.Mirrors}}'"
+    programs = {
+        "sudo": 'exec "$@"',
+        "systemctl": f"""[ "$1" = reload ] || exit 0
+            kill -HUP $(cat {engine.pid})
+            until {mirrors} | grep -q http:; do sleep 0.1; done""",
+        "podman": f'exec {shutil.which("podman")} {podman} "$@"',
+        "dpm": f'exec {Path(sys.executable).with_name("dpm")} "$@"',
+    }
+    folder.mkdir()
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
 
 
 def at(world: World, host: str, kind: type[Client], folder: Path) -> Client:

@@ -181,8 +181,9 @@ def test_dockers_settings_come_back_byte_for_byte(user: Path) -> None:
     file.write_text(DAEMON)
     dpm_use("docker", "--write", "--file", str(file))
     assert "http://127.0.0.1:5000" in file.read_text()
-    dpm_use("docker", "--undo", "--file", str(file))
+    undone = dpm_use("docker", "--undo", "--file", str(file))
     assert file.read_text() == DAEMON
+    assert "systemctl restart docker" in str(undone["notes"])
 
 
 def test_podman_is_told_of_the_registries_that_the_node_is_set_up_for(user: Path) -> None:

@@ -15,14 +15,17 @@ from dpm_testkit.patience import eventually
 
 class DockerEngine:
     """dockerd for a user. It has no network and runs no container; what it cannot have from a mirror it looks for
-    where the user's way out leads. ``settings`` is its ``daemon.json``.
+    where the user's way out leads. ``settings`` is its ``daemon.json``, ``host`` and ``containerd`` are where the
+    commands docker and ctr find it, ``pid`` is the file with its process.
     """
 
     def __init__(self, folder: Path, user: ImageUser) -> None:
         self._folder = folder
+        self.pid = folder / "pid"
+        self.containerd = folder / "run" / "containerd" / "containerd.sock"
         self._user = user
         self._process: asyncio.subprocess.Process | None = None
-        self.settings = folder / "daemon.json"
+        self.settings = folder / "etc" / "daemon.json"
         self.host = f"unix://{folder / 'docker.sock'}"
 
     async def docker(self, *arguments: str | Path, fails: bool | None = False) -> str:
@@ -31,8 +34,7 @@ class DockerEngine:
 
     async def ctr(self, *arguments: str | Path, fails: bool | None = False) -> str:
         """Run the command ctr on its containerd. Returns and raises as ``ImageUser.says``."""
-        socket = self._folder / "run" / "containerd" / "containerd.sock"
-        return await self._user.says("ctr", "--address", socket, *arguments, fails=fails)
+        return await self._user.says("ctr", "--address", self.containerd, *arguments, fails=fails)
 
     async def mirrors(self) -> list[str]:
         """The mirrors that it asks now."""
@@ -48,12 +50,13 @@ class DockerEngine:
         """Start it, and wait until it answers."""
         program = shutil.which("dockerd", path=f"{self._user.environment['PATH']}:/usr/sbin")
         assert program, "dockerd is missing: make docker"
+        self.settings.parent.mkdir()
         self.settings.write_text('{\n    "max-download-attempts": 1\n}\n')  # else it goes on for a minute
         with (self._folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 program, "--config-file", self.settings, "--host", self.host,
                 "--data-root", self._folder / "data", "--exec-root", self._folder / "run",
-                "--pidfile", self._folder / "pid", "--storage-driver", "vfs", "--bridge", "none",
+                "--pidfile", self.pid, "--storage-driver", "vfs", "--bridge", "none",
                 "--iptables=false", "--ip6tables=false",
                 env=self._user.environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,

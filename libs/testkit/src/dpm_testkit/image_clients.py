@@ -68,10 +68,15 @@ class ImageUser:
         """Run skopeo. Returns and raises as ``says``."""
         return await self.says("skopeo", *arguments, fails=fails)
 
-    async def podman(self, *arguments: str | Path, fails: bool | None = False) -> str:
-        """Run podman on a store of this user's own. Returns and raises as ``says``."""
-        store, run = self.folder / "podman", self._run
-        return await self.says(
-            "podman", "--root", store, "--runroot", run, "--tmpdir", run / "tmp", "--storage-driver", "vfs",
-            "--cgroup-manager", "cgroupfs", "--events-backend", "none", *arguments, fails=fails,
+    @property
+    def podman_command(self) -> tuple[str | Path, ...]:
+        """podman on a store of this user's own."""
+        store = self.folder / "podman"
+        return (
+            "podman", "--root", store, "--runroot", self._run, "--tmpdir", self._run / "tmp",
+            "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
         )  # fmt: skip
+
+    async def podman(self, *arguments: str | Path, fails: bool | None = False) -> str:
+        """Run it. Returns and raises as ``says``."""
+        return await self.says(*self.podman_command, *arguments, fails=fails)

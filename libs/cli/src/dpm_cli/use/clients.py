@@ -54,7 +54,7 @@ class Client:
     ``trusting`` is how it is told of a CA (``{ca}``) without a file, and ``trust`` where, if that is not its own
     file; ``unwritten`` says that it can be told in none. ``offer`` is what of a node it is for. ``system`` says
     that its file is that of all users. ``locate_for`` is where a registry that is named has a file of its own,
-    ``each`` that the file has to name every registry.
+    ``each`` that the file has to name every registry. ``undone`` says what is left to do when it is taken back.
     """
 
     name: ClientName
@@ -71,6 +71,7 @@ class Client:
     offer: Offer = PACKAGES
     system: bool = False
     each: bool = False
+    undone: str = ""
     locate_for: Callable[[str], Path] | None = None
 
     def file(self, environ: Mapping[str, str], registries: tuple[str, ...] = ()) -> Path:
@@ -239,6 +240,7 @@ CLIENTS: Mapping[ClientName, Client] = {
             ("docker pull {host}/library/<name>", "docker pull {host}/<registry>/<name>"),
             note="dockerd reads this when it starts, and when it is told to: `systemctl reload docker`. It is for "
             "names without a registry; others are pulled by the node's: docker pull <node>/<registry>/<name>",
+            undone="dockerd forgets the node when it is started anew: `systemctl restart docker`",
             trust=Trust("ca.crt", docker_certificates),
             offer=IMAGES,
             system=True,

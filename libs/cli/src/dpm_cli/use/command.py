@@ -160,7 +160,7 @@ def taken_back(client: Client, path: Path) -> Outcome:
         from dpm_runtime.settings import load
 
         forget_upstream(load(), changes, client.name)
-    return Outcome(client.name, "undone", str(path))
+    return Outcome(client.name, "undone", str(path), notes=[client.undone] if client.undone else [])
 
 
 def _changes() -> "Changes":
