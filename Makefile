@@ -60,20 +60,27 @@ bench: setup ## print and judge the times that are promised; FRESH=1 adds a fres
 	@python bench/stalled.py
 	@python bench/telemetry.py
 	@$(MAKE) bench-speed
+	@$(MAKE) bench-images
 
 .PHONY: bench-speed
 bench-speed: setup index-servers rivals ## speed beside nginx, proxpi and devpi, judged: ROUNDS=5 PARTS="cold installs memory warm processor"
 	@python bench/speed --rounds $(or $(ROUNDS),5) $(PARTS)
+
+.PHONY: bench-images
+bench-images: setup registries ## images beside docker-registry as a cache, judged: ROUNDS=5
+	@python bench/images.py --rounds $(or $(ROUNDS),5)
 
 .PHONY: chaos
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)
 	@python soak/chaos.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) --from $(or $(FROM),1)
 
 .PHONY: soak
-soak: setup ## large numbers, judged: LARGE_MB=100 HISTORIES=2000 ARTIFACTS=100000 CLIENTS=10000 INPUTS=100000 (alone here)
+soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 ARTIFACTS=100000 CLIENTS=10000 INPUTS=100000 (alone here)
 	LARGE_MB=$(or $(LARGE_MB),100) pytest tests/test_single_flight.py -k hundred
 	@python soak/histories.py --examples $(or $(HISTORIES),2000)
 	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
+	@$(MAKE) registries
+	@python soak/images.py --layer-mb $(or $(LAYER_MB),3000)
 	@python soak/clients.py --clients $(or $(CLIENTS),10000) --inputs $(or $(INPUTS),100000)
 
 .PHONY: images
