@@ -58,6 +58,14 @@ def test_pins_and_last_uses_are_noted_through_every_loss(home: Home) -> None:
     assert not former.read()
 
 
+def test_pins_are_noted_from_the_catalog_of_another_version(home: Home) -> None:
+    with closing(SqliteCatalog.writer(home.catalog)) as catalog:
+        catalog.apply(recorded(stored("wheel"), ArtifactPinned(ref("wheel"))))
+    (home.catalog / FILE_NAME).rename(home.catalog / "catalog-of-other-columns.sqlite")
+    forget_sequences(home)
+    assert FormerCatalog(home).read().pinned == {ref("wheel").id}
+
+
 def test_a_catalog_or_a_note_that_cannot_be_read_stops_nobody(home: Home) -> None:
     (home.catalog / FILE_NAME).write_bytes(b"no database at all, whatever it is called")
     (home.catalog / "former.json").write_bytes(b"")

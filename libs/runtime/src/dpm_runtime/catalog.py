@@ -73,6 +73,12 @@ class SqliteCatalog:
         """The catalog in ``folder``, to be read. While there is none it is empty; a new one is noticed."""
         return cls(folder / FILE_NAME, None)
 
+    @classmethod
+    def latest(cls, folder: Path) -> "SqliteCatalog":
+        """As :meth:`reader`; where there is none, that of another version, whose tables may be others."""
+        others = [] if (folder / FILE_NAME).exists() else sorted(folder.glob("catalog-*.sqlite"))
+        return cls(others[-1] if others else folder / FILE_NAME, None)
+
     def find(self, artifact_id: str) -> Entry | None:
         """The artifact, or None if it is not held. Microseconds: no bus, no lock."""
         rows = self.rows(FIND, (artifact_id,))

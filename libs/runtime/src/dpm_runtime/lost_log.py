@@ -51,8 +51,8 @@ class FormerCatalog:
             return Former()
 
     def note(self) -> None:
-        """Note what the present catalog knows, beside what is noted. Raises OSError."""
-        with closing(SqliteCatalog.reader(self._folder)) as catalog, suppress(Unavailable):
+        """Note what the catalog knows, whichever version wrote it, beside what is noted. Raises OSError."""
+        with closing(SqliteCatalog.latest(self._folder)) as catalog, suppress(Unavailable):
             known = Former(
                 frozenset(row[0] for row in catalog.rows("SELECT artifact_id FROM pin")),
                 {row[0]: row[1] for row in catalog.rows("SELECT artifact_id, used_at FROM used")},
