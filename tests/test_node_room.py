@@ -93,6 +93,7 @@ async def test_the_file_that_was_used_longest_ago_goes_and_its_reader_finishes(
         start = await slow.content.readexactly(1000)
         for name in ("one", "three", "four"):
             assert await node.package(name) == bodies[name]
+        for name in ("one", "three", "four"):
             await until(partial(used, node, name), pause=0.2)
         assert await node.package("five") == bodies["five"]
         assert await evicted(node, 1) == ["two-1.0-py3-none-any.whl"]

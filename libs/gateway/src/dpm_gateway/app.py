@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import request_response
@@ -24,13 +24,7 @@ log = logging.getLogger(__name__)
 def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
     """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``."""
     names = HostNames(hosts)
-    app = FastAPI(
-        title="DPM gateway",
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},  # see Seen
-    )
+    app = Starlette()
 
     async def answer(http: HttpRequest) -> Response:
         if refusal := names.refusal(http.scope):

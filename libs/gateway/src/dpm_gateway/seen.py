@@ -1,7 +1,7 @@
 """What a gateway tells of each request: a span, its duration, its bytes.
 
-By the semantic conventions for HTTP servers (https://opentelemetry.io/docs/specs/semconv/http/). FastAPI's own
-telemetry does as much and more, and takes three times as long; on a hit that is felt.
+By the semantic conventions for HTTP servers (https://opentelemetry.io/docs/specs/semconv/http/). A
+framework's own telemetry does as much and more, and takes three times as long; on a hit that is felt.
 """
 
 import time
