@@ -121,8 +121,7 @@ def main() -> int:
         table = asyncio.run(run(folder, rounds))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print("\nall as promised" if not table.missed else f"\nmissed: {len(table.missed)}")
-    return 1 if table.missed else 0
+    return table.verdict()
 
 
 if __name__ == "__main__":

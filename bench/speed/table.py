@@ -37,6 +37,11 @@ class Table:
         """Judge the median of values that are to be small."""
         self._judge(what, values, f"<= {promised:g} {unit}", statistics.median(values) <= promised)
 
+    def verdict(self) -> int:
+        """Print how many promises were missed; returns the exit status for that."""
+        print("\nall as promised" if not self.missed else f"\nmissed: {len(self.missed)}")
+        return 1 if self.missed else 0
+
     def _judge(self, what: str, values: Sequence[float], promised: str, kept: bool) -> None:
         spread = f"{_short(min(values))} to {_short(max(values))}" if len(values) > 1 else ""
         verdict = "ok" if kept else "MISSED"

@@ -24,7 +24,6 @@ from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.transfer import PAGE_RETRIES, RETRIES
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.react import Done, Retry
-from dpm_runtime.service import SystemClock
 from dpm_testkit.clock import QuickClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_origin import MemoryOrigin
@@ -366,47 +365,6 @@ async def test_what_a_fetch_came_to_is_recorded_when_the_bus_is_back(bench: Benc
     bench.log.down = False
     assert await soon(running) == Done()
     assert bench.kinds[-1] is ArtifactStored
-
-
-async def test_a_full_lane_queues_in_order_and_then_refuses() -> None:
-    lanes = Lanes({Lane.INDEX: 1, Lane.BLOB: 1}, 8, patience=0.05)
-    wheel, page = want(), replace(want(SMALL, "page"), lane=Lane.INDEX)
-    async with lanes.slot(wheel):
-        async with lanes.slot(page):
-            pass  # an index has a lane of its own
-        with pytest.raises(Exception, match="no turn in the blob lane"):
-            async with lanes.slot(wheel):
-                pass
-    async with lanes.slot(wheel):
-        pass
-
-
-def test_silence_ends_a_big_fetch_only_while_gateways_can_be_heard() -> None:
-    clock, connected = SystemClock(), True
-    now = 1000.0
-    clock.now = lambda: now  # type: ignore[method-assign]
-    waiters = Waiters(clock, lambda: connected)
-    big = 100 * 1024 * 1024
-    waiters.expect("a")
-    now += 29
-    assert not waiters.gone("a", 1000, big)
-    now += 2
-    assert waiters.gone("a", 1000, big)
-    assert not waiters.gone("a", 60 * 1024 * 1024, big)  # over half done
-    assert not waiters.gone("a", 1000, 1024 * 1024)  # small
-    waiters.hear(b'{"gateway": "g", "artifacts": ["a"]}')
-    assert not waiters.gone("a", 1000, big)
-    now += 31
-    connected = False
-    assert not waiters.gone("a", 1000, big)
-    connected = True
-    assert not waiters.gone("a", 1000, big)
-    now += 31
-    assert waiters.gone("a", 1000, big)
-
-
-def test_nonsense_on_the_tap_is_passed_over() -> None:
-    Waiters(SystemClock(), lambda: True).hear(b"nonsense")
 
 
 async def test_a_request_that_has_had_its_answer_is_settled_without_another_claim(bench: Bench) -> None:

@@ -26,6 +26,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="whose it is: a to z, 
 Given = Annotated[
     str, typer.Argument(metavar="NAME", help="as `dpm token list` shows it", autocompletion=token_names)
 ]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write the token to this new file, for you alone to read."),
+]
 
 
 @app.command(epilog=EXIT_CODES)
@@ -68,10 +72,7 @@ def index(
         str, typer.Argument(metavar="INDEX", help="its name in dpm.toml", autocompletion=private_indexes)
     ],
     name: Name,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write the token to this new file, for you alone to read."),
-    ] = None,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token with which clients get packages of a private index, and print it.
@@ -97,10 +98,7 @@ def registry(
         str, typer.Argument(metavar="HOST", help="of the registry, as in dpm.toml", autocompletion=registries)
     ],
     name: Name,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write the token to this new file, for you alone to read."),
-    ] = None,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token with which clients get the private images of a registry, and print it.

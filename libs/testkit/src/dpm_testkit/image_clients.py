@@ -1,19 +1,14 @@
 """The programs by which people pull images, each with a home and a store of its own in a folder of the test."""
 
-import asyncio
 import json
 import os
 import shutil
-import signal
 import tempfile
 import weakref
-from contextlib import suppress
 from pathlib import Path
 
 from dpm_testkit.outside import Outside
-
-PATIENCE = 120.0
-"""Seconds for one command."""
+from dpm_testkit.programs import output_of
 
 ANYTHING = {"default": [{"type": "insecureAcceptAnything"}]}
 """The policy that Debian ships for podman and skopeo."""
@@ -48,21 +43,8 @@ class ImageUser:
         """
         program = shutil.which(str(command[0]))
         assert program, f"{command[0]} is missing: make docker registries crane"
-        process = await asyncio.create_subprocess_exec(
-            program, *command[1:], env={**self.environment, **environment}, cwd=self.folder,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(PATIENCE):
-                output, _ = await process.communicate()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            raise
-        assert fails is None or bool(process.returncode) is fails, f"{command}\n{output.decode()}"
-        return output.decode()
+        environment = {**self.environment, **environment}
+        return await output_of(program, *command[1:], folder=self.folder, environment=environment, fails=fails)
 
     async def skopeo(self, *arguments: str | Path, fails: bool | None = False) -> str:
         """Run skopeo. Returns and raises as ``says``."""

@@ -1,21 +1,15 @@
 """A user who runs clients of a node: a home of their own, no settings of this machine, and no way out."""
 
-import asyncio
-import os
 import shutil
-import signal
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from dpm_testkit.outside import Outside
+from dpm_testkit.programs import output_of
 
 TOOLS = Path(sys.prefix).parent / ".tools"
 """Where ``make clients`` puts the clients."""
-
-PATIENCE = 240.0
-"""Seconds for a script of a few commands, on a machine that is busy."""
 
 _COMMANDS = ("pdm", "pip-compile", "pip-sync", "pipx", "poetry")
 _OF_A_NODE = ("dpm", "uv")
@@ -56,21 +50,9 @@ class User:
         Raises AssertionError if one failed and none was to, or the other way round, unless ``fails`` is None.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            "bash", "-ec", script, env={**self.environment, **environment}, cwd=folder,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(PATIENCE):
-                output, _ = await process.communicate()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            raise
-        assert fails is None or bool(process.returncode) is fails, f"{script}\n{output.decode()}"
-        return output.decode()
+        return await output_of(
+            "bash", "-ec", script, folder=folder, environment={**self.environment, **environment}, fails=fails
+        )
 
     async def makes_environment(self, folder: Path, *, pip: str | None = "clients") -> None:
         """``python -m venv`` without its seconds; ``pip`` names the programs whose pip is in it, or none."""
