@@ -9,7 +9,7 @@ from dpm_core.attempts import Phase
 from dpm_core.cids import cid_of
 from dpm_core.errors import DiskFails
 from dpm_core.events import ArtifactStored, FailReason, FetchFailed, FetchStarted, FetchUnchanged
-from dpm_core.ports import NotHeld
+from dpm_core.origins import NotHeld
 from dpm_testkit.memory_way import BODY, FILE, FILE_URL, INDEX, World
 from dpm_testkit.patience import until
 

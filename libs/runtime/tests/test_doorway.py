@@ -7,7 +7,7 @@ import pytest
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
-from dpm_core.ports import Headed
+from dpm_core.origins import Headed
 from dpm_core.registry import to_json
 from dpm_runtime import unix_http
 from dpm_runtime.doorway import CREDENTIALS_PATH, PATH, QUERY_PATH, Doorway, FetchersDoor, Knock, Shown

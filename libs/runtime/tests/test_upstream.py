@@ -17,7 +17,7 @@ from opentelemetry.trace import (
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind
-from dpm_core.ports import NotHeld, NotModified, Opened, Origin
+from dpm_core.origins import NotHeld, NotModified, Opened, Origin
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.upstream_answer import LONGEST_RETRY_SECONDS, retry_after
 from dpm_runtime.wire import Deadlines

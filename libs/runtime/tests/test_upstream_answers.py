@@ -10,7 +10,7 @@ import pytest
 from dpm_core.artifacts import ArtifactRef, Lane, Validators, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
-from dpm_core.ports import NotHeld, NotModified, Opened
+from dpm_core.origins import NotHeld, NotModified, Opened
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.wire import Deadlines
 from dpm_testkit.faulty_server import Act, Exchange, FaultyServer

@@ -8,7 +8,7 @@ from aiohttp import web
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.circuit import OPEN_SECONDS, STRIKES
 from dpm_core.errors import Unavailable
-from dpm_core.ports import NotHeld, Opened
+from dpm_core.origins import NotHeld, Opened
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.wire import Deadlines
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
-from dpm_core.ports import NotHeld, Opened
+from dpm_core.origins import NotHeld, Opened
 from dpm_runtime.credentials import Credentials, Place, basic
 from dpm_runtime.queries import Queries
 from dpm_runtime.upstream import UpstreamOrigin

@@ -13,7 +13,7 @@ import trustme
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
-from dpm_core.ports import NotHeld, NotModified, Opened
+from dpm_core.origins import NotHeld, NotModified, Opened
 from dpm_runtime.credentials import Credentials, Place, basic
 from dpm_runtime.handed import Handed
 from dpm_runtime.upstream import UpstreamOrigin

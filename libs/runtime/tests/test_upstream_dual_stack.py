@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
-from dpm_core.ports import Opened
+from dpm_core.origins import Opened
 from dpm_runtime import guard
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.wire import Deadlines

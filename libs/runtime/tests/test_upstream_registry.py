@@ -15,7 +15,7 @@ from aiohttp import web
 from dpm_core.artifacts import ANY_HOST, NO_VALIDATORS, NODES, ArtifactRef, Lane, Validators, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
-from dpm_core.ports import Headed, NotHeld, NotModified, Opened
+from dpm_core.origins import Headed, NotHeld, NotModified, Opened
 from dpm_runtime import bearer
 from dpm_runtime.credentials import Credentials, Place, basic
 from dpm_runtime.docker_login import IDENTITY

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want, authority
 from dpm_core.errors import Unavailable
-from dpm_core.ports import Opened
+from dpm_core.origins import Opened
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.wire import Deadlines
 

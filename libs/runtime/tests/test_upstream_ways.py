@@ -14,7 +14,7 @@ from aiohttp import web
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
-from dpm_core.ports import Opened
+from dpm_core.origins import Opened
 from dpm_runtime import guard
 from dpm_runtime.guard import ForbiddenAddress
 from dpm_runtime.upstream import UpstreamOrigin

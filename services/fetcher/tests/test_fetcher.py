@@ -18,7 +18,8 @@ from dpm_core.events import (
     FetchStarted,
     FetchUnchanged,
 )
-from dpm_core.ports import Growing, NotHeld, NotModified, Opened
+from dpm_core.origins import NotHeld, NotModified, Opened
+from dpm_core.ports import Growing
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.transfer import PAGE_RETRIES, RETRIES

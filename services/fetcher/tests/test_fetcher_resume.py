@@ -21,7 +21,7 @@ from dpm_core.events import (
     OriginKind,
     Source,
 )
-from dpm_core.ports import NotHeld, NotModified, Opened
+from dpm_core.origins import NotHeld, NotModified, Opened
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters

@@ -6,7 +6,8 @@ from typing import Protocol
 from dpm_core.artifacts import Held, Want
 from dpm_core.cids import Cid
 from dpm_core.ecosystem import Ecosystem
-from dpm_core.ports import Clock, Headed, Shelves
+from dpm_core.origins import Headed
+from dpm_core.ports import Clock, Shelves
 from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Boarding, Flights

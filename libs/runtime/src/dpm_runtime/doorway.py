@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from dpm_core.artifacts import NODES, Want
 from dpm_core.errors import Invalid, Unavailable
-from dpm_core.ports import Headed
+from dpm_core.origins import Headed
 from dpm_core.registry import from_json, to_json
 from dpm_runtime import unix_http
 from dpm_runtime.credentials import same_site

@@ -13,7 +13,7 @@ from dpm_core.artifacts import ANY_HOST, NODES, Lane, Validators, Want, authorit
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
-from dpm_core.ports import Headed, NotHeld, NotModified, Opened
+from dpm_core.origins import Headed, NotHeld, NotModified, Opened
 from dpm_runtime.bearer import Bearers, Right, identity_token
 from dpm_runtime.challenges import challenges
 from dpm_runtime.credentials import Credentials, same_site
@@ -84,7 +84,7 @@ class UpstreamOrigin:
     async def open(
         self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
     ) -> Opened | NotModified | NotHeld:
-        """Ask upstream for ``want``; see :class:`dpm_core.ports.Origin`.
+        """Ask upstream for ``want``; see :class:`dpm_core.origins.Origin`.
 
         Redirects lead at most five times, only to the same host or to ``want.hosts``, never from https to http.
         A host that is down is not asked: after some failures only now and then, until it answers again. Who has

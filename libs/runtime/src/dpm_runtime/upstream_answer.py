@@ -13,7 +13,7 @@ from dpm_core.artifacts import Fields, Lane, Validators, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import Source
-from dpm_core.ports import NotHeld, NotModified, Opened
+from dpm_core.origins import NotHeld, NotModified, Opened
 from dpm_runtime.guard import ForbiddenAddress
 
 PROXY_UNAUTHORIZED = 407

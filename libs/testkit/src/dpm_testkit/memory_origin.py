@@ -9,7 +9,7 @@ from dpm_core.artifacts import Fields, Validators, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
-from dpm_core.ports import NotHeld, NotModified, Opened
+from dpm_core.origins import NotHeld, NotModified, Opened
 
 
 @dataclass
@@ -58,7 +58,7 @@ class MemoryOrigin:
     async def open(
         self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
     ) -> Opened | NotModified | NotHeld:
-        """See :class:`dpm_core.ports.Origin`."""
+        """See :class:`dpm_core.origins.Origin`."""
         self.asked.append((want.url, offset))
         if self.down:
             raise Unavailable(f"{self.source.name} is down")

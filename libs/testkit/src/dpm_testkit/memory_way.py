@@ -11,7 +11,7 @@ import httpx
 from dpm_core.artifacts import Lane, Want
 from dpm_core.ecosystem import Ecosystem
 from dpm_core.errors import Unavailable
-from dpm_core.ports import Headed
+from dpm_core.origins import Headed
 from dpm_fetcher import librarian
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import replace
 
 from dpm_core.artifacts import ArtifactRef, Lane, Validators, Want
-from dpm_core.ports import NotHeld, NotModified, Opened, Origin
+from dpm_core.origins import NotHeld, NotModified, Opened, Origin
 
 BODY = bytes(range(256)) * 700
 

@@ -20,7 +20,8 @@ from dpm_core.events import (
     FetchStarted,
     FetchUnchanged,
 )
-from dpm_core.ports import Attempt, Clock, EventLog, Intake, Origin
+from dpm_core.origins import Origin
+from dpm_core.ports import Attempt, Clock, EventLog, Intake
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, within
 from dpm_fetcher.waiters import Waiters

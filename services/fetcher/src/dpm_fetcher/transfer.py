@@ -12,7 +12,8 @@ from dpm_core.attempts import WITHHELD_WHOLE, AttemptState, Failure, Phase, read
 from dpm_core.digests import Hasher
 from dpm_core.errors import DiskFails, Unavailable, Untrusted
 from dpm_core.events import FailReason, Source
-from dpm_core.ports import Attempt, Clock, NotHeld, NotModified, Opened, Origin
+from dpm_core.origins import NotHeld, NotModified, Opened, Origin
+from dpm_core.ports import Attempt, Clock
 from dpm_runtime.meters import counter
 
 RETRIES = 4
