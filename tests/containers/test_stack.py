@@ -1,6 +1,7 @@
 """A node in containers, behind one address: scaled, and with parts of it replaced while clients load it."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -255,6 +256,13 @@ async def test_a_container_that_dies_under_load_costs_a_retry_and_no_request(
         await docker("rm", first)
         await stack.bring_back(service, REPLICAS.get(service, 1))
         await more(done)
+    await eventually(lambda: gateways_are_ready(stack))
+
+
+async def gateways_are_ready(stack: Stack) -> bool:
+    """Whether every gateway has all that it needs, once more."""
+    told = [await scrape.get(stack.home.socket("gateway-pypi", number), "/readyz") for number in range(GATEWAYS)]
+    return all(json.loads(answer)["ready"] for answer in told)
 
 
 async def test_gateways_go_on_through_the_mount_of_a_new_fusefs(

@@ -26,6 +26,7 @@ OLDEST_SERVER = (2, 11)
 _SHORTEST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 _PING_SECONDS = 2
+_LOOK_SECONDS = 0.5
 
 _REWIRING = 0.5
 """Seconds that nobody may answer: while a server takes on other keys it joins its accounts anew."""
@@ -70,7 +71,7 @@ class Link:
     @property
     def reason(self) -> str:
         """Why there is no connection; empty while there is one."""
-        return "" if self.connected else self._reason
+        return "" if self.connected else self._reason or "the connection ends"
 
     def connection(self) -> Connection:
         """The present connection. Raises Unavailable if there is none."""
@@ -172,7 +173,7 @@ class Link:
                 log.info("connected to the bus at %s as %s", self._url, self._service)
                 self._connection, self._reason, pause = connection, "", _SHORTEST_PAUSE
                 self._settled.set()
-                await asyncio.shield(connection.lost)
+                await _end_of(connection)
                 self._explain("the connection was lost")
             finally:
                 if not self._refused:
@@ -220,6 +221,12 @@ class Link:
         if reason != self._reason:
             log.warning("no connection to the bus at %s: %s", self._url, reason)
         self._reason = reason
+
+
+async def _end_of(connection: Connection) -> None:
+    """Until it is gone. A client whose own end fails, with things left to send, calls nobody: so look at it."""
+    while connection.client.is_connected and not connection.lost.done():
+        await asyncio.wait({connection.lost}, timeout=_LOOK_SECONDS)
 
 
 def _heed_cancellation() -> None:
