@@ -31,10 +31,14 @@ FILE_KEY = f"files/files.example/packages/ab/{WHEEL}"
 FOREVER = 1e10
 
 
+def of(home: Home, **more: object) -> Settings:
+    acme = {"upstream": ACME, "owns": ("acme-*",)}
+    return load(home=home.root, pypi_upstream=UP, pypi={"indexes": {"acme": acme}}, **more)
+
+
 @pytest.fixture
 def settings(home: Home) -> Settings:
-    acme = {"upstream": ACME, "owns": ("acme-*",)}
-    return load(home=home.root, pypi_upstream=UP, pypi={"indexes": {"acme": acme}})
+    return of(home)
 
 
 def hold(
@@ -128,8 +132,8 @@ async def test_what_is_no_address_of_a_package_is_said_so(settings: Settings, wh
         await explanations(settings, what)
 
 
-async def test_an_image_may_be_named_as_containerd_does(settings: Settings) -> None:
-    given = settings.model_copy(update={"oci_upstream": "none", "oci_allow": ("registry.example",)})
+async def test_an_image_may_be_named_as_containerd_does(home: Home) -> None:
+    given = of(home, oci_upstream="none", oci_allow=("registry.example",))
     (told,) = await explanations(given, "/v2/team/app/manifests/1.0?ns=registry.example")
     assert told.url == "https://registry.example/v2/team/app/manifests/1.0"
 
@@ -137,8 +141,8 @@ async def test_an_image_may_be_named_as_containerd_does(settings: Settings) -> N
 @pytest.mark.parametrize(
     "what", ["team/app:1.0", "/v2/team/app/manifests/1.0", "http://127.0.0.1:5000/v2/team/app/manifests/1.0"]
 )
-async def test_an_image_is_of_the_gateway_that_serves_images_alone(settings: Settings, what: str) -> None:
-    given = settings.model_copy(update={"oci_upstream": "https://registry.example/"})
+async def test_an_image_is_of_the_gateway_that_serves_images_alone(home: Home, what: str) -> None:
+    given = of(home, oci_upstream=HUB)
     (told,) = await explanations(given, what)
     assert told.path == "/v2/team/app/manifests/1.0"
     assert told.url == "https://registry.example/v2/team/app/manifests/1.0"
@@ -151,10 +155,8 @@ MANIFEST_SHA256 = hashlib.sha256(MANIFEST).hexdigest()
 
 
 @pytest.mark.parametrize("guard", ["", "~/"])
-async def test_an_image_that_came_by_its_tag_is_held_by_its_digest_too(
-    settings: Settings, home: Home, guard: str
-) -> None:
-    settings = settings.model_copy(update={"oci_upstream": HUB, "stale_seconds": FOREVER})
+async def test_an_image_that_came_by_its_tag_is_held_by_its_digest_too(home: Home, guard: str) -> None:
+    settings = of(home, oci_upstream=HUB, stale_seconds=FOREVER)
     key = f"{guard}v2/team/app/manifests/1"
     hold(home, (key, MANIFEST, "x/manifest", 60.0), ecosystem="oci", upstream=HUB)
     by_tag = await first(settings, "/v2/team/app/manifests/1")
@@ -165,6 +167,6 @@ async def test_an_image_that_came_by_its_tag_is_held_by_its_digest_too(
     assert elsewhere.verdict.answer is Answer.MISS
 
 
-async def test_what_is_made_here_needs_nothing_held(settings: Settings) -> None:
-    told = await first(settings.model_copy(update={"oci_upstream": HUB}), "/v2/token")
+async def test_what_is_made_here_needs_nothing_held(home: Home) -> None:
+    told = await first(of(home, oci_upstream=HUB), "/v2/token")
     assert (told.verdict.answer, told.verdict.why) == (Answer.HIT, Why.MADE)

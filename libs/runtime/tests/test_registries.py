@@ -8,6 +8,8 @@ import pytest
 
 from dpm_runtime.credentials import Place
 from dpm_runtime.docker_login import Docker
+from dpm_runtime.ecosystem_settings import Upstreams
+from dpm_runtime.oci_settings import OciSettings
 from dpm_runtime.registries import Registries
 from dpm_runtime.settings import load
 
@@ -22,7 +24,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def registries(home: Path, text: str = "") -> Registries:
     (home / "dpm.toml").write_text(text)
-    return Registries(load())
+    return Registries(load().of(OciSettings))
+
+
+def upstreams(home: Path, text: str) -> Upstreams:
+    (home / "dpm.toml").write_text(text)
+    return load().upstreams
 
 
 def test_unless_it_is_set_the_default_one_is_dockers(home: Path) -> None:
@@ -77,13 +84,13 @@ def test_only_what_is_set_or_allowed_may_be_asked(home: Path) -> None:
 
 def test_token_servers_that_are_named_in_full_may_be_private(home: Path) -> None:
     hosts = "['auth.example:5001', '[fd00::1]:5001', '*.tokens.example', 'auth?.example']"
-    found = registries(home, f"[oci.registries.'private.example:5000']\nauth_hosts = {hosts}")
+    found = upstreams(home, f"[oci.registries.'private.example:5000']\nauth_hosts = {hosts}")
     assert found.token_servers() == {"auth.example", "fd00::1"}
     assert list(found.auth_hosts()) == ["https://private.example:5000/"]
 
 
 def test_where_credentials_are_kept_is_known_by_the_url(home: Path) -> None:
-    found = registries(home, "[oci.registries.'a.example']\ncredentials = 'docker'\n[oci.registries.'b.example']")
+    found = upstreams(home, "[oci.registries.'a.example']\ncredentials = 'docker'\n[oci.registries.'b.example']")
     assert found.places() == {"https://a.example/": Place.parse("docker")}
 
 

@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from dpm_core.errors import Invalid
-from dpm_runtime.index_settings import IndexSettings
-from dpm_runtime.oci_settings import RegistrySettings
+from dpm_runtime.apt_settings import AptSettings
+from dpm_runtime.index_settings import IndexSettings, PyPISettings
+from dpm_runtime.oci_settings import OciSettings, RegistrySettings
 from dpm_runtime.settings import Settings, load
 from dpm_runtime.settings_reference import reference
 
@@ -14,8 +16,8 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose dpm.toml counts, in an environment that says nothing else."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"DPM_{name.upper()}", raising=False)
+    for name in [name for name in os.environ if name.startswith("DPM_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("DPM_HOME", str(tmp_path))
     return tmp_path
 
@@ -25,21 +27,21 @@ def write(home: Path, text: str) -> None:
 
 
 def test_the_file_goes_before_the_defaults(home: Path) -> None:
-    assert load().pypi_port == 3141
+    assert load().of(PyPISettings).port == 3141
     write(home, "pypi_port = 4000")
-    assert load().pypi_port == 4000
+    assert load().of(PyPISettings).port == 4000
 
 
 def test_the_environment_goes_before_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(home, "pypi_port = 4000\noci_port = 4001")
     monkeypatch.setenv("DPM_PYPI_PORT", "5000")
     settings = load()
-    assert (settings.pypi_port, settings.oci_port) == (5000, 4001)
+    assert (settings.of(PyPISettings).port, settings.of(OciSettings).port) == (5000, 4001)
 
 
 def test_what_a_caller_gives_goes_before_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DPM_PYPI_PORT", "5000")
-    assert load(pypi_port=0).pypi_port == 0
+    assert load(pypi_port=0).of(PyPISettings).port == 0
 
 
 def test_a_list_in_the_environment_is_separated_by_commas(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,9 +65,9 @@ INDEX = "[pypi.indexes.acme]\nupstream = 'https://Acme.example/pypi'\nowns = ['a
 
 
 def test_an_index_beside_the_default_is_a_table(home: Path) -> None:
-    assert load().pypi.indexes == {}
+    assert load().of(PyPISettings).indexes == {}
     write(home, INDEX)
-    (index,) = load().pypi.indexes.values()
+    (index,) = load().of(PyPISettings).indexes.values()
     assert (index.upstream, index.owns, index.project_list) == ("https://acme.example/pypi/", ("acme-*",), True)
 
 
@@ -75,7 +77,7 @@ def test_the_environment_says_more_of_an_index_and_other_indexes(
     write(home, INDEX)
     monkeypatch.setenv("DPM_PYPI__INDEXES__ACME__OWNS", "acme-*, rocket")
     monkeypatch.setenv("DPM_PYPI__INDEXES__OTHER__UPSTREAM", "https://other.example/")
-    indexes = load().pypi.indexes
+    indexes = load().of(PyPISettings).indexes
     assert indexes["acme"].upstream == "https://acme.example/pypi/"
     assert indexes["acme"].owns == ("acme-*", "rocket")
     assert indexes["other"].upstream == "https://other.example/"
@@ -97,9 +99,9 @@ def test_the_environment_says_more_of_an_index_and_other_indexes(
         ("[oci.registries.'a.example']\npolicy = 'open'", "policy: .*'checked', 'shared' or 'public'"),
         ("[oci.registries.'a.example']\nupstream = 'https://a.example/v2/'", "upstream: a registry has no path"),
         ("[oci.registries.'a.example']\nauth_hosts = ['https://a']", "auth_hosts: .* is no pattern of hosts"),
-        ("[oci.registry]", "unknown setting oci.registry. Known are: registries"),
+        ("[oci.registry]", "unknown setting oci_registry. Known are: .*oci.registries"),
         ("oci_upstream = 'https://a.example/docker/'", "oci_upstream: a registry has no path"),
-        ("[pypi.index.acme]", "unknown setting pypi.index. Known are: indexes"),
+        ("[pypi.index.acme]", "unknown setting pypi_index. Known are: pypi.indexes"),
     ],
 )
 def test_an_index_that_makes_no_sense_is_named(home: Path, text: str, says: str) -> None:
@@ -110,7 +112,7 @@ def test_an_index_that_makes_no_sense_is_named(home: Path, text: str, says: str)
 
 def test_there_need_be_no_default_index(home: Path) -> None:
     write(home, "pypi_upstream = 'none'")
-    assert load().pypi_upstream == "none"
+    assert load().of(PyPISettings).upstream == "none"
 
 
 def test_a_home_is_absolute_whatever_named_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,19 +169,23 @@ def test_credentials_in_an_upstream_are_refused_and_not_repeated(home: Path) -> 
 
 def test_every_wrong_key_is_named_at_once(home: Path) -> None:
     write(home, "pypi_port = -1\noci_port = -1")
-    with pytest.raises(Invalid, match=r"pypi_port.*oci_port"):
+    with pytest.raises(Invalid, match=r"oci_port.*pypi_port"):
         load()
 
 
 def test_the_defaults_are_those_that_were_designed(home: Path) -> None:
     settings = load()
     assert settings.listen == ("127.0.0.1", "::1")
-    assert (settings.pypi_port, settings.oci_port, settings.apt_port) == (3141, 5000, 3142)
+    assert {name: each.port for name, each in settings.ecosystems.items()} == {
+        "apt": 3142,
+        "oci": 5000,
+        "pypi": 3141,
+    }
     assert (settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds) == (5, 20, 30)
     assert (settings.index_seconds, settings.index_limit_bytes) == (30, 256 * 1024 * 1024)
     assert (settings.index_fresh_seconds, settings.stale_seconds) == (600, 30 * 86_400)
     assert (settings.tag_fresh_seconds, settings.manifest_limit_bytes) == (60, 4 * 1024 * 1024)
-    assert (settings.oci_upstream, settings.oci_allow) == (None, ())
+    assert (settings.of(OciSettings).upstream, settings.of(OciSettings).allow) == (None, ())
     assert (settings.transfers_per_host, settings.index_lane, settings.blob_lane) == (8, 32, 32)
     assert (settings.evict_from_percent, settings.evict_to_percent) == (90, 80)
     assert (settings.store_bytes, settings.reserve_bytes) == (None, None)
@@ -192,7 +198,7 @@ def test_the_reference_says_what_the_code_does() -> None:
 
 
 def test_the_reference_describes_every_setting() -> None:
-    for model in (Settings, IndexSettings, RegistrySettings):
+    for model in (Settings, PyPISettings, OciSettings, AptSettings, IndexSettings, RegistrySettings):
         assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
@@ -200,3 +206,13 @@ def test_the_bus_is_named_by_a_name_or_an_address_of_ipv4(home: Path) -> None:
     assert load(nats_host="127.0.0.2").nats_host == "127.0.0.2"
     with pytest.raises(Invalid, match="IPv4"):
         load(nats_host="::1")
+
+
+def test_an_ecosystem_has_its_settings_under_its_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home, "[pypi]\nport = 4000\n[oci]\nupstream = 'none'")
+    monkeypatch.setenv("DPM_OCI_PORT", "4001")
+    settings = load()
+    assert (settings.ecosystem("pypi").port, settings.ecosystem("oci").port) == (4000, 4001)
+    assert settings.of(OciSettings).upstream == "none"
+    with pytest.raises(Invalid, match="the ecosystem crates is not known"):
+        settings.ecosystem("crates")

@@ -94,8 +94,8 @@ cert = "/secret/node.pem"
     assert through(ways, "https://registry.example:5000/") == "http://of-registries.example:3128"
     assert ways.certified(ACME) and ways.certified("https://registry.example:5000/")
     assert not ways.certified(OTHER)
-    assert settings.pypi.private() == {ACME}
-    assert settings.pypi.places() == {}
+    assert settings.upstreams.private() == {ACME, "https://registry.example:5000/"}
+    assert settings.upstreams.places() == {}
 
 
 @pytest.mark.parametrize(

@@ -30,19 +30,25 @@ def services() -> Iterable[str]:
 @_quietly
 def private_indexes() -> Iterable[str]:
     """The indexes of dpm.toml that want a token."""
-    return [name for name, index in own_settings().pypi.indexes.items() if index.private]
+    from dpm_runtime.index_settings import PyPISettings
+
+    return [name for name, index in own_settings().of(PyPISettings).indexes.items() if index.private]
 
 
 @_quietly
 def registries() -> Iterable[str]:
     """The registries of dpm.toml, which tokens can be for."""
-    return own_settings().oci.registries
+    from dpm_runtime.oci_settings import OciSettings
+
+    return own_settings().of(OciSettings).registries
 
 
 @_quietly
 def index_paths() -> Iterable[str]:
     """Where the indexes are on the node."""
-    return ["/simple/", *(f"/{name}/simple/" for name in own_settings().pypi.indexes)]
+    from dpm_runtime.index_settings import PyPISettings
+
+    return ["/simple/", *(f"/{name}/simple/" for name in own_settings().of(PyPISettings).indexes)]
 
 
 @_quietly

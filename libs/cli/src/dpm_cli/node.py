@@ -93,8 +93,7 @@ def _plan(settings: Settings, say: Say) -> Sequence[Service]:
     if settings.tls:
         _keep_certificate(settings, say)
     for ecosystem in gateways(settings.replicas):
-        setting = f"{ecosystem}_port"
-        ports.require_free(setting, settings.listen, getattr(settings, setting))
+        ports.require_free(f"{ecosystem}_port", settings.listen, settings.ecosystem(ecosystem).port)
     ports.require_free("nats_port", ("127.0.0.1",), settings.nats_port)
     port = settings.nats_port or ports.choose_free()
     bus: Bus = set_up(home, port, settings.nats_host, say=say)

@@ -17,6 +17,7 @@ from dpm_runtime import unix_http
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
+from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.settings import Settings
 
 FETCHER = "fetcher"
@@ -87,7 +88,7 @@ async def collect(settings: Settings) -> Summary:
 def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool = True, **more: Any) -> Summary:
     """What can be said without asking a service: its ports come from its card."""
     home = settings.folders
-    ports = {each: getattr(settings, f"{each}_port") for each in gateways(settings.replicas)}
+    ports = {each: settings.ecosystem(each).port for each in gateways(settings.replicas)}
     ports["nats"] = settings.nats_port
     addresses = {}
     if running:
@@ -100,7 +101,9 @@ def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool 
                 ports[ecosystem] = urlsplit(url).port or 0
                 addresses[ecosystem] = url + INDEX.get(ecosystem, "")
                 if ecosystem == "pypi":
-                    addresses |= {f"pypi {each}": f"{url}{each}/simple/" for each in settings.pypi.indexes}
+                    addresses |= {
+                        f"pypi {each}": f"{url}{each}/simple/" for each in settings.of(PyPISettings).indexes
+                    }
     return Summary(
         own_version(), running, str(home.root), ports=ports, addresses=addresses, services=services, **more
     )

@@ -79,8 +79,10 @@ def index(
 
     It is shown this once; the node keeps its hash alone.
     """
+    from dpm_runtime.index_settings import PyPISettings
+
     settings = own_settings()
-    private = [each for each, about in settings.pypi.indexes.items() if about.private]
+    private = [each for each, about in settings.of(PyPISettings).indexes.items() if about.private]
     if index not in private:
         raise Invalid(f"{index!r} is no private index of dpm.toml; those are: {', '.join(private) or 'none'}")
     token = _issued(name, f"pypi/{index}", output, as_json=as_json)
@@ -105,14 +107,16 @@ def registry(
 
     It is shown this once; the node keeps its hash alone.
     """
-    settings = own_settings()
-    known = settings.oci.registries
+    from dpm_runtime.oci_settings import OciSettings
+
+    settings = own_settings().of(OciSettings)
+    known = settings.registries
     if host not in known:
         raise Invalid(f"{host!r} is no registry of dpm.toml; those are: {', '.join(known) or 'none'}")
     _issued(name, f"oci/{host}", output, as_json=as_json)
     if not as_json:
         show.console(stderr=True).print(
-            f"It is the password, with any user: docker login --username {name} <node>:{settings.oci_port}",
+            f"It is the password, with any user: docker login --username {name} <node>:{settings.port}",
             style="dim",
         )
 

@@ -7,9 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, HINTS, REQUESTS_DURABLE, STREAM, kind_filter
-
-ECOSYSTEMS = ("oci", "pypi")
-"""The ecosystems that have a gateway."""
+from dpm_runtime.ecosystem_settings import declared
 
 FETCHER_EVENTS = (
     "fetch-started",
@@ -64,8 +62,9 @@ class Grant:
         object.__setattr__(self, "inbox", self.inbox or f"_INBOX.{self.service}.>")
 
 
-def grants(ecosystems: Iterable[str] = ECOSYSTEMS) -> tuple[Grant, ...]:
-    """The whole table."""
+def grants(ecosystems: Iterable[str] | None = None) -> tuple[Grant, ...]:
+    """The whole table, with a gateway for each of these ecosystems, by default of all that are known here."""
+    ecosystems = tuple(declared() if ecosystems is None else ecosystems)
     return (
         Grant(
             "setup",

@@ -1,11 +1,12 @@
-"""Indexes beside the default one, as ``dpm.toml`` names them: ``[pypi.indexes.<name>]``."""
+"""Indexes of Python packages, as ``dpm.toml`` names them: ``pypi_upstream`` and ``[pypi.indexes.<name>]``."""
 
 import re
-from typing import Annotated, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from dpm_runtime.credentials import Place
+from dpm_runtime.ecosystem_settings import NO_UPSTREAM, EcosystemSettings, Port
 from dpm_runtime.upstream_settings import Names, UpstreamSettings, read_upstream
 
 _OWNED = re.compile(r"[A-Za-z0-9*?._-]+\Z")
@@ -41,17 +42,36 @@ class IndexSettings(UpstreamSettings):
     project_list: bool = Field(True, description="serve the list of all projects at `/<name>/simple/`")
 
 
-class PyPISettings(BaseModel):
-    """The table ``pypi``."""
+def _an_upstream(value: str | None) -> str | None:
+    return value if value in (None, NO_UPSTREAM) else read_upstream(value)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    indexes: dict[IndexName, IndexSettings] = Field(default_factory=dict)
+class PyPISettings(EcosystemSettings):
+    """Python packages."""
 
-    def private(self) -> set[str]:
-        """The URLs of upstreams whose clients must show that they may have it."""
-        return {index.upstream for index in self.indexes.values() if index.private}
+    explained: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "indexes": (
+            "Indexes beside the default one",
+            "Each is a table `[pypi.indexes.<name>]` of `dpm.toml`, and served at `/<name>/simple/`: see "
+            "[several indexes](../guides/indexes.md). A name has lower-case letters, digits and hyphens, and is "
+            "not `simple`. In the environment a setting of the index `acme` is `DPM_PYPI__INDEXES__ACME__UPSTREAM`"
+            "; a name with a hyphen can stand in the file only. With `credentials` or `cert` an index is private.",
+        )
+    }
 
-    def places(self) -> dict[str, Place]:
-        """Where the credentials of each upstream that wants some are kept, by its URL."""
-        return {index.upstream: index.place for index in self.indexes.values() if index.place is not None}
+    port: Port = 3141
+    upstream: Annotated[str | None, AfterValidator(_an_upstream)] = Field(
+        None,
+        description="index to fetch from, or `none`; unset: what this machine's pip is configured to use",
+    )
+    project_list: bool = Field(
+        False,
+        description="serve the list of all projects at `/simple/`: large public indexes have tens of megabytes",
+    )
+    indexes: dict[IndexName, IndexSettings] = Field(
+        default_factory=dict, description="indexes beside the default one"
+    )
+
+    def tables(self) -> Mapping[str, IndexSettings]:
+        """Those of the indexes beside the default one."""
+        return {index.upstream: index for index in self.indexes.values()}

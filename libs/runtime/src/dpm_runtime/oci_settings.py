@@ -1,10 +1,12 @@
-"""Registries of images, as ``dpm.toml`` names them: ``[oci.registries."<host[:port]>"]``."""
+"""Registries of images, as ``dpm.toml`` names them: ``oci_upstream`` and ``[oci.registries."<host[:port]>"]``."""
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
+from dpm_runtime.ecosystem_settings import NO_UPSTREAM, EcosystemSettings, Port
 from dpm_runtime.upstream_settings import Names, UpstreamSettings, read_upstream
 
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.|(?=:|\Z)))+(:[0-9]{1,5})?\Z|\[[0-9a-f:]+\](:[0-9]{1,5})?\Z")
@@ -60,10 +62,49 @@ class RegistrySettings(UpstreamSettings):
         (), description="hosts, with `*` and `?`, that its tokens may come from, beside those of its own domain"
     )
 
+    @property
+    def token_hosts(self) -> tuple[str, ...]:
+        """As ``auth_hosts`` has them."""
+        return self.auth_hosts
 
-class OciSettings(BaseModel):
-    """The table ``oci``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _a_registry(value: str | None) -> str | None:
+    return value if value in (None, NO_UPSTREAM) else read_registry(value)
 
-    registries: dict[RegistryHost, RegistrySettings] = Field(default_factory=dict)
+
+class OciSettings(EcosystemSettings):
+    """Images."""
+
+    explained: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "registries": (
+            "Registries of images",
+            'Each is a table `[oci.registries."<host>"]` of `dpm.toml`, with `:<port>` behind the host unless '
+            "that is 443. To have one allows clients to name it, also at a private address. That of docker's own "
+            "name is about the default registry. In the environment such a name cannot stand.",
+        )
+    }
+
+    port: Port = 5000
+    upstream: Annotated[str | None, AfterValidator(_a_registry)] = Field(
+        None, description="registry that images without a host's name come from, or `none`; unset: docker's own"
+    )
+    allow: HostPatterns = Field(
+        (),
+        description="hosts of registries that clients may name, beside those that are set; `*` and `?` stand for "
+        "no colon: a port is to be said",
+    )
+    registries: dict[RegistryHost, RegistrySettings] = Field(
+        default_factory=dict, description="registries of images"
+    )
+
+    def tables(self) -> Mapping[str, RegistrySettings]:
+        """Those of registries; what it takes to know docker's own is done if there is one."""
+        from dpm_runtime.registries import Registries
+
+        return Registries(self).tables
+
+    def may_ask(self, upstream: str) -> bool:
+        """Those that clients may name."""
+        from dpm_runtime.registries import Registries
+
+        return Registries(self).allow(upstream)

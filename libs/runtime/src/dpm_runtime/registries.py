@@ -6,15 +6,13 @@ The default one is docker's own, unless another one is set.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import urlsplit
 
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid
 from dpm_core.host_patterns import matches
-from dpm_runtime.credentials import Place
 from dpm_runtime.docker_login import Docker
-from dpm_runtime.oci_settings import RegistrySettings
-from dpm_runtime.settings import NO_UPSTREAM, Settings
+from dpm_runtime.ecosystem_settings import NO_UPSTREAM
+from dpm_runtime.oci_settings import OciSettings, RegistrySettings
 
 _UNSET = RegistrySettings.model_validate({})
 
@@ -31,7 +29,7 @@ class Registry:
 class Registries:
     """What the settings say of registries. What it takes to know docker's own is done when it is first needed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: OciSettings) -> None:
         self._settings = settings
 
     @cached_property
@@ -45,10 +43,10 @@ class Registries:
 
         What is set of it is in the table of its host, or in that of docker's own name, whatever it is.
         """
-        url = self._settings.oci_upstream
+        url = self._settings.upstream
         if url == NO_UPSTREAM:
             return None
-        tables = self._settings.oci.registries
+        tables = self._settings.registries
         if url is None:
             about = tables.get(self.docker.name) or tables.get(self.docker.host) or _UNSET
             return Registry(self.docker.name, about.upstream or f"https://{self.docker.host}/", about)
@@ -66,9 +64,9 @@ class Registries:
     @cached_property
     def _others(self) -> tuple[Registry, ...]:
         found = []
-        for host, about in self._settings.oci.registries.items():
+        for host, about in self._settings.registries.items():
             if host in self.docker.names:
-                if self._settings.oci_upstream is None:
+                if self._settings.upstream is None:
                     continue
                 url = about.upstream or f"https://{self.docker.host}/"
             else:
@@ -79,22 +77,9 @@ class Registries:
     @cached_property
     def tables(self) -> Mapping[str, RegistrySettings]:
         """What is set of registries that have a table, by their URLs."""
-        if not self._settings.oci.registries:
+        if not self._settings.registries:
             return {}  # docker's own need not be known
         return {each.upstream: each.about for each in self.named.values() if each.about is not _UNSET}
-
-    def auth_hosts(self) -> dict[str, tuple[str, ...]]:
-        """The patterns of the hosts that tokens may come from beside those of a registry's domain, by its URL."""
-        return {url: about.auth_hosts for url, about in self.tables.items()}
-
-    def token_servers(self) -> set[str]:
-        """The hosts, without their ports, that ``auth_hosts`` name in full, so that they may be private."""
-        named = (each for about in self.tables.values() for each in about.auth_hosts)
-        return {urlsplit(f"//{each}").hostname or "" for each in named if not set(each) & {"*", "?"}}
-
-    def places(self) -> dict[str, Place]:
-        """Where the credentials of registries that have some are kept, by their URLs."""
-        return {url: about.place for url, about in self.tables.items() if about.place is not None}
 
     def allow(self, upstream: str) -> bool:
         """Whether the registry at this normalised URL may be asked."""
@@ -104,4 +89,4 @@ class Registries:
             host = authority(upstream)
         except Invalid:
             return False
-        return upstream == f"https://{host}/" and matches(host, self._settings.oci_allow)
+        return upstream == f"https://{host}/" and matches(host, self._settings.allow)

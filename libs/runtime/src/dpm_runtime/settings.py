@@ -6,13 +6,24 @@ list is separated by commas.
 
 import ipaddress
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -21,20 +32,22 @@ from pydantic_settings import (
 
 from dpm_core.errors import Invalid
 from dpm_core.eviction import LEAST_RESERVE
+from dpm_runtime.ecosystem_settings import (
+    EcosystemSettings,
+    Upstreams,
+    all_together,
+    declared,
+    of_environment,
+    sorted_out,
+    spelt,
+    table_of,
+)
 from dpm_runtime.home import Home
-from dpm_runtime.index_settings import IndexSettings, PyPISettings
-from dpm_runtime.oci_settings import HostPatterns, OciSettings, RegistrySettings, read_registry
-from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, PlaceName, read_upstream
+from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, PlaceName
 
 PREFIX = "DPM_"
 NESTED = "__"
 """Between the names of a table and of what is in it, in the environment."""
-
-NO_UPSTREAM = "none"
-"""As ``pypi_upstream`` or ``oci_upstream``: there is no default one."""
-
-_TABLES = {"pypi": (PyPISettings, IndexSettings), "oci": (OciSettings, RegistrySettings)}
-"""The models of a table and of the tables in it."""
 
 
 def _counts(value: object) -> object:
@@ -53,6 +66,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _of_each(given: object) -> Mapping[str, EcosystemSettings]:
+    return dict(all_together().model_validate(given))
+
+
+Section = TypeVar("Section", bound=EcosystemSettings)
 Counts: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=0, le=64)]], NoDecode, BeforeValidator(_counts)]
 
 
@@ -78,9 +96,9 @@ class Settings(BaseSettings):
     allow_hosts: Names = Field(
         (), description="names that clients may call this node by, beside localhost and what it listens on"
     )
-    pypi_port: int = Field(3141, ge=0, le=65535, description="port of the PyPI gateway; 0: any free one")
-    oci_port: int = Field(5000, ge=0, le=65535, description="port of the OCI gateway; 0: any free one")
-    apt_port: int = Field(3142, ge=0, le=65535, description="port of the apt gateway; 0: any free one")
+    ecosystems: Annotated[Mapping[str, SerializeAsAny[EcosystemSettings]], NoDecode, PlainValidator(_of_each)] = (
+        Field(default_factory=dict, validate_default=True, description="what is set of each ecosystem")
+    )
     nats_port: int = Field(4222, ge=0, le=65535, description="port of nats-server; 0: any free one")
     nats_host: str = Field(
         "127.0.0.1",
@@ -107,24 +125,6 @@ class Settings(BaseSettings):
     )
     restart_seconds: float = Field(
         30.0, gt=0, description="longest pause before a service that dies again and again is started again"
-    )
-    pypi_upstream: str | None = Field(
-        None,
-        description="index to fetch from, or `none`; unset: what this machine's pip is configured to use",
-    )
-    pypi: PyPISettings = Field(default_factory=PyPISettings, description="indexes beside the default one")
-    pypi_project_list: bool = Field(
-        False,
-        description="serve the list of all projects at `/simple/`: large public indexes have tens of megabytes",
-    )
-    oci_upstream: str | None = Field(
-        None, description="registry that images without a host's name come from, or `none`; unset: docker's own"
-    )
-    oci: OciSettings = Field(default_factory=OciSettings, description="registries of images")
-    oci_allow: HostPatterns = Field(
-        (),
-        description="hosts of registries that clients may name, beside those that are set; `*` and `?` stand for "
-        "no colon: a port is to be said",
     )
     tag_fresh_seconds: float = Field(
         60.0, ge=0, description="an image's tag, or a list of them, is served without asking again"
@@ -189,16 +189,6 @@ class Settings(BaseSettings):
     claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
     request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")
 
-    @field_validator("pypi_upstream")
-    @classmethod
-    def _an_upstream(cls, value: str | None) -> str | None:
-        return value if value in (None, NO_UPSTREAM) else read_upstream(value)
-
-    @field_validator("oci_upstream")
-    @classmethod
-    def _a_registry(cls, value: str | None) -> str | None:
-        return value if value in (None, NO_UPSTREAM) else read_registry(value)
-
     @field_validator("listen")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -237,6 +227,28 @@ class Settings(BaseSettings):
             raise ValueError("evict_to_percent must be less than evict_from_percent")
         return self
 
+    def of(self, section: type[Section]) -> Section:
+        """What is set of the ecosystem that declares this class."""
+        return next(each for each in self.ecosystems.values() if isinstance(each, section))
+
+    def ecosystem(self, name: str) -> EcosystemSettings:
+        """What is set of an ecosystem. Raises Invalid for one that declares no settings."""
+        try:
+            return self.ecosystems[name]
+        except KeyError:
+            raise Invalid(
+                f"the ecosystem {name} is not known: what is installed declares no settings of it"
+            ) from None
+
+    def may_ask(self, upstream: str) -> bool:
+        """Whether clients of any ecosystem may have the upstream at this URL asked. It may take a moment."""
+        return any(each.may_ask(upstream) for each in self.ecosystems.values())
+
+    @property
+    def upstreams(self) -> Upstreams:
+        """What is set of single upstreams, of whichever ecosystem."""
+        return Upstreams({url: about for each in self.ecosystems.values() for url, about in each.tables().items()})
+
     @property
     def tls_files(self) -> tuple[Path, Path]:
         """Where the node's certificate and its key are, if it has ``tls``."""
@@ -259,12 +271,24 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment over the file of the home that the environment (or a caller) names."""
-        named = init_settings().get("home") or env_settings().get("home")
+        given = InitSettingsSource(settings_cls, sorted_out(init_settings()))
+        environment = _Environment(settings_cls)
+        named = given().get("home") or environment().get("home")
         home = Path(named) if named else Path(platformdirs.user_data_dir("dpm"))
         file = TomlConfigSettingsSource(settings_cls, toml_file=Home(home.expanduser()).config)
         if "home" in file.toml_data:
             raise Invalid("home: the file that lies in it cannot set it, DPM_HOME does")
-        return init_settings, env_settings, file
+        return given, environment, InitSettingsSource(settings_cls, sorted_out(file.toml_data))
+
+
+class _Environment(EnvSettingsSource):
+    def __call__(self) -> dict[str, Any]:
+        ours = (
+            (name.removeprefix(self.env_prefix.lower()), value)
+            for name, value in self.env_vars.items()
+            if name.startswith(self.env_prefix.lower())
+        )
+        return {**super().__call__(), "ecosystems": of_environment(ours)}
 
 
 def load(**overrides: Any) -> Settings:
@@ -281,18 +305,34 @@ def load(**overrides: Any) -> Settings:
 
 
 def _wrong(kind: str, place: tuple[int | str, ...], message: str) -> str:
-    name = ".".join(str(part) for part in place if part != "[key]")
+    parts = [str(part) for part in place if part != "[key]"]
+    known: Iterable[str] = _known()
+    if parts[:1] == ["ecosystems"] and len(parts) > 2:
+        _, ecosystem, field, *below = parts
+        section = declared()[ecosystem]
+        model = table_of(section, field) if below else section
+        known = [] if model is None else model.model_fields if below else _spelt(ecosystem)
+        parts = [spelt(ecosystem, field), *below]
+    name = ".".join(parts)
     if kind == "extra_forbidden":
-        models = (Settings, *_TABLES.get(str(place[0]), ()))
-        known = models[min(len(place), len(models)) - 1].model_fields
         return f"unknown setting {name}. Known are: {', '.join(sorted(known))}"
     sentence = message.removeprefix("Value error, ")
     return f"setting {name}: {sentence}" if name else sentence
 
 
+def _spelt(ecosystem: str) -> list[str]:
+    return [spelt(ecosystem, field) for field in declared()[ecosystem].model_fields]
+
+
+def _known() -> list[str]:
+    """The names of all settings, as they are written in the file."""
+    own = [name for name in Settings.model_fields if name != "ecosystems"]
+    return [*own, *(name for each in declared() for name in _spelt(each))]
+
+
 def _refuse_unknown() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    tables = tuple(f"{PREFIX}{name.upper()}{NESTED}" for name in _TABLES)
+    known = {PREFIX + name.upper() for name in _known() if "." not in name}
+    tables = tuple(f"{PREFIX}{name.upper()}{NESTED}" for name in declared())
     unknown = sorted(
         name
         for name in os.environ

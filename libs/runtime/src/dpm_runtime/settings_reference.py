@@ -6,12 +6,10 @@ python -m dpm_runtime.settings_reference > docs/reference/configuration.md
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dpm_runtime.index_settings import IndexSettings
-from dpm_runtime.oci_settings import RegistrySettings
-from dpm_runtime.settings import NESTED, PREFIX, Settings
+from dpm_runtime.ecosystem_settings import EcosystemSettings, declared, spelt, table_of
+from dpm_runtime.settings import PREFIX, Settings
 
 _HEAD = f"""# Configuration
 
@@ -28,23 +26,10 @@ Seconds and bytes are in the names.
 | in `dpm.toml` | in the environment | default | allowed | what it is |
 |---|---|---|---|---|
 """
-_INDEXES = f"""
-## Indexes beside the default one
+_TABLE = """
+## {heading}
 
-Each is a table `[pypi.indexes.<name>]` of `dpm.toml`, and served at `/<name>/simple/`: see
-[several indexes](../guides/indexes.md). A name has lower-case letters, digits and hyphens, and is not `simple`. In
-the environment a setting of the index `acme` is `{NESTED.join((PREFIX + "PYPI", "INDEXES", "ACME", "UPSTREAM"))}`;
-a name with a hyphen can stand in the file only. With `credentials` or `cert` an index is private.
-
-| in the table | default | allowed | what it is |
-|---|---|---|---|
-"""
-_REGISTRIES = """
-## Registries of images
-
-Each is a table `[oci.registries."<host>"]` of `dpm.toml`, with `:<port>` behind the host unless that is 443. To
-have one allows clients to name it, also at a private address. That of docker's own name is about the default
-registry. In the environment such a name cannot stand.
+{text}
 
 | in the table | default | allowed | what it is |
 |---|---|---|---|
@@ -55,19 +40,28 @@ _KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text"
 
 def reference() -> str:
     """The page, as Markdown."""
-    alone = {name: field for name, field in Settings.model_fields.items() if not _is_table(field)}
+    own = {name: field for name, field in Settings.model_fields.items() if name != "ecosystems"}
+    of_ecosystems = {
+        spelt(name, field): about
+        for name, section in declared().items()
+        for field, about in section.model_fields.items()
+        if table_of(section, field) is None
+    }
     return (
         _HEAD
-        + "".join(_line(name, field) for name, field in alone.items())
-        + _INDEXES
-        + "".join(_row(f"`{name}`", *_cells(field)) for name, field in IndexSettings.model_fields.items())
-        + _REGISTRIES
-        + "".join(_row(f"`{name}`", *_cells(field)) for name, field in RegistrySettings.model_fields.items())
+        + "".join(_line(name, field) for name, field in (own | of_ecosystems).items())
+        + "".join(_tables(section) for section in declared().values())
     )
 
 
-def _is_table(field: FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+def _tables(section: type[EcosystemSettings]) -> str:
+    text = ""
+    for field, (heading, explained) in section.explained.items():
+        model = table_of(section, field)
+        assert model is not None
+        text += _TABLE.format(heading=heading, text=explained)
+        text += "".join(_row(f"`{name}`", *_cells(about)) for name, about in model.model_fields.items())
+    return text
 
 
 def _line(name: str, field: FieldInfo) -> str:

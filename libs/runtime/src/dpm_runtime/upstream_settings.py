@@ -99,6 +99,11 @@ class UpstreamSettings(BaseModel):
         return self.credentials is not None or self.cert is not None
 
     @property
+    def token_hosts(self) -> tuple[str, ...]:
+        """Patterns of hosts that its tokens may come from, beside those of its own domain."""
+        return ()
+
+    @property
     def place(self) -> Place | None:
         """Where its credentials are kept, None if it has none."""
         return None if self.credentials is None else Place.parse(self.credentials)

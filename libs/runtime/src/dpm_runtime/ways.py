@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from dpm_core.errors import Unavailable
 from dpm_runtime.credentials import Credentials, Place, basic, same_site
 from dpm_runtime.proxies import DIRECT, Environment, Exceptions, Proxy, excepted
-from dpm_runtime.registries import Registries
 from dpm_runtime.settings import Settings, is_loopback
 
 GUIDE = "see docs/guides/networks.md"
@@ -74,10 +73,9 @@ class Ways:
     def of(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> "Ways":
         """As the settings and the environment say. Raises Invalid."""
         usual = Way(settings.proxy, _place(settings.proxy_credentials), settings.ca)
-        tables = {index.upstream: index for index in settings.pypi.indexes.values()}
         own = {
             upstream: Way(about.proxy, _place(about.proxy_credentials), about.ca, about.cert, about.key)
-            for upstream, about in (*tables.items(), *Registries(settings).tables.items())
+            for upstream, about in settings.upstreams.tables.items()
         }
         return cls(usual, own, exceptions=settings.no_proxy, environ=environ)
 

@@ -20,7 +20,6 @@ from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import ROOM
 from dpm_runtime.quota import quota_of
 from dpm_runtime.react import react
-from dpm_runtime.registries import Registries
 from dpm_runtime.service import ServiceContext, run_service
 from dpm_runtime.settings import Settings
 from dpm_runtime.store import DiskBlobStore
@@ -50,19 +49,19 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
         )
         store = DiskBlobStore(home, floor=quota_of(settings, Space.of(home.blobs)).floor)
         resources.push_async_callback(store.close)
-        registries = Registries(settings)
+        known = settings.upstreams
         upstream = await resources.enter_async_context(
             UpstreamOrigin(
                 _deadlines(settings),
-                named=[*settings.allow_private, *registries.token_servers()],
-                credentials=Credentials({**settings.pypi.places(), **registries.places()}),
+                named=[*settings.allow_private, *known.token_servers()],
+                credentials=Credentials(known.places()),
                 handed=doorway.handed,
-                auth_hosts=registries.auth_hosts(),
+                auth_hosts=known.auth_hosts(),
                 ways=Ways.of(settings),
                 queries=doorway.queries,
             )
         )
-        doorway.open(upstream, settings.pypi.private(), registries.allow)
+        doorway.open(upstream, known.private(), settings.may_ask)
         waiters = Waiters(context.clock, lambda: bus.connected)
         lanes = Lanes(
             {Lane.INDEX: settings.index_lane, Lane.BLOB: settings.blob_lane}, settings.transfers_per_host

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from dpm_core.errors import Invalid
 from dpm_runtime.machine.containers import pointed
+from dpm_runtime.oci_settings import OciSettings
 from dpm_runtime.registries import Registries
 from dpm_runtime.settings import Settings
 
@@ -18,7 +19,7 @@ EXPECTED = frozenset({401})
 
 def upstream(settings: Settings, environ: Mapping[str, str]) -> str:
     """The default registry. Raises Invalid if there is none."""
-    default = Registries(settings).default
+    default = Registries(settings.of(OciSettings)).default
     if default is None:
         raise Invalid("this node has no default registry: oci_upstream is none")
     return default.upstream
@@ -26,7 +27,7 @@ def upstream(settings: Settings, environ: Mapping[str, str]) -> str:
 
 def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Each registry that is set, in a word, with its URL; the default one first."""
-    found = Registries(settings)
+    found = Registries(settings.of(OciSettings))
     default = found.default
     if default is not None:
         yield "oci", default.upstream

@@ -13,6 +13,7 @@ from dpm_gateway_oci.registries import Policy, Registries, Registry, Repository,
 from dpm_gateway_oci.seal import Seal
 from dpm_gateway_oci.wants import Wants
 from dpm_runtime import registries as told
+from dpm_runtime.oci_settings import OciSettings
 from dpm_runtime.settings import Settings
 
 LATEST = "latest"
@@ -32,7 +33,7 @@ def ecosystem(settings: Settings, secret: bytes = b"") -> OCI:
 
 def registries(settings: Settings) -> Registries:
     """The registries that are set, and which others clients may name. Raises Invalid."""
-    found = told.Registries(settings)
+    found = told.Registries(settings.of(OciSettings))
     docker = found.docker
     default = (
         None if found.default is None else _registry(found.default, official=found.default.host in docker.names)
@@ -42,7 +43,7 @@ def registries(settings: Settings) -> Registries:
         (_registry(each, official=each.host in docker.names) for each in others),
         default=default,
         default_names=docker.names - {each.host for each in others},
-        allow=settings.oci_allow,
+        allow=settings.of(OciSettings).allow,
     )
 
 

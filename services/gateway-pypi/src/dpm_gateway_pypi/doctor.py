@@ -5,9 +5,11 @@ The module itself is the entry point ``pypi`` of the group ``dpm.doctor``.
 
 from collections.abc import Iterator, Mapping
 
+from dpm_runtime.ecosystem_settings import NO_UPSTREAM
+from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.machine.pip import machine_index
 from dpm_runtime.machine.python import pointed
-from dpm_runtime.settings import NO_UPSTREAM, Settings
+from dpm_runtime.settings import Settings
 
 __all__ = ["EXPECTED", "pointed", "probe", "upstream", "upstreams"]
 
@@ -20,8 +22,11 @@ WELL_KNOWN = "pip"
 
 def upstream(settings: Settings, environ: Mapping[str, str]) -> str:
     """The index that is set, else the one that this machine's pip uses. Raises Invalid."""
-    own = [f"{host}:{settings.pypi_port}" for host in ("localhost", "127.0.0.1", "[::1]", *settings.allow_hosts)]
-    return settings.pypi_upstream or machine_index(environ, own)
+    own = [
+        f"{host}:{settings.of(PyPISettings).port}"
+        for host in ("localhost", "127.0.0.1", "[::1]", *settings.allow_hosts)
+    ]
+    return settings.of(PyPISettings).upstream or machine_index(environ, own)
 
 
 def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -29,9 +34,10 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 
     Raises Invalid.
     """
-    if settings.pypi_upstream != NO_UPSTREAM:
+    own = settings.of(PyPISettings)
+    if own.upstream != NO_UPSTREAM:
         yield "pypi", upstream(settings, environ)
-    for name, index in settings.pypi.indexes.items():
+    for name, index in own.indexes.items():
         yield f"pypi {name}", index.upstream
 
 

@@ -2,6 +2,7 @@
 
 from dpm_gateway.service import serve_gateway
 from dpm_gateway_pypi.served import ecosystem
+from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.service import ServiceContext, run_service
 
 SERVICE = "gateway-pypi"
@@ -9,7 +10,7 @@ SERVICE = "gateway-pypi"
 
 async def serve(context: ServiceContext) -> None:
     """Serve PyPI until the context's stop is set."""
-    await serve_gateway(context, ecosystem(context.settings), context.settings.pypi_port)
+    await serve_gateway(context, ecosystem(context.settings), context.settings.of(PyPISettings).port)
 
 
 def main() -> int:

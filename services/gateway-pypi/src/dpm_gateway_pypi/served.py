@@ -11,8 +11,10 @@ from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.filenames import candidates, normalise
 from dpm_gateway_pypi.indexes import Index
 from dpm_gateway_pypi.links import link
+from dpm_runtime.ecosystem_settings import NO_UPSTREAM
+from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.machine import environment
-from dpm_runtime.settings import NO_UPSTREAM, Settings
+from dpm_runtime.settings import Settings
 
 
 def ecosystem(settings: Settings) -> PyPI:
@@ -25,9 +27,10 @@ def ecosystem(settings: Settings) -> PyPI:
 
 def indexes(settings: Settings) -> Iterator[Index]:
     """The indexes that are set, the default one first. Raises Invalid."""
-    if settings.pypi_upstream != NO_UPSTREAM:
-        yield Index(upstream(settings, environment()), lists=settings.pypi_project_list)
-    for name, index in settings.pypi.indexes.items():
+    own = settings.of(PyPISettings)
+    if own.upstream != NO_UPSTREAM:
+        yield Index(upstream(settings, environment()), lists=own.project_list)
+    for name, index in own.indexes.items():
         yield Index(index.upstream, name, owns=index.owns, lists=index.project_list, private=index.private)
 
 

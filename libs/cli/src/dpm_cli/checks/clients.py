@@ -34,7 +34,7 @@ def _own(subject: Subject, ecosystem: str) -> set[str]:
         *settings.allow_hosts,
         *(f"[{each}]" if ":" in each else each for each in settings.listen),
     ]
-    port = getattr(settings, f"{ecosystem}_port", 0)
+    port = settings.ecosystem(ecosystem).port
     own = {f"{host}:{port}".lower() for host in hosts} if port else set()
     for card in read_cards(subject.home):
         if card.service == f"gateway-{ecosystem}":

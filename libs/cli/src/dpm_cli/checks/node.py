@@ -41,8 +41,9 @@ def _wanted(subject: Subject) -> list[tuple[str, tuple[str, ...], int]]:
     from dpm_cli.services import gateways
 
     settings = subject.settings
-    names = [f"{ecosystem}_port" for ecosystem in gateways(settings.replicas)]
-    wanted = [(name, settings.listen, int(getattr(settings, name, 0))) for name in names]
+    wanted = [
+        (f"{name}_port", settings.listen, settings.ecosystem(name).port) for name in gateways(settings.replicas)
+    ]
     if is_loopback(settings.nats_host):  # else it is in a container of its own
         wanted.append(("nats_port", ("127.0.0.1",), settings.nats_port))
     return [each for each in wanted if each[2]]

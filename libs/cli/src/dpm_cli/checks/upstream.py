@@ -13,8 +13,6 @@ from dpm_cli.checks.model import Check, Finding, Level, Subject, failed, info, o
 from dpm_cli.services import GATEWAYS
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.credentials import Credentials
-from dpm_runtime.registries import Registries
-from dpm_runtime.settings import Settings
 from dpm_runtime.ways import Leg, Ways
 
 ANSWER_SECONDS = 10.0
@@ -32,7 +30,7 @@ async def upstreams_answer(subject: Subject) -> Finding:
     """Whether each gateway's upstream answers a HEAD for one well-known thing."""
     found: list[Finding] = []
     probes: dict[str, Awaitable[Finding]] = {}
-    credentials = Credentials(subject.settings.pypi.places(), environ=subject.environ)
+    credentials = Credentials(subject.settings.upstreams.places(), environ=subject.environ)
     try:
         ways = Ways.of(subject.settings, subject.environ)
     except Invalid as error:
@@ -65,15 +63,10 @@ async def _probed(
     expected: Collection[int],
 ) -> Finding:
     try:
-        leg = await ways.leg(upstream, probe, private=upstream in _private(subject.settings))
+        leg = await ways.leg(upstream, probe, private=upstream in subject.settings.upstreams.private())
         return await asks(probe, leg, await credentials.authorization(upstream, probe), expected)
     except Unavailable as error:
         return failed(error.what, error.advice)
-
-
-def _private(settings: Settings) -> set[str]:
-    registries = Registries(settings).tables.items()
-    return settings.pypi.private() | {upstream for upstream, about in registries if about.private}
 
 
 async def asks(url: str, leg: Leg, authorization: str | None = None, expected: Collection[int] = ()) -> Finding:

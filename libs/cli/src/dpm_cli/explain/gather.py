@@ -135,7 +135,7 @@ def _path_here(settings: Settings, what: str) -> str | None:
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise Invalid(f"{what!r} is no URL") from None
-    ours = {getattr(settings, f"{name}_port") for name in installed()} | {
+    ours = {settings.ecosystem(name).port for name in installed()} | {
         urlsplit(url).port
         for card in read_cards(settings.folders)
         if card.service.startswith(GATEWAYS)

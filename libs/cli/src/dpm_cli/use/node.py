@@ -63,7 +63,7 @@ def index_here(settings: "Settings", offer: Offer = PACKAGES) -> Index:
 
     name = offer.ecosystem
     url = summarise(settings, {f"gateway-{name}": {}}).addresses.get(name)
-    port = getattr(settings, f"{name}_port")
+    port = settings.ecosystem(name).port
     if url is None and not port:
         raise Invalid(
             f"the node chooses its port when it starts ({name}_port is 0), and it does not run: `dpm up`"
@@ -81,9 +81,10 @@ def registries(settings: "Settings | None") -> tuple[str, ...]:
     own = Docker.own().name
     if settings is None:
         return (own,)
+    from dpm_runtime.oci_settings import OciSettings
     from dpm_runtime.registries import Registries
 
-    known = Registries(settings)
+    known = Registries(settings.of(OciSettings))
     return tuple(dict.fromkeys([*((own,) if known.default else ()), *known.named]))
 
 
@@ -113,9 +114,10 @@ def forget_upstream(settings: "Settings", changes: Changes, client: str) -> None
 def _adopted(settings: "Settings") -> str | Invalid | None:
     """The index that a node without one of its own asks, or why it cannot; None if it has one, or is not here."""
     from dpm_cli.checks.model import installed_ecosystems
+    from dpm_runtime.index_settings import PyPISettings
 
     pypi = installed_ecosystems().get("pypi")
-    if settings.pypi_upstream is not None or pypi is None:
+    if settings.of(PyPISettings).upstream is not None or pypi is None:
         return None
     try:
         return pypi.upstream(settings, os.environ)
