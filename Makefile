@@ -15,7 +15,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus index-servers clients docker registries crane ## set up what is missing and run all tests, real parts and containers included
+test: setup ipfs prometheus index-servers clients docker registries crane apt ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest $(REAL) --durations 25 || pytest -m real --last-failed --last-failed-no-failures none
 	@$(MAKE) test-containers
@@ -95,7 +95,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs crane prometheus index-servers clients rivals docker registries
+.PHONY: system venv packages nats-server ipfs crane prometheus index-servers clients rivals docker registries apt
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -120,5 +120,7 @@ clients: venv
 	@deploy/setup/programs.sh clients oldest-pip
 registries: docker
 	@deploy/setup/registries.sh
+apt: venv
+	@deploy/setup/apt.sh
 rivals: venv
 	@deploy/setup/rivals.sh

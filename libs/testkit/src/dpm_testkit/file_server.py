@@ -1,0 +1,139 @@
+"""nginx with a folder of files, as mirrors of Debian are: it counts what it is asked, can go away, and be ill."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from dpm_cli.ports import choose_free
+from dpm_testkit.debian_roots import ENVIRONMENT, in_root
+from dpm_testkit.patience import PATIENCE
+
+_CONFIGURATION = """
+daemon off; master_process off; user root; pid /srv/nginx.pid; error_log /srv/error.log;
+events {{ worker_connections 512; }}
+http {{
+    default_type application/octet-stream;
+    log_format asked '$request_method $request_uri $status $body_bytes_sent';
+    access_log /srv/asked asked;
+    sendfile on; keepalive_requests 100000000; absolute_redirect off;
+    client_body_temp_path /srv/.tmp/a; proxy_temp_path /srv/.tmp/b; fastcgi_temp_path /srv/.tmp/c;
+    uwsgi_temp_path /srv/.tmp/d; scgi_temp_path /srv/.tmp/e;
+    root /srv/served;
+    server {{
+        listen 127.0.0.1:{port};
+        if (-f /srv/ill) {{ return 503; }}
+    }}
+    server {{
+        listen 127.0.0.1:{bare_port};
+        etag off; if_modified_since off; max_ranges 0; add_header Last-Modified "";
+        if (-f /srv/ill) {{ return 503; }}
+    }}
+}}
+"""
+
+_MARK = "/.mark"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was asked for, the status of the answer, and the bytes of the body that were sent."""
+
+    asked: str
+    status: int
+    sent: int
+
+
+class FileServer:
+    """nginx at ``url`` (with a closing slash), with what is below ``served``.
+
+    At ``bare_url`` it has the same without validators and ranges. It can be stopped and started again on the same
+    ports; while ``ill`` it answers 503 to all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._log, self._ill, self._seen = folder / "asked", folder / "ill", 0
+        self.served = folder / "served"
+        self.served.mkdir(parents=True)
+        self._ports = choose_free(), choose_free()
+        self.url, self.bare_url = (f"http://127.0.0.1:{port}/" for port in self._ports)
+        port, bare_port = self._ports
+        (folder / "nginx.conf").write_text(_CONFIGURATION.format(port=port, bare_port=bare_port))
+
+    @property
+    def ill(self) -> bool:
+        """Whether it answers nothing but 503."""
+        return self._ill.exists()
+
+    @ill.setter
+    def ill(self, ill: bool) -> None:
+        if ill:
+            self._ill.touch()
+        else:
+            self._ill.unlink(missing_ok=True)
+
+    async def answers(self) -> list[Answer]:
+        """All that it answered since ``forget``, complete for whoever has read an answer to its end."""
+        async with aiohttp.ClientSession() as session, session.get(self.url.rstrip("/") + _MARK) as answer:
+            await answer.read()  # it does one thing after the other, so all before this is written by now
+        with self._log.open("rb") as log:
+            log.seek(self._seen)
+            lines = [line.rsplit(" ", 2) for line in log.read().decode().splitlines()]
+        return [Answer(asked, int(status), int(sent)) for asked, status, sent in lines if _MARK not in asked]
+
+    async def asked(self) -> Counter[str]:
+        """How often each thing was asked for since ``forget``, as ``GET /debian/dists/stable/InRelease``."""
+        return Counter(each.asked for each in await self.answers())
+
+    def forget(self) -> None:
+        """Nothing has been asked for yet."""
+        self._seen = self._log.stat().st_size
+
+    async def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        command = in_root("publisher", self._folder)
+        with (self._folder / "log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *command, "nginx", "-p", "/srv", "-e", "/srv/error.log", "-c", "/srv/nginx.conf",
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT,
+            )  # fmt: skip
+        async with asyncio.timeout(PATIENCE):
+            while not await self._accepts():
+                assert self._process.returncode is None, self._said()
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Nobody listens any more."""
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    def _said(self) -> str:
+        return "".join(each.read_text() for each in self._folder.glob("*log"))
+
+    async def _accepts(self) -> bool:
+        for port in self._ports:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return False
+            writer.close()
+        return True
+
+
+@asynccontextmanager
+async def file_server(folder: Path) -> AsyncIterator[FileServer]:
+    """nginx with its files in ``folder``, for as long as the context lasts."""
+    server = FileServer(folder)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
