@@ -13,7 +13,7 @@ import pytest
 from dpm_cli import control, processes
 from dpm_cli.checks import upstream
 from dpm_cli.checks.bus import different
-from dpm_cli.checks.model import Ecosystem, Finding, Level, Subject
+from dpm_cli.checks.model import Finding, Level, Subject
 from dpm_cli.control import Message, Say
 from dpm_cli.doctor import checks, examine
 from dpm_cli.lock import NodeLock
@@ -22,6 +22,7 @@ from dpm_core.errors import Invalid
 from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
+from dpm_runtime.plugins import Checked
 from dpm_runtime.settings import Settings
 from dpm_testkit.patience import until
 
@@ -55,7 +56,7 @@ class Index:
 
 def about(home: Home, index: Index | None = None, **settings: object) -> Subject:
     given = Settings.model_validate({"home": home.root, "pypi_port": 0, "oci_port": 0, "nats_port": 0, **settings})
-    found: dict[str, Ecosystem] = {"pypi": index} if index else {}
+    found: dict[str, Checked] = {"pypi": index} if index else {}
     return Subject(home, given, environ={}, ecosystems=lambda: found)
 
 

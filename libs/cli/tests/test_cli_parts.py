@@ -151,6 +151,11 @@ def test_a_service_that_is_not_installed_is_named() -> None:
     assert "dpm-fusefs" in raised.value.advice
 
 
+def test_a_node_without_a_gateway_serves_nobody() -> None:
+    with pytest.raises(Unavailable, match="no gateway"):
+        order({"fetcher", "fusefs"})
+
+
 def test_each_process_of_a_service_has_a_name_of_its_own() -> None:
     names = processes_of(["fetcher", "fusefs", "gateway-pypi"], {"fetcher": 2, "gateway-pypi": 3})
     assert names == ["fetcher", "fetcher-1", "fusefs", "gateway-pypi", "gateway-pypi-1", "gateway-pypi-2"]

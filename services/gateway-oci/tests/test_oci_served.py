@@ -3,7 +3,7 @@
 import pytest
 
 from dpm_core.errors import Invalid
-from dpm_gateway_oci.doctor import probe, upstream, upstreams
+from dpm_gateway_oci.plugin import probe, upstream, upstreams
 from dpm_gateway_oci.registries import Policy, Repository
 from dpm_gateway_oci.served import ecosystem, paths, registries
 from dpm_runtime.docker_login import Docker

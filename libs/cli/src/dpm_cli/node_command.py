@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -135,24 +134,16 @@ def _say(text: str) -> None:
 
 
 def _welcome(summary: "Summary", ending: str) -> None:
+    from dpm_runtime.plugins import installed
+
     out = show.console()
     out.print(f"DPM {summary.version} runs.", style="bold green", end=" ")
     out.print(f"State is in {summary.home}; {ending}.")
-    index = summary.addresses.get("pypi")
-    if index:
-        out.print(f"  PyPI  {index}", style="bold")
-        out.print(f"  pip   pip install --index-url {index} <package>")
-        out.print(f"        for good: pip config set global.index-url {index}")
-        out.print(f"  uv    uv pip install --default-index {index} <package>")
-        out.print(f"        for good: UV_DEFAULT_INDEX={index} in the environment")
-        if index.startswith("https:"):
-            out.print("  CA    clients must trust the node's: dpm use <client>")
-    for name, url in summary.addresses.items():
-        if name.startswith("pypi "):
-            out.print(f"  {name.removeprefix('pypi '):<5} {url}", style="bold")
-    images = summary.addresses.get("oci")
-    if images:
-        out.print(f"  OCI   {images}", style="bold")
-        out.print(f"  docker  docker pull {urlsplit(images).netloc}/<image>")
+    for name, plugin in installed().items():
+        addresses = {at: url for at, url in summary.addresses.items() if at.partition(" ")[0] == name}
+        for before, text in plugin.welcome(addresses) if addresses else ():
+            out.print(f"  {before:<4}  {text}", style="bold" if text in addresses.values() else None)
+    if any(url.startswith("https:") for url in summary.addresses.values()):
+        out.print("  CA    clients must trust the node's: dpm use <client>")
     out.print("  See   dpm status, dpm events", style="dim")
     out.file.flush()

@@ -15,8 +15,8 @@ from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.cards import read_card
 from dpm_runtime.home import Home
 
-REQUIRED = ("fetcher", "fusefs", "gateway-pypi")
-"""Without these a node cannot serve; in the order of their start."""
+REQUIRED = ("fetcher", "fusefs")
+"""Without these, and a gateway, a node cannot serve; in the order of their start."""
 
 FUSEFS = "fusefs"
 """The file system, which is left out where gateways read the store."""
@@ -60,8 +60,9 @@ def order(names: Iterable[str], *, fuse: bool = True) -> tuple[str, ...]:
             advice=f"install {' '.join(f'dpm-{name}' for name in missing)} beside dpm-cli",
         )
     gateways = {name for name in found if name.startswith(GATEWAYS)}
-    first = [name for name in required if name not in gateways]
-    return (NATS, *first, *sorted(found - gateways - set(first)), *sorted(gateways))
+    if not gateways:
+        raise Unavailable("no gateway is installed", advice="install that of an ecosystem beside dpm-cli")
+    return (NATS, *required, *sorted(found - gateways - set(required)), *sorted(gateways))
 
 
 def processes_of(names: Iterable[str], replicas: Mapping[str, int]) -> list[str]:

@@ -17,13 +17,10 @@ from dpm_runtime import unix_http
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
-from dpm_runtime.index_settings import PyPISettings
+from dpm_runtime.plugins import installed
 from dpm_runtime.settings import Settings
 
 FETCHER = "fetcher"
-
-INDEX = {"pypi": "simple/"}
-"""What clients of an ecosystem append to a gateway's address."""
 
 REQUESTS = "dpm_gateway_requests_total"
 BYPASSES = "dpm_fuse_bypass_total"
@@ -90,7 +87,7 @@ def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool 
     home = settings.folders
     ports = {each: settings.ecosystem(each).port for each in gateways(settings.replicas)}
     ports["nats"] = settings.nats_port
-    addresses = {}
+    addresses: dict[str, str] = {}
     if running:
         with suppress(Unavailable, ValueError):
             ports["nats"] = int(bus_url(home).rpartition(":")[2])
@@ -99,11 +96,11 @@ def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool 
             ecosystem = name.removeprefix(GATEWAYS)
             for url in first[name].addresses.get("http", ())[:1] if name in first else ():
                 ports[ecosystem] = urlsplit(url).port or 0
-                addresses[ecosystem] = url + INDEX.get(ecosystem, "")
-                if ecosystem == "pypi":
-                    addresses |= {
-                        f"pypi {each}": f"{url}{each}/simple/" for each in settings.of(PyPISettings).indexes
-                    }
+                addresses |= {
+                    name: at
+                    for each in installed(ecosystem).values()
+                    for name, at in each.addresses(settings, url)
+                }
     return Summary(
         own_version(), running, str(home.root), ports=ports, addresses=addresses, services=services, **more
     )

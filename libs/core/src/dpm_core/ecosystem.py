@@ -1,6 +1,7 @@
 """The plugin surface: what an ecosystem must say so that the gateway kit can serve it.
 
-An ecosystem is pure. It is found by the entry point group ``dpm.ecosystems``, and only gateways load it.
+An ecosystem is pure, and built by whoever serves it or explains what is served. ``docs/reference/ecosystems.md``
+says how one becomes part of a node.
 """
 
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from dpm_core.ecosystem import Ecosystem
@@ -30,10 +30,14 @@ from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.porter import Limits, Porter
 from dpm_runtime.quota import quota_of
 from dpm_runtime.server_tls import ServerTls
-from dpm_runtime.service import ServiceContext
+from dpm_runtime.service import ServiceContext, run_service
 from dpm_runtime.serving import serving, tcp_listeners
+from dpm_runtime.settings import Settings
 from dpm_runtime.store import DiskBlobStore
 from dpm_runtime.tokens import TokenBook
+
+GATEWAYS = "gateway-"
+"""How the names of gateways begin, as services; what follows is the ecosystem."""
 
 TELL_SECONDS = 5.0
 """Between two words to fetchers about who still waits."""
@@ -53,9 +57,22 @@ OWN_FILES = 1024
 log = logging.getLogger(__name__)
 
 
-async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, port: int) -> None:
-    """Serve ``ecosystem`` on ``port`` until the context is stopped. Raises Invalid, Unavailable at the start."""
+def run_gateway(name: str, build: Callable[[Settings], Ecosystem]) -> int:
+    """Run the gateway of the ecosystem ``name`` in this process until it is stopped; returns its exit status.
+
+    ``build`` makes the ecosystem of a node with given settings; it may raise Invalid, which ends the service.
+    """
+
+    async def serve(context: ServiceContext) -> None:
+        await serve_gateway(context, build(context.settings))
+
+    return run_service(f"{GATEWAYS}{name}", serve)
+
+
+async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
+    """Serve ``ecosystem`` on its port until the context is stopped. Raises Invalid, Unavailable at the start."""
     name, settings, home = context.name, context.settings, context.home
+    port = settings.ecosystem(ecosystem.name).port
     tls = ServerTls.of(settings)
     async with AsyncExitStack() as resources:
         listeners = tcp_listeners(

@@ -1,7 +1,4 @@
-"""What a node with given settings serves, and where on it something of a registry is.
-
-The module itself is the entry point ``oci`` of the group ``dpm.explain``.
-"""
+"""What a node with given settings serves, and where on it something of a registry is."""
 
 import re
 from collections.abc import Iterator

@@ -1,16 +1,13 @@
-"""What a node with given settings serves, and where on it something of an upstream is.
-
-The module itself is the entry point ``pypi`` of the group ``dpm.explain``.
-"""
+"""What a node with given settings serves, and where on it something of an upstream is."""
 
 from collections.abc import Iterator
 
 from dpm_core.errors import Invalid
-from dpm_gateway_pypi.doctor import upstream
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.filenames import candidates, normalise
 from dpm_gateway_pypi.indexes import Index
 from dpm_gateway_pypi.links import link
+from dpm_gateway_pypi.plugin import upstream
 from dpm_runtime.ecosystem_settings import NO_UPSTREAM
 from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.machine import environment

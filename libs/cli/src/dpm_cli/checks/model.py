@@ -5,12 +5,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
 
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
+from dpm_runtime.plugins import Checked, installed
 from dpm_runtime.settings import Settings
 
 
@@ -36,30 +35,6 @@ class Finding:
     mend: str = ""
 
 
-class Ecosystem(Protocol):
-    """What a gateway tells of its ecosystem on this machine: an entry point of the group ``dpm.doctor``."""
-
-    EXPECTED: frozenset[int]
-    """Statuses of HTTP that are as good as a success, as answers to the probe."""
-
-    def upstream(self, settings: Settings, environ: Mapping[str, str]) -> str:
-        """The URL that the gateway fetches from by default. Raises Invalid."""
-
-    def upstreams(self, settings: Settings, environ: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-        """All that the gateway fetches from: each in a word, and its URL. Raises Invalid."""
-
-    def probe(self, upstream: str) -> str:
-        """The URL of one small thing there that anybody may ask for."""
-
-    def pointed(self, environ: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-        """Where clients of this machine are told which URL to fetch from, and that URL. Raises Invalid."""
-
-
-def installed_ecosystems() -> Mapping[str, Ecosystem]:
-    """The ecosystems of the gateways that are installed, by name."""
-    return {entry.name: entry.load() for entry in entry_points(group="dpm.doctor")}
-
-
 @dataclass(frozen=True)
 class Subject:
     """What is looked at: this process's surroundings and one home.
@@ -76,7 +51,7 @@ class Subject:
     root: Path = Path("/")
     proc: Path = Path("/proc")
     fuse: Path = Path("/dev/fuse")
-    ecosystems: Callable[[], Mapping[str, Ecosystem]] = installed_ecosystems
+    ecosystems: Callable[[], Mapping[str, Checked]] = installed
 
     @cached_property
     def supervised(self) -> bool:

@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
-from importlib.metadata import entry_points
-from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from dpm_cli.events_source import KEY, Source
@@ -43,6 +41,7 @@ from dpm_runtime.home import Home
 from dpm_runtime.layout import Layout
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import NatsEventLog
+from dpm_runtime.plugins import installed
 from dpm_runtime.settings import Settings, is_loopback
 
 REACHED_SECONDS = 5.0
@@ -53,21 +52,6 @@ MOST_BLOBS = 8
 
 MOST_REDIRECTS = 3
 """That a gateway sends a client on, to the right spelling of what it asks."""
-
-
-class Served(Protocol):
-    """What a gateway says of its ecosystem: an entry point of the group ``dpm.explain``."""
-
-    def ecosystem(self, settings: Settings) -> Ecosystem:
-        """The ecosystem as a gateway with these settings serves it. Raises Invalid."""
-
-    def paths(self, settings: Settings, what: str) -> Iterable[str]:
-        """The paths on a node of ``what``: a URL of upstream, or a name. Raises Invalid."""
-
-
-def installed() -> Mapping[str, Served]:
-    """The ecosystems of the gateways that are installed, by name."""
-    return {entry.name: entry.load() for entry in entry_points(group="dpm.explain")}
 
 
 _RANKS = (Answer.HIT, Answer.STALE, Answer.FETCHING)

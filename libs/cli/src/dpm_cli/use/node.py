@@ -113,10 +113,10 @@ def forget_upstream(settings: "Settings", changes: Changes, client: str) -> None
 
 def _adopted(settings: "Settings") -> str | Invalid | None:
     """The index that a node without one of its own asks, or why it cannot; None if it has one, or is not here."""
-    from dpm_cli.checks.model import installed_ecosystems
     from dpm_runtime.index_settings import PyPISettings
+    from dpm_runtime.plugins import installed
 
-    pypi = installed_ecosystems().get("pypi")
+    pypi = installed("pypi").get("pypi")
     if settings.of(PyPISettings).upstream is not None or pypi is None:
         return None
     try:

@@ -1,17 +1,16 @@
-"""What ``dpm doctor`` asks of this ecosystem: its registries, and which clients are pointed where.
-
-The module itself is the entry point ``oci`` of the group ``dpm.doctor``.
-"""
+"""What a node's commands are told of this ecosystem: :class:`dpm_runtime.plugins.Plugin` is this module."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
+from dpm_core.ecosystem import Ecosystem
 from dpm_core.errors import Invalid
 from dpm_runtime.machine.containers import pointed
 from dpm_runtime.oci_settings import OciSettings
 from dpm_runtime.registries import Registries
 from dpm_runtime.settings import Settings
 
-__all__ = ["EXPECTED", "pointed", "probe", "upstream", "upstreams"]
+__all__ = ["EXPECTED", "addresses", "ecosystem", "paths", "pointed", "probe", "upstream", "upstreams", "welcome"]
 
 EXPECTED = frozenset({401})
 """What is as good as a success: most registries want a token, anybody's, before they say anything."""
@@ -39,3 +38,28 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 def probe(upstream: str) -> str:
     """The base of the API, which is there to be asked."""
     return f"{upstream}v2/"
+
+
+def ecosystem(settings: Settings) -> Ecosystem:
+    """See :func:`dpm_gateway_oci.served.ecosystem`."""
+    from dpm_gateway_oci import served
+
+    return served.ecosystem(settings)
+
+
+def paths(settings: Settings, what: str) -> Iterator[str]:
+    """See :func:`dpm_gateway_oci.served.paths`."""
+    from dpm_gateway_oci import served
+
+    return served.paths(settings, what)
+
+
+def addresses(settings: Settings, url: str) -> Iterator[tuple[str, str]]:
+    """Where a gateway at ``url`` has images: at no path."""
+    yield "oci", url
+
+
+def welcome(addresses: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """How docker gets an image here."""
+    yield "OCI", addresses["oci"]
+    yield "docker", f"docker pull {urlsplit(addresses['oci']).netloc}/<image>"

@@ -1,17 +1,15 @@
-"""What ``dpm doctor`` asks of this ecosystem: its upstream on this machine, and which clients are pointed where.
-
-The module itself is the entry point ``pypi`` of the group ``dpm.doctor``.
-"""
+"""What a node's commands are told of this ecosystem: :class:`dpm_runtime.plugins.Plugin` is this module."""
 
 from collections.abc import Iterator, Mapping
 
+from dpm_core.ecosystem import Ecosystem
 from dpm_runtime.ecosystem_settings import NO_UPSTREAM
 from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.machine.pip import machine_index
 from dpm_runtime.machine.python import pointed
 from dpm_runtime.settings import Settings
 
-__all__ = ["EXPECTED", "pointed", "probe", "upstream", "upstreams"]
+__all__ = ["EXPECTED", "addresses", "ecosystem", "paths", "pointed", "probe", "upstream", "upstreams", "welcome"]
 
 EXPECTED: frozenset[int] = frozenset()
 """No answer but a page is as good as one."""
@@ -44,3 +42,37 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 def probe(upstream: str) -> str:
     """The page of one well-known project. Never the list of all projects, which is large."""
     return f"{upstream.rstrip('/')}/{WELL_KNOWN}/"
+
+
+def ecosystem(settings: Settings) -> Ecosystem:
+    """See :func:`dpm_gateway_pypi.served.ecosystem`."""
+    from dpm_gateway_pypi import served
+
+    return served.ecosystem(settings)
+
+
+def paths(settings: Settings, what: str) -> Iterator[str]:
+    """See :func:`dpm_gateway_pypi.served.paths`."""
+    from dpm_gateway_pypi import served
+
+    return served.paths(settings, what)
+
+
+def addresses(settings: Settings, url: str) -> Iterator[tuple[str, str]]:
+    """The indexes of a gateway at ``url``, the default one first."""
+    yield "pypi", f"{url}simple/"
+    for name in settings.of(PyPISettings).indexes:
+        yield f"pypi {name}", f"{url}{name}/simple/"
+
+
+def welcome(addresses: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """How pip and uv are pointed here."""
+    index = addresses["pypi"]
+    yield "PyPI", index
+    yield "pip", f"pip install --index-url {index} <package>"
+    yield "", f"for good: pip config set global.index-url {index}"
+    yield "uv", f"uv pip install --default-index {index} <package>"
+    yield "", f"for good: UV_DEFAULT_INDEX={index} in the environment"
+    for name, url in addresses.items():
+        if name != "pypi":
+            yield name.removeprefix("pypi "), url
