@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl, quote, urlencode
 
 from dpm_core.artifacts import ArtifactRef, Fields, Want
-from dpm_core.ecosystem import Direct, Fact, IndexPage, Made, Page, Redirect, Refusal, Request, Target
+from dpm_core.ecosystem import Direct, Ecosystem, Fact, IndexPage, Made, Page, Redirect, Refusal, Request, Target
 from dpm_core.errors import Invalid
 from dpm_gateway_oci.names import PUSH, Asked, Kind, Own, read_path
 from dpm_gateway_oci.paging import next_page, read_paging
@@ -45,7 +45,7 @@ class Tokens(Protocol):
         """What a token stands for, None if it stands for nothing (any more)."""
 
 
-class OCI:
+class OCI(Ecosystem):
     """The pull side of the distribution specification in front of registries."""
 
     name = ECOSYSTEM
