@@ -91,14 +91,16 @@ class OCI(Ecosystem):
         """Upstream's very bytes; of referrers perhaps those alone that were asked for. Raises Invalid."""
         asked = dict(parse_qsl(variant))
         if asked["kind"] == Kind.MANIFEST:
-            if not isinstance(_json(body), dict):
+            manifest = _json(body)
+            if not isinstance(manifest, dict):
                 raise Invalid("what is under the tag is no manifest")
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            return Page(media_type, body, ((CONTENT_DIGEST, digest),))
+            of_itself = next((each for each in MANIFESTS if each == manifest.get("mediaType")), "")
+            return Page(self.media_type(index, media_type or of_itself), body, ((CONTENT_DIGEST, digest),))
         if asked["kind"] == Kind.TAGS:
             if not isinstance(_json(body), dict):
                 raise Invalid("this is no list of tags")
-            page = Page(media_type, body)
+            page = Page(media_type or "application/json", body)
         else:
             page = referrers(body, asked.get(TYPE, ""))
         more = [(name, asked[name]) for name in (NS, TYPE) if name in asked]
