@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from dpm_core.artifacts import authority
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.docker_login import kept_by_docker
+from dpm_runtime.machine.apt_auth import login_for
 
 KEYRING_SECONDS = 10.0
 """The command of the keyring may take so long; it may wait for somebody to unlock it."""
@@ -38,6 +39,11 @@ class Kind(StrEnum):
     ENVIRONMENT = "environment"
     FILE = "file"
     DOCKER = "docker"
+    APT = "apt"
+
+
+_WHOLE = (Kind.NETRC, Kind.DOCKER, Kind.APT)
+"""Those that take no name."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +55,17 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        """Read ``netrc``, ``docker``, ``keyring:<user>``, ``environment:<variable>`` or ``file:<path>``.
+        """Read ``netrc``, ``docker``, ``apt``, ``keyring:<user>``, ``environment:<variable>`` or ``file:<path>``.
 
         Raises Invalid.
 
         No message repeats ``text``: somebody may have put the password itself there.
         """
         kind, _, name = text.partition(":")
-        if kind not in list(Kind) or bool(name) == (kind in (Kind.NETRC, Kind.DOCKER)):
-            raise Invalid("credentials are netrc, docker, keyring:<user>, environment:<variable> or file:<path>")
+        if kind not in list(Kind) or bool(name) == (kind in _WHOLE):
+            raise Invalid(
+                "credentials are netrc, docker, apt, keyring:<user>, environment:<variable> or file:<path>"
+            )
         if kind == Kind.ENVIRONMENT and name.startswith("DPM_"):
             raise Invalid("credentials in the environment have a name of their own, not DPM_…")
         return cls(Kind(kind), name)
@@ -81,20 +89,24 @@ class Credentials:
     async def authorization(self, upstream: str, url: str) -> str | None:
         """The Authorization field for a request to ``url`` on behalf of ``upstream``.
 
-        None where the upstream has no credentials, or ``url`` leads to another host or port. Raises Unavailable,
-        with advice, if they cannot be read.
+        None where the upstream has no credentials, or ``url`` leads to another host or port, or apt has some for
+        other paths of it alone. Raises Unavailable, with advice, if they cannot be read.
         """
         place = self._places.get(upstream)
         if place is None or not same_site(upstream, url):
             return None
-        return basic(await self._secret(place, upstream))
+        secret = await self._secret(place, upstream, url)
+        return None if secret is None else basic(secret)
 
     def refused(self, upstream: str) -> None:
         """The upstream does not take them (any more): they are looked up anew."""
         self._kept.pop(upstream, None)
 
-    async def _secret(self, place: Place, upstream: str) -> str:
+    async def _secret(self, place: Place, upstream: str, url: str) -> str | None:
         match place.kind:
+            case Kind.APT:
+                found = await asyncio.to_thread(login_for, url)
+                return None if found is None else found.secret
             case Kind.NETRC:
                 return await asyncio.to_thread(_from_netrc, upstream, self._environ)
             case Kind.ENVIRONMENT:

@@ -7,7 +7,7 @@ settings, so what declares them is installed wherever one runs, though the gatew
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -46,6 +46,13 @@ class EcosystemSettings(BaseModel):
 
     def tables(self) -> Mapping[str, UpstreamSettings]:
         """What is set of upstreams that have a table of their own, by their normalised URLs."""
+        return {}
+
+    def clients_proxies(self, names: Collection[str]) -> Mapping[str, str]:
+        """The proxies that clients of this machine are set to ask for single upstreams through, by their URLs.
+
+        ``names`` are those of this node: clients that are set to ask it tell of no proxy.
+        """
         return {}
 
     def may_ask(self, upstream: str) -> bool:

@@ -7,10 +7,9 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from dpm_runtime.ecosystem_settings import NO_UPSTREAM, EcosystemSettings, Port
-from dpm_runtime.upstream_settings import Names, UpstreamSettings, read_upstream
+from dpm_runtime.upstream_settings import HostPatterns, UpstreamSettings, read_upstream
 
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.|(?=:|\Z)))+(:[0-9]{1,5})?\Z|\[[0-9a-f:]+\](:[0-9]{1,5})?\Z")
-_PATTERN = re.compile(r"[a-z0-9*?.:\[\]-]+\Z")
 
 
 def _a_host(name: str) -> str:
@@ -18,13 +17,6 @@ def _a_host(name: str) -> str:
     if not _HOST.match(name):
         raise ValueError("a registry is called by its host, with its port unless that is 443")
     return name
-
-
-def _patterns(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not _PATTERN.match(value.lower()):
-            raise ValueError(f"{value[:80]!r} is no pattern of hosts, like *.registry.example")
-    return tuple(value.lower() for value in values)
 
 
 def read_registry(value: str) -> str:
@@ -43,7 +35,6 @@ def _its_url(value: str | None) -> str | None:
 
 
 RegistryHost: TypeAlias = Annotated[str, AfterValidator(_a_host)]
-HostPatterns: TypeAlias = Annotated[Names, AfterValidator(_patterns)]
 
 
 class RegistrySettings(UpstreamSettings):

@@ -250,6 +250,13 @@ class Settings(BaseSettings):
         return Upstreams({url: about for each in self.ecosystems.values() for url, about in each.tables().items()})
 
     @property
+    def clients_proxies(self) -> Mapping[str, str]:
+        """What clients of this machine ask for upstreams through, by their URLs; not what is set of these here."""
+        names = (*self.allow_hosts, *self.listen)
+        told = [each.clients_proxies(names) for each in self.ecosystems.values()]
+        return {url: proxy for each in told for url, proxy in each.items()}
+
+    @property
     def tls_files(self) -> tuple[Path, Path]:
         """Where the node's certificate and its key are, if it has ``tls``."""
         cert = self.tls_cert or self.folders.certificate

@@ -1,5 +1,6 @@
 """What can be set of one upstream, whichever ecosystem it is of."""
 
+import re
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -20,6 +21,20 @@ def _split(value: object) -> object:
 
 
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+_PATTERN = re.compile(r"[a-z0-9*?.:\[\]-]+\Z")
+
+
+def _patterns(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not _PATTERN.match(value.lower()):
+            raise ValueError(f"{value[:80]!r} is no pattern of hosts, like *.upstream.example")
+    return tuple(value.lower() for value in values)
+
+
+HostPatterns: TypeAlias = Annotated[Names, AfterValidator(_patterns)]
+"""Hosts, with ``*`` and ``?``, which stand for no colon."""
 
 
 def read_upstream(value: str) -> str:
@@ -77,8 +92,8 @@ class UpstreamSettings(BaseModel):
     upstream: str | None = None
     credentials: PlaceName = Field(
         None,
-        description="where they are kept: `netrc`, `keyring:<user>`, `docker` (what `docker login` keeps), "
-        "`environment:<variable>` or `file:<path>`, the last two as `user:password`",
+        description="where they are kept: `netrc`, `keyring:<user>`, `docker` (what `docker login` keeps), `apt` "
+        "(what its `auth.conf` has), `environment:<variable>` or `file:<path>`, the last two as `user:password`",
     )
     proxy: OneProxy = Field(None, description="proxy for it alone, or `none`; unset: as for all upstreams")
     proxy_credentials: PlaceName = Field(

@@ -73,10 +73,11 @@ class Ways:
     def of(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> "Ways":
         """As the settings and the environment say. Raises Invalid."""
         usual = Way(settings.proxy, _place(settings.proxy_credentials), settings.ca)
-        own = {
-            upstream: Way(about.proxy, _place(about.proxy_credentials), about.ca, about.cert, about.key)
-            for upstream, about in settings.upstreams.tables.items()
-        }
+        # what is set here goes before what clients are set to
+        own = {} if settings.proxy else {url: Way(proxy) for url, proxy in settings.clients_proxies.items()}
+        for upstream, about in settings.upstreams.tables.items():
+            proxy = about.proxy or own.get(upstream, _NOTHING).proxy
+            own[upstream] = Way(proxy, _place(about.proxy_credentials), about.ca, about.cert, about.key)
         return cls(usual, own, exceptions=settings.no_proxy, environ=environ)
 
     def certified(self, upstream: str) -> bool:
