@@ -15,7 +15,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus index-servers clients docker registries crane apt ## set up what is missing and run all tests, real parts and containers included
+test: setup ipfs prometheus index-servers clients docker registries crane apt cargo ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest $(REAL) --durations 25 || pytest -m real --last-failed --last-failed-no-failures none
 	@$(MAKE) test-containers
@@ -36,7 +36,7 @@ check: packages ## format, lint, types, import rules and unit tests
 # A folder with a hyphen cannot be part of a module's name, so mypy takes test files of two such
 # members for one module when it sees them together.
 HYPHENATED = $(sort $(dir $(wildcard libs/*-*/tests/*.py services/*-*/tests/*.py)))
-SOURCES = libs services $(wildcard tests) --exclude '^(libs|services)/[^/]*-[^/]*/tests/'
+SOURCES = libs services $(wildcard tests examples) --exclude '^(libs|services)/[^/]*-[^/]*/tests/'
 
 .PHONY: format
 format: packages ## format the code and mend what the linter can
@@ -95,7 +95,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs crane prometheus index-servers clients rivals docker registries apt
+.PHONY: system venv packages nats-server ipfs crane prometheus index-servers clients rivals docker registries apt cargo
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -122,5 +122,7 @@ registries: docker
 	@deploy/setup/registries.sh
 apt: venv
 	@deploy/setup/apt.sh
+cargo: system
+	@deploy/setup/cargo.sh
 rivals: venv
 	@deploy/setup/rivals.sh

@@ -21,28 +21,29 @@ from dpm_cli.processes import leftovers
 from dpm_core.decisions import Recorded
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
+from dpm_runtime.ecosystem_settings import declared
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import NatsEventLog
 from dpm_testkit import scrape
 from dpm_testkit.patience import eventually
 
+COMMAND = Path(sys.executable).with_name("dpm")
 COMMAND_SECONDS = 120.0
 
 
 class Node:
     """A node that ``dpm up --detach`` started, and what tests do with it."""
 
-    def __init__(self, root: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, settings: Mapping[str, str], command: str | Path = COMMAND) -> None:
         self.home = Home(root)
-        ports = {f"DPM_{name}_PORT": "0" for name in ("PYPI", "OCI", "NATS")}
+        self._command = command
+        ports = {f"DPM_{name.upper()}_PORT": "0" for name in (*declared(), "nats")}
         self.settings = {"DPM_HOME": str(root), **ports, **settings}
         if not any(name.startswith(("DPM_OCI_UPSTREAM", "DPM_OCI__")) for name in settings):
             # a process for each node of each test would be half a second of everybody's time
             replicas = filter(None, (settings.get("DPM_REPLICAS"), "gateway-oci=0"))
             self.settings["DPM_REPLICAS"] = ",".join(replicas)
-
-    _command = Path(sys.executable).with_name("dpm")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -187,17 +188,18 @@ async def running_node(
     *,
     otel: Mapping[str, str] | None = None,
     folder: str | None = None,
+    command: str | Path = COMMAND,
     **settings: str,
 ) -> AsyncIterator[Node]:
     """A node with ``settings`` (environment names without the prefix, in lower case), for as long as it lasts.
 
     Its home is ``root``, or a new one in ``folder``, by default where temporary files are; it is gone in the end.
-    ``otel`` are settings of OpenTelemetry, likewise without their prefix.
+    ``otel`` are settings of OpenTelemetry, likewise without their prefix. ``command`` is the ``dpm`` that is run.
     """
     root = root or Path(tempfile.mkdtemp(prefix="dpm-", dir=folder))
     environment = {f"DPM_{name.upper()}": value for name, value in settings.items()}
     environment |= {f"OTEL_{name.upper()}": value for name, value in (otel or {}).items()}
-    node = Node(root, environment)
+    node = Node(root, environment, command)
     try:
         await node.dpm("up", "--detach")
         yield node
