@@ -16,31 +16,15 @@ for each in $wanted; do
     command -v "$each" >/dev/null || missing="$missing $each"
 done
 [ -n "$missing" ] || exit 0
-command -v apt-get >/dev/null || fail "the tests need$missing: put them on PATH"
 
 say "unpacking Debian's$missing into .tools/registries, for the tests"
 rm -rf "$folder"
-mkdir -p "$folder/debian"
-cd "$folder/debian"
 # shellcheck disable=SC2086 # words are wanted
-download() { quietly "$1" flock "$root/.tools/apt.lock" apt-get -o APT::Sandbox::User=root download $missing $beside; }
-if ! (download registries-fetch) 2>/dev/null; then
-    [ "$(id -u)" = 0 ] || fail "apt knows not all of$missing: run 'sudo apt-get update', then make again"
-    quietly registries-update flock "$root/.tools/apt.lock" apt-get update
-    download registries-fetch
-fi
-for each in *.deb; do
-    quietly registries-unpack dpkg-deb --extract "$each" .
-    rm "$each"
-done
-rm -rf usr/share
-libraries=$(dirname "$(find "$folder/debian/usr/lib" -name 'libgpgme.so.11' | head -n 1)")
-libraries=$libraries:$(dirname "$(find "$folder/debian/lib" -name 'libdevmapper.so*' | head -n 1)")
+unpack_debian registries "$folder/debian" $missing $beside
+rm -rf "$folder/debian/usr/share"
+libraries=$(folder_of 'libgpgme.so.11' "$folder/debian/usr/lib"):$(folder_of 'libdevmapper.so*' "$folder/debian/lib")
 for each in $missing; do
-    program=$root/.tools/bin/$each
-    printf '#!/bin/sh\nexport LD_LIBRARY_PATH=%s PATH=$PATH:%s\nexec %s "$@"\n' \
-        "$libraries" "$folder/debian/usr/bin" "$folder/debian/usr/bin/$each" >"$program"
-    chmod +x "$program"
+    launcher "$root/.tools/bin/$each" "$folder/debian/usr/bin/$each" "$libraries"
 done
 printf '%s\n' "$missing" >"$folder/.unpacked"
 printf '%s\n' "$key" >"$folder/.key"

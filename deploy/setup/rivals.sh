@@ -14,8 +14,6 @@ quietly rivals .venv/bin/uv pip sync --python .tools/rivals/bin/python --require
 
 PATH=$PATH:/usr/sbin
 debian=$root/.tools/rivals/debian
-# shellcheck disable=SC2086 # words are wanted
-download() { quietly "$1" flock "$root/.tools/apt.lock" apt-get -o APT::Sandbox::User=root download $packages; }
 packages=
 for each in nginx wrk; do
     if command -v "$each" >/dev/null; then
@@ -25,25 +23,12 @@ for each in nginx wrk; do
     fi
 done
 if [ -n "$packages" ]; then
-    command -v apt-get >/dev/null || fail "the bench needs$packages: put them on PATH"
     case $packages in *wrk*) packages="$packages libluajit-5.1-2" ;; esac
-    mkdir "$debian"
-    cd "$debian"
-    if ! (download rivals-fetch) 2>/dev/null; then
-        [ "$(id -u)" = 0 ] || fail "apt knows not all of$packages: run 'sudo apt-get update', then make again"
-        quietly rivals-update flock "$root/.tools/apt.lock" apt-get update
-        download rivals-fetch
-    fi
-    for each in *.deb; do
-        quietly rivals-unpack dpkg-deb --extract "$each" .
-    done
-    libraries=$(dirname "$(find "$debian/usr/lib" -name 'libluajit-5.1.so*' 2>/dev/null | head -n 1)")
+    # shellcheck disable=SC2086 # words are wanted
+    unpack_debian rivals "$debian" $packages
+    libraries=$(folder_of 'libluajit-5.1.so*' "$debian/usr/lib")
     for each in usr/bin/wrk usr/sbin/nginx; do
-        [ -x "$each" ] || continue
-        program=$root/.tools/rivals/bin/${each##*/}
-        printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$debian/$each" >"$program"
-        chmod +x "$program"
+        [ ! -x "$debian/$each" ] || launcher ".tools/rivals/bin/${each##*/}" "$debian/$each" "$libraries"
     done
-    cd "$root"
 fi
 printf '%s\n' "$key" >.tools/rivals/.key

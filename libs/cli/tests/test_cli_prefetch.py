@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from dpm_cli.main import app
 from dpm_cli.prefetch.asking import Outcome, Result, session
 from dpm_cli.prefetch.fetch import Prefetch
-from dpm_cli.prefetch.wanted import Listed, Target, Wanted
+from dpm_cli.prefetch.wanted import Target, Wanted
+from dpm_testkit.command_line import Seen
 from dpm_testkit.package_server import File, PackageServer
 
 WHEEL = "sample-1.0-py3-none-any.whl"
@@ -24,26 +25,6 @@ async def server() -> AsyncIterator[PackageServer]:
     async with PackageServer().running() as server:
         server.add("sample", File(WHEEL, BODY, metadata=b"Name: sample"))
         yield server
-
-
-class Seen:
-    """A Progress that remembers."""
-
-    def __init__(self) -> None:
-        self.bytes = self.expected = 0
-        self.results: list[Result] = []
-
-    def expect(self, files: int) -> None:
-        self.expected += files
-
-    def begin(self, file: Listed) -> Callable[[int], None]:
-        def advance(size: int) -> None:
-            self.bytes += size
-
-        return advance
-
-    def end(self, result: Result) -> None:
-        self.results.append(result)
 
 
 async def prefetch(server: PackageServer, *wanted: Wanted, seen: Seen | None = None) -> list[Result]:

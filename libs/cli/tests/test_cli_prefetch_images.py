@@ -1,7 +1,7 @@
 """``dpm prefetch`` for images: what their names mean, and what is asked of a node for them."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from dpm_cli.main import app
 from dpm_cli.prefetch.asking import Outcome, Result, session
 from dpm_cli.prefetch.image_names import ImageName, Platform, choose, image_name, image_names
 from dpm_cli.prefetch.images import ImagePrefetch
-from dpm_cli.prefetch.wanted import Listed
 from dpm_core.errors import Invalid
+from dpm_testkit.command_line import Seen
 from dpm_testkit.images import Image, image, multi_platform
 from dpm_testkit.package_server import PackageServer
 
@@ -81,26 +81,6 @@ def test_a_platform_that_an_index_lacks_is_answered_by_those_that_it_has() -> No
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="--platform"):
         Platform.parse(text)
-
-
-class Seen:
-    """Notes what it is told."""
-
-    def __init__(self) -> None:
-        self.expected = self.bytes = 0
-        self.results: list[Result] = []
-
-    def expect(self, files: int) -> None:
-        self.expected += files
-
-    def begin(self, file: Listed) -> Callable[[int], None]:
-        def advance(size: int) -> None:
-            self.bytes += size
-
-        return advance
-
-    def end(self, result: Result) -> None:
-        self.results.append(result)
 
 
 def put(server: PackageServer, name: str, tag: str, given: Image, query: str = "") -> None:

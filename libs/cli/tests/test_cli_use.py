@@ -1,6 +1,5 @@
 """``dpm use``: what it writes into files of others, and takes back."""
 
-import json
 import stat
 from pathlib import Path
 
@@ -16,28 +15,9 @@ from dpm_cli.use.changes import Changes, Record, reverted
 from dpm_cli.use.clients import pip_file, uv_file
 from dpm_cli.use.node import index_at
 from dpm_core.errors import Invalid
+from dpm_testkit.command_line import dpm_use
 
 NODE = "http://127.0.0.1:3141/simple/"
-
-
-@pytest.fixture
-def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of a user with no settings of any kind."""
-    for name in ("PIP_CONFIG_FILE", "PIP_INDEX_URL", "UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_DEFAULT_INDEX"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "PDM_CONFIG_FILE", "POETRY_CONFIG_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("DPM_HOME", str(tmp_path / "dpm"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def dpm_use(*arguments: str) -> dict[str, object]:
-    result = CliRunner().invoke(app, ["use", *arguments, "--json"], catch_exceptions=False)
-    outcome: dict[str, object] = json.loads(result.output)
-    return outcome
 
 
 @pytest.mark.parametrize("client", ["pip", "uv", "poetry", "pdm"])

@@ -17,6 +17,7 @@ from dpm_cli.use import image_edits
 from dpm_cli.use.clients import docker_file, podman_file
 from dpm_cli.use.edits import Index
 from dpm_core.errors import Invalid, Unavailable
+from dpm_testkit.command_line import dpm_use
 
 HERE = Index("http://127.0.0.1:5000/", registries=("registry.example", "other.example:5443"))
 PLAIN = Index("http://node.example:5000/", plain=True, registries=("registry.example",))
@@ -129,23 +130,6 @@ def test_containerd_asks_the_node_before_all_other_hosts(text: str, index: Index
     }
     assert all(line in after.splitlines() for line in text.splitlines())
     assert image_edits.containerd(after, index) == after
-
-
-@pytest.fixture
-def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of a user with no settings of any kind."""
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("DPM_HOME", str(tmp_path / "dpm"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def dpm_use(*arguments: str) -> dict[str, Any]:
-    result = CliRunner().invoke(app, ["use", *arguments, "--json"], catch_exceptions=False)
-    outcome: dict[str, Any] = json.loads(result.output)
-    return outcome
 
 
 @pytest.mark.parametrize("client", ["docker", "podman", "containerd"])

@@ -27,7 +27,7 @@ from dpm_gateway.flights import Boarding, Flights
 from dpm_gateway.frontier import Frontier
 from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_log import MemoryEventLog
-from dpm_testkit.memory_store import MemoryAttempt, MemoryBlobStore
+from dpm_testkit.memory_store import MemoryAttempt, MemoryBlobStore, MemoryGrowing
 from dpm_testkit.patience import soon, until, wait_on
 from dpm_testkit.store_samples import BODY, SMALL, UPSTREAM, begun, open_state, stored, want
 from dpm_testkit.told import Told
@@ -209,12 +209,21 @@ async def test_a_fetcher_that_dies_at_each_attempt_is_not_waited_for_for_ever(
     sky: Sky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flight, "FOLDER_PAUSES", (0.001,))
+    looked_for: list[int] = []
+    follow = sky.store.follow
+
+    async def noted(artifact_id: str, token: int) -> MemoryGrowing | None:
+        looked_for.append(token)
+        return await follow(artifact_id, token)
+
+    monkeypatch.setattr(sky.store, "follow", noted)
     it = want(BODY)
     waiting = sky.board(it)
     request = await sky.asked()
     while not waiting.done():
+        looked_for.clear()
         await sky.started(it, request)
-        await asyncio.sleep(0.01)
+        await until(lambda: looked_for or waiting.done())
     assert isinstance((await waiting).answer, Lost)
 
 

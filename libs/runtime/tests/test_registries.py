@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dpm_core.errors import Unavailable
 from dpm_runtime.credentials import Place
-from dpm_runtime.docker_login import Docker
+from dpm_runtime.docker_login import Docker, kept_by_docker
 from dpm_runtime.ecosystem_settings import Upstreams
 from dpm_runtime.oci_settings import OciSettings
 from dpm_runtime.registries import Registries
@@ -65,6 +66,22 @@ def test_there_need_be_no_default_registry(home: Path) -> None:
     found = registries(home, "oci_upstream = 'none'\n[oci.registries.'Registry.example:5000']")
     assert found.default is None
     assert [each.upstream for each in found.named.values()] == ["https://registry.example:5000/"]
+
+
+def test_without_dockers_library_the_default_one_is_unknown_and_all_others_are_as_ever(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "docker.auth", None)
+    named = "[oci.registries.'registry.example']\ncredentials = 'docker'"
+    found = registries(home, named)
+    assert found.default is None
+    assert "distribution `docker`" in found.unknown and "oci_upstream" in found.unknown
+    assert list(upstreams(home, named).places()) == ["https://registry.example/"]
+    assert found.allow("https://registry.example/")
+    for wanted in ("none", "https://mirror.example"):
+        assert not registries(home, f"oci_upstream = '{wanted}'\n{named}").unknown
+    with pytest.raises(Unavailable, match="distribution `docker`"):
+        kept_by_docker("https://registry.example/", {})
 
 
 def test_only_what_is_set_or_allowed_may_be_asked(home: Path) -> None:

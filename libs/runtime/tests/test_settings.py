@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -81,6 +82,18 @@ def test_the_environment_says_more_of_an_index_and_other_indexes(
     assert indexes["acme"].upstream == "https://acme.example/pypi/"
     assert indexes["acme"].owns == ("acme-*", "rocket")
     assert indexes["other"].upstream == "https://other.example/"
+
+
+def test_tables_may_stand_whole_in_a_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home, "[oci.registries.'registry.example']\npolicy = 'public'\n")
+    given = {"other.example:5443": {"upstream": "http://127.0.0.1:5000"}}
+    monkeypatch.setenv("DPM_OCI__REGISTRIES", json.dumps(given))
+    registries = load().of(OciSettings).registries
+    assert set(registries) == {"registry.example", "other.example:5443"}
+    assert registries["other.example:5443"].upstream == "http://127.0.0.1:5000/"
+    monkeypatch.setenv("DPM_OCI__REGISTRIES", "{")
+    with pytest.raises(Invalid, match=r"oci\.registries: "):
+        load()
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,13 @@ def test_a_manifest_goes_out_as_it_is_with_its_digest() -> None:
     assert shown.headers == (("Docker-Content-Digest", f"sha256:{hashlib.sha256(body).hexdigest()}"),)
 
 
+def test_a_manifest_that_upstream_calls_nothing_is_what_it_says_itself() -> None:
+    tag = page("/v2/app/manifests/1")
+    for said, called in ((MANIFESTS[3], MANIFESTS[3]), ("text/html", MANIFESTS[1]), (None, MANIFESTS[1])):
+        assert rendered(tag, json.dumps({"mediaType": said}).encode(), media_type="").media_type == called
+    assert rendered(page("/v2/app/tags/list"), b"{}", media_type="").media_type == "application/json"
+
+
 @pytest.mark.parametrize("path", ["/v2/app/manifests/1", "/v2/app/tags/list", f"/v2/app/referrers/{SHA}"])
 @pytest.mark.parametrize("body", [b"<html>", b"\xff", b"[" * 100_000])
 def test_what_is_no_json_is_served_to_nobody(path: str, body: bytes) -> None:

@@ -1,9 +1,12 @@
 """What a node with given settings serves, and what ``dpm doctor`` and ``dpm explain`` are told of it."""
 
+import sys
+
 import pytest
 
 from dpm_core.errors import Invalid
 from dpm_gateway_oci.plugin import probe, upstream, upstreams
+from dpm_gateway_oci.problems import Code, Wrong
 from dpm_gateway_oci.registries import Policy, Repository
 from dpm_gateway_oci.served import ecosystem, paths, registries
 from dpm_runtime.docker_login import Docker
@@ -95,3 +98,25 @@ def test_there_may_be_no_default() -> None:
     assert dict(upstreams(given(oci_upstream="none"), {})) == {}
     with pytest.raises(Invalid, match="oci_upstream is none"):
         upstream(given(oci_upstream="none"), {})
+
+
+def test_what_is_to_be_done_is_said_where_nobody_knows_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Docker.own()
+    monkeypatch.setitem(sys.modules, "docker.auth", None)
+    settings = given(oci_upstream=None, oci={"registries": {"plain.example": TABLES["plain.example"]}})
+    found = registries(settings)
+    for said, code, status in (
+        ("alpine", Code.UNAVAILABLE, 503),
+        (f"{own.name}/library/alpine", Code.DENIED, 403),
+    ):
+        answer = found.repository(said)
+        assert isinstance(answer, Wrong)
+        assert (answer.code, answer.status) == (code, status)
+        assert "distribution `docker`" in answer.detail and "oci_upstream" in answer.detail
+    assert isinstance(found.repository("plain.example/app"), Repository)
+    told = upstreams(settings, {})
+    assert next(iter(told)) == ("oci plain.example", "http://plain.example/")
+    with pytest.raises(Invalid, match="distribution `docker`"):
+        list(told)
+    with pytest.raises(Invalid, match="distribution `docker`"):
+        upstream(settings, {})

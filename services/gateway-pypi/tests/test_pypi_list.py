@@ -82,6 +82,7 @@ def test_what_no_project_can_be_called_is_left_out(name: object) -> None:
         ("<title>all</title><a>one</a>", ["one"]),
         ("<a href=x>one</a><a href=y>two", ["one", "two"]),
         ("<article>none</article><a>one</a>", ["one"]),
+        ("<b<a>gone</a>", []),
         ("", []),
     ],
 )

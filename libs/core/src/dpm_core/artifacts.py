@@ -150,7 +150,8 @@ class Want:
     (``repository:library/alpine:pull``). ``digest_field`` is the field of upstream's answers that names the
     body's digest, in lower case: by it what is held is compared without a download. Of the fields that ``keeps``
     names, in lower case, the values are kept with the artifact. ``stranger``: a client named the upstream, which
-    is not asked at a private address then.
+    is not asked at a private address then. ``copies`` is the id of a held artifact whose bytes it is to have:
+    nobody is asked for these.
     """
 
     ref: ArtifactRef
@@ -169,6 +170,7 @@ class Want:
     digest_field: str = ""
     keeps: tuple[str, ...] = ()
     stranger: bool = False
+    copies: str = ""
 
     @property
     def mutable(self) -> bool:

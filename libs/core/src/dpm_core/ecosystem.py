@@ -17,7 +17,9 @@ class Request:
     """What a client asked: method, path as it stood in the request line (still percent-encoded), query, headers.
 
     Header names are in lower case; of several fields with one name the values are joined by a comma.
-    ``version`` is that of HTTP: ``1.0`` or ``1.1``; ``scheme`` is ``http`` or ``https``.
+    ``version`` is that of HTTP: ``1.0`` or ``1.1``; ``scheme`` is ``http`` or ``https``. ``authority`` is whom the
+    client asks through this node, as its absolute request target says (RFC 9112, 3.2.2); empty if it asks the node
+    itself. ``connection`` names the connection that the request came on, and says nothing else.
     """
 
     method: str
@@ -26,6 +28,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     version: str = "1.1"
     scheme: str = "http"
+    authority: str = ""
+    connection: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,17 @@ class IndexPage:
 class IndexedFile:
     """The request is for a file that a fact names; ``indexes`` are where such facts may stand, best first.
 
-    ``realm`` names the right that a client must show; empty: none.
+    ``realm`` names the right that a client must show; empty: none. ``within``: beside these, all that is held of
+    the same upstream under a key that begins so, and may name files as the ecosystem says, is searched; None:
+    nothing is. ``otherwise`` is what the client gets where no index names the file. Where there is a realm, there
+    is neither.
     """
 
     path: str
     indexes: tuple[Want, ...]
     realm: str = ""
+    otherwise: Want | None = None
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +139,14 @@ Target: TypeAlias = IndexPage | IndexedFile | Direct | Made | Redirect | Refusal
 
 
 class Ecosystem(Protocol):
-    """One ecosystem's protocol, as plain functions over plain data. It is pickled for a gateway's worker."""
+    """One ecosystem's protocol, as plain functions over plain data. It is pickled for a gateway's worker.
+
+    A subclass says what is different where there is an answer here. ``proxy``: clients may ask for other hosts
+    through the node (RFC 9112, 3.2.2).
+    """
 
     name: str
+    proxy: bool = False
 
     def classify(self, request: Request) -> Target:
         """What the request is for. Total: whatever no client should send is a Refusal."""
@@ -160,3 +174,14 @@ class Ecosystem(Protocol):
 
     def challenge(self, request: Request, realm: str) -> str:
         """The WWW-Authenticate field for a client that has to show a right to ``realm`` (RFC 9110, 11.6.1)."""
+
+    def names_files(self, ref: ArtifactRef) -> bool:
+        """Whether what is held under this name may be an index that names files, so that it is searched."""
+        return False
+
+    def newest(self, shown: Want) -> Want | None:
+        """What upstream is asked for in place of ``shown``; None: for that itself.
+
+        What it gives is shown under the name of ``shown`` once all that it names, of what is held, can be had.
+        """
+        return None

@@ -25,9 +25,17 @@ class Docker:
 
     @classmethod
     def own(cls) -> "Docker":
-        """As the library has it, whose import takes a quarter of a second."""
-        from docker.auth import INDEX_NAME, INDEX_URL
+        """As the library has it, whose import takes a quarter of a second.
 
+        Raises Unavailable, with advice, if the library is missing, or has it no more.
+        """
+        try:
+            from docker.auth import INDEX_NAME, INDEX_URL
+        except ImportError:
+            raise _unreadable(
+                "the Python distribution `docker`, which knows docker's own registry, is missing here",
+                "install it where dpm is installed (`pip install docker`)",
+            ) from None
         return cls(INDEX_NAME, urlsplit(INDEX_URL).hostname or "")
 
     @property
@@ -44,10 +52,10 @@ def kept_by_docker(upstream: str, environ: Mapping[str, str]) -> str:
     The file is the one that docker would read: in the folder that DOCKER_CONFIG names, else in ``~/.docker``.
     Raises Unavailable, with advice.
     """
+    own, host = Docker.own(), authority(upstream)
     from docker import auth
     from docker.errors import DockerException
 
-    own, host = Docker.own(), authority(upstream)
     name = own.name if host in own.names else host
     folder = environ.get("DOCKER_CONFIG")
     file = os.path.join(folder, "config.json") if folder else None  # noqa: PTH118 - as the library takes it

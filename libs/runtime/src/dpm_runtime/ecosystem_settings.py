@@ -5,6 +5,7 @@ In ``dpm.toml`` the setting ``port`` of the ecosystem ``pypi`` is ``pypi_port``,
 settings, so what declares them is installed wherever one runs, though the gateway itself is not.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ def sorted_out(given: Mapping[str, Any]) -> dict[str, Any]:
 def of_environment(variables: Iterable[tuple[str, str | None]]) -> dict[str, Any]:
     """As :func:`sorted_out`, of variables: their names in lower case, without the prefix.
 
-    Between the names of a table and of what is in it stand two underscores.
+    Between the names of a table and of what is in it stand two underscores. Tables of one kind may be given whole,
+    as a JSON object: not every name that one can have can stand in a variable's.
     """
     found: dict[str, Any] = {}
     for variable, value in variables:
@@ -128,11 +130,21 @@ def of_environment(variables: Iterable[tuple[str, str | None]]) -> dict[str, Any
         if name not in declared() or not rest:
             continue
         *tables, last = rest.removeprefix("_").split("__")
+        if not tables and value and table_of(declared()[name], last) and isinstance(whole := _read(value), dict):
+            found.setdefault(name, {}).setdefault(last, {}).update(whole)
+            continue
         place = found.setdefault(name, {})
         for table in tables:
             place = place.setdefault(table, {})
         place[last] = value
     return found
+
+
+def _read(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class PyPISettings(EcosystemSettings):
             "Each is a table `[pypi.indexes.<name>]` of `dpm.toml`, and served at `/<name>/simple/`: see "
             "[several indexes](../guides/indexes.md). A name has lower-case letters, digits and hyphens, and is "
             "not `simple`. In the environment a setting of the index `acme` is `DPM_PYPI__INDEXES__ACME__UPSTREAM`"
-            "; a name with a hyphen can stand in the file only. With `credentials` or `cert` an index is private.",
+            "; or all of them stand together in `DPM_PYPI__INDEXES`, as a JSON object. With `credentials` or "
+            "`cert` an index is private.",
         )
     }
 

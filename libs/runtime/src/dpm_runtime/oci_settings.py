@@ -71,7 +71,8 @@ class OciSettings(EcosystemSettings):
             "Registries of images",
             'Each is a table `[oci.registries."<host>"]` of `dpm.toml`, with `:<port>` behind the host unless '
             "that is 443. To have one allows clients to name it, also at a private address. That of docker's own "
-            "name is about the default registry. In the environment such a name cannot stand.",
+            "name is about the default registry. In the environment they stand together, as a JSON object: "
+            '`DPM_OCI__REGISTRIES=\'{"registry.example": {"policy": "shared"}}\'`.',
         )
     }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dpm_core.artifacts import authority
-from dpm_core.errors import Invalid
+from dpm_core.errors import Invalid, Unavailable
 from dpm_core.host_patterns import matches
 from dpm_runtime.docker_login import Docker
 from dpm_runtime.ecosystem_settings import NO_UPSTREAM
@@ -33,13 +33,28 @@ class Registries:
         self._settings = settings
 
     @cached_property
-    def docker(self) -> Docker:
-        """Docker's own."""
-        return Docker.own()
+    def _docker(self) -> Docker | Unavailable:
+        try:
+            return Docker.own()
+        except Unavailable as error:
+            return error
+
+    @property
+    def docker(self) -> Docker | None:
+        """Docker's own; None if nothing here knows it."""
+        return self._docker if isinstance(self._docker, Docker) else None
+
+    @property
+    def unknown(self) -> str:
+        """Why nobody can say which registry is the default one, and what to do; empty if that is known."""
+        if self._settings.upstream is not None or isinstance(self._docker, Docker):
+            return ""
+        why, mend = self._docker.what, self._docker.advice
+        return f"the default registry is unknown, as {why}: {mend}, or name one by `oci_upstream`"
 
     @cached_property
     def default(self) -> Registry | None:
-        """The one that is asked where a client names none; None if there is none.
+        """The one that is asked where a client names none; None if there is none, or it is ``unknown``.
 
         What is set of it is in the table of its host, or in that of docker's own name, whatever it is.
         """
@@ -48,6 +63,8 @@ class Registries:
             return None
         tables = self._settings.registries
         if url is None:
+            if self.docker is None:
+                return None
             about = tables.get(self.docker.name) or tables.get(self.docker.host) or _UNSET
             return Registry(self.docker.name, about.upstream or f"https://{self.docker.host}/", about)
         by_url = (each for each in self._others if each.upstream == url)
@@ -65,7 +82,7 @@ class Registries:
     def _others(self) -> tuple[Registry, ...]:
         found = []
         for host, about in self._settings.registries.items():
-            if host in self.docker.names:
+            if self.docker is not None and host in self.docker.names:
                 if self._settings.upstream is None:
                     continue
                 url = about.upstream or f"https://{self.docker.host}/"

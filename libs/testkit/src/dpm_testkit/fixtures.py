@@ -1,8 +1,11 @@
-"""For the tests of all members: a home, a store over it, a fusefs that shows it, another's attempt, telemetry."""
+"""For the tests of all members: a home, a store over it, a fusefs that shows it, another's attempt, telemetry, and
+a user without settings.
+"""
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +76,16 @@ async def writer(home: Home) -> AsyncIterator[asyncio.subprocess.Process]:
 def told() -> Told:
     """What the code under test tells of itself from here on."""
     return Told()
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a user with no settings of any kind, who is in it."""
+    folders = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "POETRY_CONFIG_DIR")
+    files = ("PIP_CONFIG_FILE", "UV_CONFIG_FILE", "UV_NO_CONFIG", "PDM_CONFIG_FILE")
+    for name in (*folders, *files, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DPM_HOME", str(tmp_path / "dpm"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

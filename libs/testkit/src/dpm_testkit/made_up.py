@@ -12,7 +12,19 @@ from collections.abc import Iterable
 
 from dpm_core.artifacts import CLIENTS, ArtifactRef, Fields, Lane, Want
 from dpm_core.digests import Digest
-from dpm_core.ecosystem import Direct, Fact, IndexedFile, IndexPage, Made, Page, Redirect, Refusal, Request, Target
+from dpm_core.ecosystem import (
+    Direct,
+    Ecosystem,
+    Fact,
+    IndexedFile,
+    IndexPage,
+    Made,
+    Page,
+    Redirect,
+    Refusal,
+    Request,
+    Target,
+)
 from dpm_core.errors import Invalid
 
 SHOP = "http://shop.example/"
@@ -22,7 +34,7 @@ REALM = "shop"
 _PATH = re.compile(r"/(list|file|note|crate)/([a-z]+)(?:/([a-z0-9.]+))?")
 
 
-class MadeUp:
+class MadeUp(Ecosystem):
     """The shop's protocol."""
 
     name = "made-up"

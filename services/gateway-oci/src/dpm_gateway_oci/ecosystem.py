@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl, quote, urlencode
 
 from dpm_core.artifacts import ArtifactRef, Fields, Want
-from dpm_core.ecosystem import Direct, Fact, IndexPage, Made, Page, Redirect, Refusal, Request, Target
+from dpm_core.ecosystem import Direct, Ecosystem, Fact, IndexPage, Made, Page, Redirect, Refusal, Request, Target
 from dpm_core.errors import Invalid
 from dpm_gateway_oci.names import PUSH, Asked, Kind, Own, read_path
 from dpm_gateway_oci.paging import next_page, read_paging
@@ -45,7 +45,7 @@ class Tokens(Protocol):
         """What a token stands for, None if it stands for nothing (any more)."""
 
 
-class OCI:
+class OCI(Ecosystem):
     """The pull side of the distribution specification in front of registries."""
 
     name = ECOSYSTEM
@@ -91,14 +91,16 @@ class OCI:
         """Upstream's very bytes; of referrers perhaps those alone that were asked for. Raises Invalid."""
         asked = dict(parse_qsl(variant))
         if asked["kind"] == Kind.MANIFEST:
-            if not isinstance(_json(body), dict):
+            manifest = _json(body)
+            if not isinstance(manifest, dict):
                 raise Invalid("what is under the tag is no manifest")
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            return Page(media_type, body, ((CONTENT_DIGEST, digest),))
+            of_itself = next((each for each in MANIFESTS if each == manifest.get("mediaType")), "")
+            return Page(self.media_type(index, media_type or of_itself), body, ((CONTENT_DIGEST, digest),))
         if asked["kind"] == Kind.TAGS:
             if not isinstance(_json(body), dict):
                 raise Invalid("this is no list of tags")
-            page = Page(media_type, body)
+            page = Page(media_type or "application/json", body)
         else:
             page = referrers(body, asked.get(TYPE, ""))
         more = [(name, asked[name]) for name in (NS, TYPE) if name in asked]

@@ -17,15 +17,18 @@ EXPECTED = frozenset({401})
 
 
 def upstream(settings: Settings, environ: Mapping[str, str]) -> str:
-    """The default registry. Raises Invalid if there is none."""
-    default = Registries(settings.of(OciSettings)).default
-    if default is None:
-        raise Invalid("this node has no default registry: oci_upstream is none")
-    return default.upstream
+    """The default registry. Raises Invalid if there is none, or nobody knows it."""
+    found = Registries(settings.of(OciSettings))
+    if found.default is None:
+        raise Invalid(found.unknown or "this node has no default registry: oci_upstream is none")
+    return found.default.upstream
 
 
 def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Each registry that is set, in a word, with its URL; the default one first."""
+    """Each registry that is set, in a word, with its URL; the default one first.
+
+    Raises Invalid in the end if nobody knows the default one.
+    """
     found = Registries(settings.of(OciSettings))
     default = found.default
     if default is not None:
@@ -33,6 +36,8 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
     for host, registry in found.named.items():
         if default is None or registry.upstream != default.upstream:
             yield f"oci {host}", registry.upstream
+    if found.unknown:
+        raise Invalid(found.unknown)
 
 
 def probe(upstream: str) -> str:

@@ -89,11 +89,13 @@ class Registries:
         default: Registry | None,
         default_names: Iterable[str] = (),
         allow: Iterable[str] = (),
+        unknown: str = "",
     ) -> None:
         """``registries`` are those that the settings name, beside the ``default``.
 
         ``default_names`` mean the default one, too, and names of one part below them are official ones. ``allow``
         are patterns of further hosts, with ``*`` and ``?``, which stand for no colon: a port is to be written.
+        ``unknown`` says why nobody knows the default one here, and what to do about it; clients are told so.
 
         Raises Invalid if two have the same host.
         """
@@ -105,6 +107,7 @@ class Registries:
         self._default = default
         self._default_names = frozenset(default_names)
         self._allow = tuple(allow)
+        self._unknown = unknown
 
     @property
     def default(self) -> Registry | None:
@@ -131,11 +134,7 @@ class Registries:
         elif prefix is not None:
             registry, said_name = self._registry(prefix), rest
         elif self._default is None:
-            return Wrong(
-                Code.NAME_UNKNOWN,
-                "this node has no default registry: put the registry's host before the name",
-                404,
-            )
+            return self._without_default("put the registry's host before the name")
         else:
             registry, said_name = self._default, said
         if isinstance(registry, Wrong):
@@ -162,7 +161,7 @@ class Registries:
     def _registry(self, host: str) -> Registry | Wrong:
         if host in self._default_names:
             if self._default is None:
-                return Wrong(Code.NAME_UNKNOWN, f"this node has no default registry, which {host} means", 404)
+                return self._without_default(f"{host} means that one")
             return replace(self._default, official=True)
         if host in self._by_host:
             return self._by_host[host]
@@ -170,6 +169,11 @@ class Registries:
             return self._default
         if matches(host, self._allow):
             return Registry(host, f"https://{host}/", stranger=True)
-        return Wrong(
-            Code.DENIED, f"this node does not ask the registry {host[:80]}: `oci_allow` says which it may", 403
-        )
+        denied = f"this node does not ask the registry {host[:80]}: `oci_allow` says which it may"
+        # which may well be one that the default one goes by
+        return Wrong(Code.DENIED, f"{denied}; {self._unknown}" if self._unknown else denied, 403)
+
+    def _without_default(self, what: str) -> Wrong:
+        if self._unknown:
+            return Wrong(Code.UNAVAILABLE, self._unknown, 503)
+        return Wrong(Code.NAME_UNKNOWN, f"this node has no default registry: {what}", 404)

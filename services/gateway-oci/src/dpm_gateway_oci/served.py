@@ -31,16 +31,15 @@ def ecosystem(settings: Settings, secret: bytes = b"") -> OCI:
 def registries(settings: Settings) -> Registries:
     """The registries that are set, and which others clients may name. Raises Invalid."""
     found = told.Registries(settings.of(OciSettings))
-    docker = found.docker
-    default = (
-        None if found.default is None else _registry(found.default, official=found.default.host in docker.names)
-    )
+    names = frozenset[str]() if found.docker is None else found.docker.names
+    default = None if found.default is None else _registry(found.default, official=found.default.host in names)
     others = [each for each in found.named.values() if default is None or each.host != default.host]
     return Registries(
-        (_registry(each, official=each.host in docker.names) for each in others),
+        (_registry(each, official=each.host in names) for each in others),
         default=default,
-        default_names=docker.names - {each.host for each in others},
+        default_names=names - {each.host for each in others},
         allow=settings.of(OciSettings).allow,
+        unknown=found.unknown,
     )
 
 

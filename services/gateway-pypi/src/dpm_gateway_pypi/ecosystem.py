@@ -12,7 +12,7 @@ from http import HTTPStatus
 from urllib.parse import quote, unquote
 
 from dpm_core.artifacts import ArtifactRef, Fields, Lane, Want, authority
-from dpm_core.ecosystem import Fact, IndexedFile, IndexPage, Page, Redirect, Refusal, Request, Target
+from dpm_core.ecosystem import Ecosystem, Fact, IndexedFile, IndexPage, Page, Redirect, Refusal, Request, Target
 from dpm_gateway_pypi.filenames import METADATA, SIGNATURE, candidates, normalise
 from dpm_gateway_pypi.indexes import Index, Indexes
 from dpm_gateway_pypi.links import request_segments, spell
@@ -34,7 +34,7 @@ _VARY = (("Vary", "Accept"),)
 _PYTHON = "pip install --index-url http://<this address>/simple/ <package>"
 
 
-class PyPI:
+class PyPI(Ecosystem):
     """The simple repository API in front of indexes, each at an address of its own."""
 
     name = "pypi"

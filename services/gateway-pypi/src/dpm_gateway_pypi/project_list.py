@@ -17,7 +17,9 @@ from dpm_gateway_pypi.filenames import normalise
 # every list is as plain as this: what looks like an anchor is one, with nothing but text in it.
 _PLAIN = re.compile(r"<a(?:\s[^<>]*)?>([^<>&]*)</a\s*>", re.IGNORECASE)
 _START = re.compile(r"<a[\s>/]", re.IGNORECASE)
-_HIDING = re.compile(r"<(?:!(?!doctype)|\?|(?:script|style|textarea|xmp|iframe|noframes)\b)", re.IGNORECASE)
+_HIDING = re.compile(
+    r"<(?:!(?!doctype)|\?|(?:script|style|textarea|xmp|iframe|noframes)\b|[a-z/][^<>]*<)", re.IGNORECASE
+)
 
 
 class ProjectList:

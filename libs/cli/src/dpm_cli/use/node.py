@@ -75,17 +75,20 @@ def index_here(settings: "Settings", offer: Offer = PACKAGES) -> Index:
 
 
 def registries(settings: "Settings | None") -> tuple[str, ...]:
-    """The hosts of the registries that a node stands in for: of one elsewhere only docker's own is known."""
+    """The hosts of the registries that a node stands in for: of one elsewhere only docker's own is known.
+
+    Raises Unavailable, with advice, if docker's own is needed and unknown here.
+    """
     from dpm_runtime.docker_login import Docker
 
-    own = Docker.own().name
     if settings is None:
-        return (own,)
+        return (Docker.own().name,)
     from dpm_runtime.oci_settings import OciSettings
     from dpm_runtime.registries import Registries
 
     known = Registries(settings.of(OciSettings))
-    return tuple(dict.fromkeys([*((own,) if known.default else ()), *known.named]))
+    own = (Docker.own().name,) if known.default or known.unknown else ()
+    return tuple(dict.fromkeys([*own, *known.named]))
 
 
 def keeping_upstream(settings: "Settings", changes: Changes, client: str, write: Callable[[], None]) -> str:
