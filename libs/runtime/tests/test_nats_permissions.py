@@ -194,6 +194,13 @@ def test_keys_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> N
     assert not any(seed.strip() in text for seed in seeds.values())
 
 
+def test_what_an_ecosystem_left_that_is_here_no_more_can_be_evicted(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    configure(home, 4222, grants(["crates"]))
+    assert "dpm.evt.crates.*.artifact-evicted" in configure(home, 4222).read_text()
+
+
 def test_a_file_that_holds_no_key_is_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.nk"
     wrong.write_text("SUABC")

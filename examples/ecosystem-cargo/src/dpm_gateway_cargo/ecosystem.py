@@ -68,7 +68,7 @@ class Cargo(Ecosystem):
         ref = ArtifactRef(self.name, self._upstream, f"crates/{sha256}/{place}")
         want = Want(
             ref,
-            "/".join(path[-3:]),
+            f"{path[-3]}-{path[-2]}.crate" if path[2:] and path[-1] == "download" else path[-1],
             f"{scheme}://{place.partition('/')[2]}",
             Lane.BLOB,
             digests=(Digest(f"sha256:{sha256}"),),

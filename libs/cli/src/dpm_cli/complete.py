@@ -73,6 +73,7 @@ def event_names() -> Iterable[str]:
 @_quietly
 def ecosystems() -> Iterable[str]:
     """The ecosystems whose gateways are installed."""
-    from dpm_cli.services import GATEWAYS, installed
+    from dpm_cli.services import installed
+    from dpm_runtime.bus_grants import GATEWAYS
 
     return [name.removeprefix(GATEWAYS) for name in installed() if name.startswith(GATEWAYS)]

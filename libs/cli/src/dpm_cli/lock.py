@@ -11,6 +11,7 @@ from typing import Self
 
 from dpm_cli.outcome import AlreadyRunning
 from dpm_core.errors import Conflict, Invalid
+from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.ecosystem_settings import declared
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
@@ -66,7 +67,7 @@ class NodeLock:
 
 def require_short(home: Home) -> None:
     """Raises Invalid if the home's path is too long for the unix sockets below it."""
-    names = (f"gateway-{ecosystem}" for ecosystem in declared())
+    names = (f"{GATEWAYS}{ecosystem}" for ecosystem in declared())
     longest = max(len(os.fsencode(home.socket(name, 99))) for name in names) + len("~")  # bound so first
     if longest > SUN_PATH:
         most = SUN_PATH - longest + len(os.fsencode(home.root))

@@ -12,6 +12,7 @@ from dpm_cli.processes import program_command, service_command
 from dpm_cli.supervisor import Ailment, Service
 from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import SERVICE as NATS
+from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.cards import read_card
 from dpm_runtime.home import Home
 
@@ -22,9 +23,6 @@ FUSEFS = "fusefs"
 """The file system, which is left out where gateways read the store."""
 
 FETCHER = "fetcher"
-GATEWAYS = "gateway-"
-"""How the names of gateways begin; what follows is the ecosystem."""
-
 NO_ROOM = "no space left on device"
 """How nats-server calls a full disk."""
 

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from dpm_cli import control, show
 from dpm_cli.outcome import NotRunning
-from dpm_cli.services import GATEWAYS, gateways, service_of
+from dpm_cli.services import gateways, service_of
 from dpm_cli.version import own_version
 from dpm_core.errors import DpmError, Unavailable
 from dpm_runtime import unix_http
 from dpm_runtime.bus_address import bus_url
+from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.cards import read_cards
 from dpm_runtime.home import Home
 from dpm_runtime.plugins import installed

@@ -5,7 +5,9 @@ from dpm_core.ecosystem import Refusal
 from dpm_core.events import FailReason
 
 TOO_MANY_REQUESTS = 429
-"""The one status of an upstream's that clients are told as it is: they know what to do about it."""
+LEGAL_REASONS = 451
+"""These statuses of an upstream's clients are told as they are: they know what to do about the first, and to some
+the second says that there is nothing (RFC 7725)."""
 
 
 def refusal_of(failure: Failure) -> Refusal:
@@ -14,7 +16,7 @@ def refusal_of(failure: Failure) -> Refusal:
         case FailReason.NOT_FOUND:
             return Refusal(404, failure.detail)
         case FailReason.REFUSED:
-            return Refusal(403, failure.detail)
+            return Refusal(_refused(failure.status), failure.detail)
         case FailReason.UNTRUSTED | FailReason.TOO_LARGE:
             return Refusal(502, failure.detail)
         case FailReason.DISK:
@@ -33,5 +35,9 @@ def refusal_of_status(status: int, name: str) -> Refusal | None:
     if status in (404, 410):
         return Refusal(404, detail)
     if 400 <= status < 500 and status != TOO_MANY_REQUESTS:
-        return Refusal(403, detail)
+        return Refusal(_refused(status), detail)
     return Refusal(status if status == TOO_MANY_REQUESTS else 503, detail, 5.0)
+
+
+def _refused(status: int | None) -> int:
+    return LEGAL_REASONS if status == LEGAL_REASONS else 403

@@ -21,6 +21,7 @@ from dpm_gateway.kit import Kit, Policy
 from dpm_gateway.marks import Marks
 from dpm_gateway.small_blobs import SmallBlobs
 from dpm_runtime.bus_address import bus_url
+from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.disk import Floor, Space
 from dpm_runtime.doorway import FetchersDoor
@@ -35,9 +36,6 @@ from dpm_runtime.serving import serving, tcp_listeners
 from dpm_runtime.settings import Settings
 from dpm_runtime.store import DiskBlobStore
 from dpm_runtime.tokens import TokenBook
-
-GATEWAYS = "gateway-"
-"""How the names of gateways begin, as services; what follows is the ecosystem."""
 
 TELL_SECONDS = 5.0
 """Between two words to fetchers about who still waits."""

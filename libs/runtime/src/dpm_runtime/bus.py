@@ -11,8 +11,9 @@ from dpm_core.errors import Unavailable
 from dpm_core.subjects import ALL_EVENTS, ALL_HINTS, REQUESTS, REQUESTS_DURABLE, STREAM
 from dpm_runtime import whole_file
 from dpm_runtime.bus_config import render
-from dpm_runtime.bus_grants import HEALTH, JETSTREAM, RELOAD, SERVERS, Grant, grants
+from dpm_runtime.bus_grants import GATEWAYS, HEALTH, JETSTREAM, RELOAD, SERVERS, Grant, grants
 from dpm_runtime.bus_readers import locked, readers
+from dpm_runtime.ecosystem_settings import declared
 from dpm_runtime.home import Home
 from dpm_runtime.nats_link import Link, Refused
 from dpm_runtime.nats_reading import NANOSECOND
@@ -64,7 +65,7 @@ def configure(home: Home, port: int, table: Iterable[Grant] | None = None, *, li
 
     ``table`` is who may do what, by default what the node's services need.
     """
-    rights = tuple(grants() if table is None else table)
+    rights = tuple(grants(_known(home)) if table is None else table)
     for folder in (home.keys, home.nats):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = make_seeds(home, (grant.service for grant in rights))
@@ -74,6 +75,12 @@ def configure(home: Home, port: int, table: Iterable[Grant] | None = None, *, li
         text = render(port, home.nats / "jetstream", keys, rights, listen=listen, readers=outside)
         whole_file.replace(file, text.encode())
     return file
+
+
+def _known(home: Home) -> list[str]:
+    """The ecosystems that are known here, and those that were: fetchers still evict what they left."""
+    before = (key.stem.removeprefix(GATEWAYS) for key in home.keys.glob(f"{GATEWAYS}*.nk"))
+    return sorted({*declared(), *before})
 
 
 async def reload(url: str, seed_file: Path, *, timeout: float = 10.0) -> None:

@@ -20,6 +20,9 @@ FETCHER_EVENTS = (
 )
 """What only a fetcher may say of an artifact."""
 
+GATEWAYS = "gateway-"
+"""What the names of gateways begin with, as services; behind it stands the ecosystem's."""
+
 TAPS = "dpm.tap."
 
 STREAM_ACCOUNT = STREAM
@@ -85,7 +88,7 @@ def grants(ecosystems: Iterable[str] | None = None) -> tuple[Grant, ...]:
         Grant("reload", publish=(SERVERS, RELOAD.format("*"), HEALTH), account=SYSTEM_ACCOUNT),
         *(
             Grant(
-                f"gateway-{ecosystem}",
+                f"{GATEWAYS}{ecosystem}",
                 publish=(f"dpm.evt.{ecosystem}.*.fetch-requested", "dpm.tap.gateway.>", READ),
                 subscribe=(kind_filter(ecosystem, below=HINTS),),
             )

@@ -10,8 +10,8 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from dpm_cli.checks.model import Check, Finding, Level, Subject, failed, info, ok, together, warning
-from dpm_cli.services import GATEWAYS
 from dpm_core.errors import Invalid, Unavailable
+from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.credentials import Credentials
 from dpm_runtime.ways import Leg, Ways
 

@@ -11,7 +11,6 @@ from dpm_cli.events_source import KEY, Source
 from dpm_cli.explain.explanation import Explanation, explain, made, refused
 from dpm_cli.explain.verdict import Answer, Page, Sight, Why
 from dpm_cli.outcome import NotRunning
-from dpm_cli.services import GATEWAYS
 from dpm_core.artifacts import Topic, Want
 from dpm_core.attempts import AttemptView
 from dpm_core.cids import Cid
@@ -34,6 +33,7 @@ from dpm_core.events import Source as Giver
 from dpm_core.ports import Entry
 from dpm_runtime.attempt_files import view_attempt
 from dpm_runtime.blob_files import BlobFiles
+from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.cards import read_cards
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.catalog_listing import Listing
