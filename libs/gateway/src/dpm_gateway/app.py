@@ -13,7 +13,9 @@ from dpm_gateway.handler import Handler
 from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.repeats import Repeats
 from dpm_gateway.seen import Seen
-from dpm_runtime.host_names import HostNames
+from dpm_gateway.tunnelling import tunnel
+from dpm_runtime.host_names import CONNECT, CONNECTION, HostNames
+from dpm_runtime.tunnel import Tunnels
 
 CLIENT_GONE = 499
 """The status of an answer that nobody gets."""
@@ -21,18 +23,24 @@ CLIENT_GONE = 499
 log = logging.getLogger(__name__)
 
 
-def create_app(handler: Handler, *, hosts: Collection[str]) -> Seen:
-    """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``."""
+def create_app(handler: Handler, *, hosts: Collection[str], tunnels: Tunnels | None = None) -> Seen:
+    """An application that answers what ``handler`` answers, to clients that call it by one of ``hosts``.
+
+    If it answers as a proxy, for those too that ask for other hosts through it, and for ``tunnels``.
+    """
     names = HostNames(hosts)
     app = Starlette()
 
     async def answer(http: HttpRequest) -> Response:
-        if refusal := names.refusal(http.scope):
-            return handler.refuse(_request(http), Refusal(400, refusal))
+        request = _request(http, names.elsewhere(http.scope) if handler.proxy else "")
+        if refusal := names.refusal(http.scope, proxy=handler.proxy):
+            return handler.refuse(request, Refusal(400, refusal))
+        if http.method == CONNECT:
+            return await tunnel(http, request, handler, tunnels)
         if http.method in ("GET", "HEAD") and has_body(http.headers):
-            return handler.refuse(_request(http), Refusal(413, "a request for a package has no body"))
+            return handler.refuse(request, Refusal(413, "a request for a package has no body"))
         try:
-            answer = await unless_gone(http.scope, http.receive, handler.answer(_request(http)))
+            answer = await unless_gone(http.scope, http.receive, handler.answer(request))
         except HungUp:
             http.state.result = "gone"
             return Response(status_code=CLIENT_GONE)
@@ -54,7 +62,7 @@ def has_body(headers: Mapping[str, str]) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
 
 
-def _request(http: HttpRequest) -> Request:
+def _request(http: HttpRequest, authority: str = "") -> Request:
     headers: dict[str, str] = {}
     for name, value in http.headers.items():
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
@@ -66,4 +74,6 @@ def _request(http: HttpRequest) -> Request:
         headers=headers,
         version=http.scope["http_version"],
         scheme=http.scope.get("scheme", "http"),
+        authority=authority,
+        connection=http.scope.get(CONNECTION, ""),
     )

@@ -25,7 +25,7 @@ _requests = counter(
     "requests, by how they were answered",
     ecosystem="`pypi`, …",
     result="`hit`, `stale` (held, and upstream is away), `revalidated` (held, and upstream has confirmed it), "
-    "`miss`, `redirect`, `made` (from the request alone), `refused` (also by upstream), `failed`",
+    "`miss`, `redirect`, `made` (from the request alone), `tunnel`, `refused` (also by upstream), `failed`",
 )
 
 
@@ -41,6 +41,11 @@ class Handler:
     def ecosystem(self) -> str:
         """The name of the ecosystem."""
         return self._kit.ecosystem.name
+
+    @property
+    def proxy(self) -> bool:
+        """Whether clients may ask for other hosts through it."""
+        return self._kit.ecosystem.proxy
 
     async def answer(self, request: Request) -> Answer:
         """The answer to a request; every failure is one in the protocol's own form."""

@@ -36,6 +36,7 @@ from dpm_runtime.serving import serving, tcp_listeners
 from dpm_runtime.settings import Settings
 from dpm_runtime.store import DiskBlobStore
 from dpm_runtime.tokens import TokenBook
+from dpm_runtime.tunnel import Tunnels
 
 TELL_SECONDS = 5.0
 """Between two words to fetchers about who still waits."""
@@ -70,11 +71,11 @@ def run_gateway(name: str, build: Callable[[Settings], Ecosystem]) -> int:
 async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
     """Serve ``ecosystem`` on its port until the context is stopped. Raises Invalid, Unavailable at the start."""
     name, settings, home = context.name, context.settings, context.home
-    port = settings.ecosystem(ecosystem.name).port
+    section = settings.ecosystem(ecosystem.name)
     tls = ServerTls.of(settings)
     async with AsyncExitStack() as resources:
         listeners = tcp_listeners(
-            f"{ecosystem.name}_port", settings.listen, port, shared=settings.replicas.get(name, 1) > 1
+            f"{ecosystem.name}_port", settings.listen, section.port, shared=settings.replicas.get(name, 1) > 1
         )
         for listener in listeners:
             resources.callback(listener.close)
@@ -115,6 +116,12 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
         kit = Kit(ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy)
         handler = Handler(kit)
         hosts = {*settings.allow_hosts, *settings.listen}
+        tunnels = Tunnels(
+            section.tunnels(),
+            settings.allow_private,
+            connect_seconds=settings.connect_seconds,
+            idle_seconds=settings.client_stall_seconds,
+        )
         for task in (
             _read_log(context, bulletin, bus, ecosystem.name, catalog.position()),
             _tell_waiting(bus.tap, flights),
@@ -134,7 +141,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
         # Entered last, so that requests under way end before what they wait on.
         await resources.enter_async_context(
             serving(
-                create_app(handler, hosts=hosts),
+                create_app(handler, hosts=hosts, tunnels=tunnels),
                 listeners,
                 porter=porter,
                 tls=tls,

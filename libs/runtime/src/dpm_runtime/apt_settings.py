@@ -75,6 +75,10 @@ class AptSettings(EcosystemSettings):
 
         return {each.upstream: each.about for each in AptHosts(self).named.values() if each.about is not None}
 
+    def tunnels(self) -> tuple[str, ...]:
+        """As ``connect`` has them."""
+        return self.connect
+
     def clients_proxies(self, names: Collection[str]) -> Mapping[str, str]:
         """What apt on this machine is set to ask for its sources through."""
         from dpm_runtime.apt_hosts import AptHosts

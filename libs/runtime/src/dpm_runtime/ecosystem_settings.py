@@ -48,6 +48,10 @@ class EcosystemSettings(BaseModel):
         """What is set of upstreams that have a table of their own, by their normalised URLs."""
         return {}
 
+    def tunnels(self) -> tuple[str, ...]:
+        """Where clients may CONNECT to: patterns of ``<host>:<port>``."""
+        return ()
+
     def clients_proxies(self, names: Collection[str]) -> Mapping[str, str]:
         """The proxies that clients of this machine are set to ask for single upstreams through, by their URLs.
 

@@ -17,8 +17,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from dpm_core.errors import Unavailable
 from dpm_runtime.disk import Descriptor
-from dpm_runtime.host_names import TargetProtocol
 from dpm_runtime.mount_reads import MountAway
+from dpm_runtime.tunnel import TunnelProtocol
 
 EXTENSION = "dpm.outlet"
 """Where a request's scope has its Outlet, among the extensions (ASGI); absent over TLS."""
@@ -113,7 +113,7 @@ class Outlet:
             transport.set_write_buffer_limits(high, low)
 
 
-class OutletProtocol(TargetProtocol):
+class OutletProtocol(TunnelProtocol):
     """A server's protocol with an Outlet in the scope of each request."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -127,7 +127,7 @@ class OutletProtocol(TargetProtocol):
             lost()
 
     def on_headers_complete(self) -> None:
-        """See TargetProtocol."""
+        """See TunnelProtocol."""
         super().on_headers_complete()
         cycle: RequestResponseCycle | None = self.cycle
         if self.scheme == "http" and cycle is not None and cycle.scope is self.scope:
