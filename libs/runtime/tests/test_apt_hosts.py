@@ -108,6 +108,8 @@ def test_the_proxy_of_apt_is_that_of_its_sources_unless_it_is_this_node(tmp_path
 def test_what_dpm_use_has_written_is_never_the_way_of_a_node(tmp_path: Path) -> None:
     conf = 'Acquire::http::Proxy "http://node.example:3142";\n'
     assert hosts(machine(tmp_path, "deb http://m.example/ x main\n", conf, name="80dpm")).proxies() == {}
+    machine(tmp_path, "deb http://m.example/ x main\n", 'Acquire::http::Proxy "http://proxy.example:3128";\n')
+    assert hosts(tmp_path).proxies() == {"http://m.example/": "http://proxy.example:3128"}
 
 
 def test_what_is_set_of_proxies_goes_before_what_apt_is_set_to(

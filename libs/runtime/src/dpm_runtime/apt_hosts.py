@@ -100,11 +100,11 @@ class AptHosts:
 
     def proxies(self) -> Mapping[str, str]:
         """The proxies that apt is set to ask for what is named, by upstreams' URLs. None of them is this node."""
-        told = proxies(environment(), root=self._root)
+        told = proxies(environment(), root=self._root, without=OWN_FILE)
         found: dict[str, str] = {}
         for each in self.named.values():
             proxy = told.of(each.upstream)
-            if proxy is None or Path(proxy.file).name == OWN_FILE:
+            if proxy is None:
                 continue
             url = proxy.url if "://" in proxy.url else f"http://{proxy.url}"
             try:

@@ -10,10 +10,11 @@ from typing import TypeAlias
 
 import platformdirs
 
-from dpm_cli.use import edits, image_edits
+from dpm_cli.use import apt_edits, edits, image_edits
 from dpm_cli.use.edits import Edit, Index
-from dpm_cli.use.node import IMAGES, PACKAGES, Offer
+from dpm_cli.use.node import DEBS, IMAGES, PACKAGES, Offer
 from dpm_core.errors import Invalid
+from dpm_runtime.machine.apt_conf import OWN_FILE
 
 PROJECT = "pyproject.toml"
 """The file of a project, in which uv, Poetry and pdm look for settings of their own."""
@@ -31,18 +32,20 @@ class ClientName(StrEnum):
     DOCKER = "docker"
     PODMAN = "podman"
     CONTAINERD = "containerd"
+    APT = "apt"
 
 
 @dataclass(frozen=True)
 class Trust:
     """A file beside the client's own, called ``name``, in which it is told what CA to trust, and how it is edited.
 
-    Without an ``edit`` it is the CA itself.
+    Without an ``edit`` it is the CA itself, by which the client looks for it, or which its own file has ``named``.
     """
 
     name: str
     folder: Callable[[Mapping[str, str], Index], Path]
     edit: Edit | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,11 @@ def containerd_file(registry: str = "_default") -> Path:
     return Path("/etc/containerd/certs.d") / registry / "hosts.toml"
 
 
+def apt_file(environ: Mapping[str, str]) -> Path:
+    """A file of our own beside those of apt. See apt.conf(5)."""
+    return apt_edits.folder() / "apt.conf.d" / OWN_FILE
+
+
 def _poetry_folder(environ: Mapping[str, str]) -> Path:
     named = environ.get("POETRY_CONFIG_DIR")
     return Path(named) if named else platformdirs.user_config_path("pypoetry", appauthor=False, roaming=True)
@@ -268,6 +276,21 @@ CLIENTS: Mapping[ClientName, Client] = {
             offer=IMAGES,
             system=True,
             locate_for=containerd_file,
+        ),
+        Client(
+            ClientName.APT,
+            apt_file,
+            apt_edits.apt,
+            (
+                "apt-get -o Acquire::http::Proxy={url} -o Acquire::https::Proxy=DIRECT update",
+                "http_proxy={url} debootstrap <suite> <folder> http://<host>/<path>",
+                "deb {url}<host>/<path> <suite> <component> in place of http://<host>/<path>, in sources.list",
+            ),
+            note="the node asks the hosts of its own machine's sources, and those of `apt_allow`; others are 403",
+            trusting="with -o Acquire::http::CAInfo={ca}",
+            trust=Trust("dpm-ca.crt", lambda environ, index: apt_edits.folder(), named=True),
+            offer=DEBS,
+            system=True,
         ),
     )
 }

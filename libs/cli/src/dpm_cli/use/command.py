@@ -56,7 +56,7 @@ def use(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--file", help="The settings to write; unset: this user's, of docker and containerd the system's."
+            "--file", help="The settings to write; unset: this user's, of docker, containerd and apt the system's."
         ),
     ] = None,
     registries: Annotated[
@@ -102,6 +102,10 @@ def pointed(
         index = node.index_here(settings, client.offer)
     else:
         settings, index = None, node.index_at(host, "" if ca is None else str(ca), client.offer)
+    if client.name == ClientName.APT:
+        from dpm_cli.use import apt_edits
+
+        index = replace(index, beside=apt_edits.beside(os.environ))
     if client.each:
         index = replace(index, registries=registries or node.registries(settings))
     changes = _changes()
@@ -112,6 +116,8 @@ def pointed(
         index = replace(index, ca=str(copy))
     aside = list(trust.files(client, index, os.environ, changes))
     files += aside
+    if aside and client.trust is not None and client.trust.named:
+        index = replace(index, ca=str(aside[0][0]))
     before = changes.original(client.name, path)
     after = _edited(client, path, before or b"", index)
     notes = list(_notes(client, path, after.decode(errors="replace"), index))
@@ -202,7 +208,11 @@ def _notes(client: Client, path: Path, text: str, index: Index) -> Iterator[str]
         yield "pip trusts this CA alone now: what it fetches from elsewhere by https takes --cert"
         if os.environ.get("PIP_CERT"):
             yield "PIP_CERT is set in the environment, and goes before this file"
-    if index.plain:
+    if client.name == ClientName.APT:
+        from dpm_cli.use import apt_edits
+
+        yield from apt_edits.notes(os.environ)
+    elif index.plain:
         yield f"{index.host} is reached without TLS: whoever is on the way can change what arrives"
 
 

@@ -26,6 +26,7 @@ class Index:
     plain: bool = False
     ca: str = ""
     registries: tuple[str, ...] = ()
+    beside: str = "DIRECT"
 
     @property
     def host(self) -> str:

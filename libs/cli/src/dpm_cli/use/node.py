@@ -30,6 +30,7 @@ class Offer:
 
 PACKAGES = Offer("pypi", 3141, "simple/")
 IMAGES = Offer("oci", 5000)
+DEBS = Offer("apt", 3142)
 """The ports are the defaults of a node's settings."""
 
 
@@ -49,7 +50,7 @@ def index_at(host: str, ca: str = "", offer: Offer = PACKAGES) -> Index:
     if parts.path == "/":
         url += offer.path
     elif not offer.path:
-        raise Invalid("a node has its images at no path: name its host and port alone")
+        raise Invalid("these a node has at no path: name its host and port alone")
     return Index(url, plain=parts.scheme == "http" and not is_local(url), ca=ca)
 
 

@@ -35,14 +35,15 @@ class Setting:
     file: str
 
 
-def configuration(environ: Mapping[str, str], *, root: Path = Path("/")) -> dict[str, Setting]:
+def configuration(environ: Mapping[str, str], *, root: Path = Path("/"), without: str = "") -> dict[str, Setting]:
     """What apt is set to, by names in lower case (``acquire::http::proxy``); lists are left out.
 
-    A file that this process may not read says nothing.
+    A file that this process may not read says nothing, nor does one that is called ``without``.
     """
     settings: dict[str, Setting] = {}
     for file in _files(environ, root):
-        _apply(settings, file, DEEPEST)
+        if file.name != without:
+            _apply(settings, file, DEEPEST)
     return settings
 
 
@@ -149,6 +150,6 @@ class Proxies:
             yield Proxy(told, "")
 
 
-def proxies(environ: Mapping[str, str], *, root: Path = Path("/")) -> Proxies:
-    """The proxies that apt on this machine is told of."""
-    return Proxies(configuration(environ, root=root), environ)
+def proxies(environ: Mapping[str, str], *, root: Path = Path("/"), without: str = "") -> Proxies:
+    """The proxies that apt on this machine is told of; but not by files that are called ``without``."""
+    return Proxies(configuration(environ, root=root, without=without), environ)
