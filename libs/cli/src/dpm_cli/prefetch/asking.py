@@ -1,6 +1,7 @@
 """Asking a node, with patience where it says when to ask again."""
 
 import asyncio
+import hashlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Protocol, TypeVar
 import aiohttp
 
 from dpm_cli.prefetch.wanted import Listed
-from dpm_core.errors import Unavailable
+from dpm_core.errors import Unavailable, Untrusted
 
 T = TypeVar("T")
 
@@ -99,6 +100,28 @@ async def require(answer: aiohttp.ClientResponse) -> None:
     seconds = answer.headers.get("Retry-After", "")
     retry = float(seconds) if answer.status in (429, 503) and seconds.isdigit() else None
     raise Unavailable(words or f"the node answers {answer.status}", retry_after=retry)
+
+
+async def body_of(
+    answer: aiohttp.ClientResponse, digest: str, advance: Callable[[int], None], *, keep: bool = False
+) -> tuple[bool, int, bytes]:
+    """Whether the node had it already, how large it is, and, to ``keep``, its bytes.
+
+    ``digest`` is ``sha256:…`` or such, empty for none. Raises Untrusted if it has another one, Unavailable.
+    """
+    await require(answer)
+    algorithm, _, expected = digest.partition(":")
+    hasher = hashlib.new(algorithm if algorithm in hashlib.algorithms_available else "sha256")
+    kept, size = [], 0
+    async for part in answer.content.iter_any():
+        hasher.update(part)
+        size += len(part)
+        advance(len(part))
+        if keep:
+            kept.append(part)
+    if expected and hasher.name == algorithm and hasher.hexdigest() != expected:
+        raise Untrusted(f"its {algorithm} is {hasher.hexdigest()}, not {expected}")
+    return was_held(answer), size, b"".join(kept)
 
 
 def _words(body: bytes, media_type: str) -> str:

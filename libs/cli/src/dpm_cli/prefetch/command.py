@@ -50,6 +50,18 @@ def prefetch(
             "--images", metavar="FILE", help="A list of names of images, one a line; `-` is standard input."
         ),
     ] = None,
+    debs: Annotated[
+        Path | None,
+        typer.Option(
+            "--apt",
+            metavar="FILE",
+            help="A list of Debian packages, or what `apt-get --print-uris` says; `-` is standard input.",
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="FOLDER", help="Look packages up by apt's sources below it; unset: `/`."),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option("--host", metavar="HOST[:PORT]|URL", help="The node; unset: the one of this machine."),
@@ -68,30 +80,40 @@ def prefetch(
     at_once: Annotated[int, typer.Option("--jobs", "-j", min=1, help="So many files at once.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Let a node fetch what a lock file names, or images, before it is needed.
+    """Let a node fetch what a lock file names, images, or Debian packages, before it is needed.
 
     Of a lock file: pages, metadata and files, without --all what this system would install. Nothing is resolved:
     of a requirement that is no exact version the newest that fits is taken, and dependencies only where the file
-    names them. Of images: their manifests, configurations and layers.
+    names them. Of images: their manifests, configurations and layers. Of Debian packages: what the list names, and
+    the indexes to look it up in; apt itself resolves: `apt-get --print-uris`.
     """
-    from dpm_cli.use.node import IMAGES, PACKAGES
+    from dpm_cli.use.node import DEBS, IMAGES, PACKAGES
 
-    file = _file(what or [], images)
+    if debs is not None and (what or images is not None):
+        raise Invalid("--apt is a list of its own: no lock file and no images with it")
+    if root is not None and debs is None:
+        raise Invalid("--root is for --apt")
+    file = None if debs is not None else _file(what or [], images)
     elsewhere: list[str] = []
-    if file is not None:
-        if platform is not None:
-            raise Invalid("--platform is for images")
+    if file is None and python is not None:
+        raise Invalid("--python is for lock files")
+    if platform is not None and (file is not None or debs is not None):
+        raise Invalid("--platform is for images")
+    if debs is not None:
+        if every:
+            raise Invalid("--all is for lock files and images")
+        work, offer = _of_debs(debs, root or Path("/"), at_once), DEBS
+    elif file is not None:
         work, elsewhere = _of_file(file, python, at_once, every=every)
+        offer = PACKAGES
     else:
-        if python is not None:
-            raise Invalid("--python is for lock files")
-        work = _of_images(what or [], images, platform, at_once, every=every)
-    index = _index(host, IMAGES if file is None else PACKAGES)
+        work, offer = _of_images(what or [], images, platform, at_once, every=every), IMAGES
+    index = _index(host, offer)
     begun = time.perf_counter()
     results = asyncio.run(_run(index, work, quiet=as_json))
     summary = _summary(results, elsewhere, time.perf_counter() - begun)
     if as_json:
-        show.data({"file": str(file or images or ""), "index": index.url, **summary})
+        show.data({"file": str(file or images or debs or ""), "index": index.url, **summary})
     else:
         _tell(summary)
     if summary["failed"]:
@@ -138,12 +160,33 @@ def _of_images(
     wanted = None if every else Platform.this() if platform is None else Platform.parse(platform)
     found = [image_name(each) for each in names]
     if listed is not None:
-        try:
-            text = sys.stdin.read() if str(listed) == "-" else listed.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise Invalid(f"{listed}: it cannot be read") from None
-        found += image_names(text.splitlines())
+        found += image_names(_text(listed).splitlines())
     return lambda session, url, progress: ImagePrefetch(session, url, at_once).run(found, wanted, progress)
+
+
+def _of_debs(listed: Path, root: Path, at_once: int) -> "Work":
+    """What is to be done for the Debian packages in a list. Raises Invalid."""
+    from dpm_cli.prefetch.deb_index import suites, this_architecture
+    from dpm_cli.prefetch.deb_names import DebName, deb_list
+    from dpm_cli.prefetch.debs import DebPrefetch
+    from dpm_runtime.machine.apt import sources
+
+    wanted = list(deb_list(_text(listed).splitlines()))
+    found = suites(sources(root=root))
+    if not found and any(isinstance(each, DebName) for each in wanted):
+        raise Invalid(f"there are no sources of apt below {root} to look names up in")
+    architecture = this_architecture()
+    return lambda session, url, progress: DebPrefetch(session, url, at_once).run(
+        wanted, found, architecture, progress
+    )
+
+
+def _text(listed: Path) -> str:
+    """A list that is in a file, or on standard input. Raises Invalid."""
+    try:
+        return sys.stdin.read() if str(listed) == "-" else listed.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise Invalid(f"{listed}: it cannot be read") from None
 
 
 def _index(host: str | None, offer: "Offer") -> "Index":

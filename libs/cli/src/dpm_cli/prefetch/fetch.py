@@ -1,7 +1,6 @@
 """Fetching through a node: it keeps what is asked for, so asking is all there is to do."""
 
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -9,9 +8,9 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from dpm_cli.prefetch.asking import Outcome, Progress, Result, patiently, require, was_held
+from dpm_cli.prefetch.asking import Outcome, Progress, Result, body_of, patiently, require
 from dpm_cli.prefetch.wanted import Listed, Target, Wanted, choose, listed
-from dpm_core.errors import DpmError, Invalid, Untrusted
+from dpm_core.errors import DpmError, Invalid
 
 JSON = "application/vnd.pypi.simple.v1+json"
 """The form in which pages are asked for (PEP 691)."""
@@ -69,19 +68,8 @@ class Prefetch:
 
     async def _body(self, file: Listed, wanted: Wanted, advance: Callable[[int], None]) -> tuple[bool, int]:
         """Whether the node had it already, and how large it is. Raises Untrusted if its bytes are others."""
-        algorithm, expected = _digest(file, wanted)
-        hasher = hashlib.new(algorithm)
-        size = 0
         async with self._session.get(file.url) as answer:
-            await require(answer)
-            async for part in answer.content.iter_any():
-                hasher.update(part)
-                size += len(part)
-                advance(len(part))
-            held = was_held(answer)
-        if expected and hasher.hexdigest() != expected:
-            raise Untrusted(f"its {algorithm} is {hasher.hexdigest()}, not {expected}")
-        return held, size
+            return (await body_of(answer, _digest(file, wanted), advance))[:2]
 
     @staticmethod
     def _told(progress: Progress, result: Result) -> Result:
@@ -96,9 +84,7 @@ def _at(page: str, file: Listed) -> Listed:
     )  # fmt: skip
 
 
-def _digest(file: Listed, wanted: Wanted) -> tuple[str, str]:
+def _digest(file: Listed, wanted: Wanted) -> str:
     """The digest to check: one that both lock file and page give, else the page's; empty if it has none."""
-    known = sorted(file.hashes & wanted.hashes) or sorted(file.hashes) or ["sha256:"]
-    best = next((each for each in known if each.startswith("sha256:")), known[0])
-    algorithm, _, value = best.partition(":")
-    return (algorithm, value) if algorithm in hashlib.algorithms_available else ("sha256", "")
+    known = sorted(file.hashes & wanted.hashes) or sorted(file.hashes) or [""]
+    return next((each for each in known if each.startswith("sha256:")), known[0])

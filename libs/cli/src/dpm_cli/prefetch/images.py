@@ -4,7 +4,6 @@ Media types: https://github.com/opencontainers/image-spec/blob/v1.1.1/media-type
 """
 
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,10 +12,10 @@ from typing import Any
 
 import aiohttp
 
-from dpm_cli.prefetch.asking import Outcome, Progress, Result, patiently, require, was_held
+from dpm_cli.prefetch.asking import Outcome, Progress, Result, body_of, patiently
 from dpm_cli.prefetch.image_names import ImageName, Platform, choose
 from dpm_cli.prefetch.wanted import Listed
-from dpm_core.errors import DpmError, Invalid, Untrusted
+from dpm_core.errors import DpmError, Invalid
 
 ACCEPT = (
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
@@ -116,23 +115,10 @@ class ImagePrefetch:
 
         Raises Untrusted if they are not those that were meant, Unavailable.
         """
-        algorithm, _, expected = piece.digest.partition(":")
-        hasher = hashlib.new(algorithm or "sha256")
-        kept, size = [], 0
         url = f"{self._node}v2/{piece.image.name}/{piece.kind}/{piece.reference}"
         registry = {"ns": piece.image.host} if piece.image.host else {}
         async with self._session.get(url, params=registry, headers={"Accept": ACCEPT}) as answer:
-            await require(answer)
-            async for part in answer.content.iter_any():
-                hasher.update(part)
-                size += len(part)
-                advance(len(part))
-                if piece.kind == "manifests":
-                    kept.append(part)
-            held = was_held(answer)
-        if expected and hasher.hexdigest() != expected:
-            raise Untrusted(f"its {algorithm} is {hasher.hexdigest()}, not {expected}")
-        return held, size, b"".join(kept)
+            return await body_of(answer, piece.digest, advance, keep=piece.kind == "manifests")
 
     def _is_new(self, piece: Piece) -> bool:
         key = (piece.image.host, piece.image.name, piece.digest)
