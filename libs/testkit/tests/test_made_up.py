@@ -9,7 +9,17 @@ SHA = "ab" * 32
 
 class TestMadeUp(EcosystemSuite):
     ecosystem = MadeUp()
-    paths = ("/", "/ping", "/list/nails", "/file/nails/long", "/note/nails/new", f"/crate/nails/{SHA}")
+    paths = (
+        "/",
+        "/ping",
+        "/list/nails",
+        "/file/nails/long",
+        "/file/nails/=more",
+        "/good/nails/hook",
+        "/scrap/nails/rust",
+        "/note/nails/new",
+        f"/crate/nails/{SHA}",
+    )
     samples = (Sample("/list/nails", "text/plain", f"long {SHA}\nshort {SHA}\n".encode()),)
 
     def address(self, page: str, fact: Fact) -> str:

@@ -70,8 +70,8 @@ class IndexedFile:
 
     ``realm`` names the right that a client must show; empty: none. ``within``: beside these, all that is held of
     the same upstream under a key that begins so, and may name files as the ecosystem says, is searched; None:
-    nothing is. ``otherwise`` is what the client gets where no index names the file. Where there is a realm, there
-    is neither.
+    nothing is. ``otherwise`` is what the client gets where no index names the file, or upstream has no index.
+    Without any ``indexes``, there is an ``otherwise``.
     """
 
     path: str

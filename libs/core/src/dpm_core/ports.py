@@ -4,7 +4,7 @@ Where bytes come from is in ``origins``. Every port has a memory twin in ``dpm_t
 that twin and adapter both pass.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -149,12 +149,18 @@ class Catalog(Protocol):
 
 
 class Contents(Protocol):
-    """What the catalog holds, by its bytes."""
+    """What the catalog holds, by its bytes and by when it came."""
 
     def beside(self, ref: ArtifactRef, cid: Cid) -> Entry | None:
         """An artifact with the bytes ``cid`` that lies beside ``ref``, or is it; None if none is held.
 
         It has the same upstream, and a key that differs only behind the last slash.
+        """
+
+    def since(self, ecosystem: str, token: int, most: int) -> Sequence[tuple[int, ArtifactRef]]:
+        """What is held of an ecosystem with a token above ``token``: its token and name, in their order.
+
+        No more than ``most`` are given, those with the lowest tokens.
         """
 
 

@@ -12,13 +12,14 @@ from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Entry
-from dpm_gateway.answer import FILE_CACHING, Answer, Source, caching
+from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Source, caching
 from dpm_gateway.choice import first
-from dpm_gateway.doorkeeper import Refused
+from dpm_gateway.doorkeeper import Refused, Visitor
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
+from dpm_gateway.naming import Naming
 from dpm_gateway.pages import RECHECK_SECONDS, Pages, held_body, index_of
 from dpm_gateway.refusals import refusal_of, refusal_of_status
 from dpm_gateway.responses import Headers, Representation, body_response
@@ -42,6 +43,7 @@ class Files:
     def __init__(self, kit: Kit, pages: Pages) -> None:
         self._kit = kit
         self._pages = pages
+        self._naming = Naming(kit.ecosystem, kit.catalog)
 
     async def direct(self, request: Request, target: Direct) -> Answer:
         """The first of several wants that the client may have, and upstream has. Raises Refused."""
@@ -66,15 +68,15 @@ class Files:
                 sure = held is entry and not want.private and want is target.wants[0]
                 return hit if sure else replace(hit, sources=())
         if request.method == "HEAD":
-            return await self._headed(request, target, want)
+            return await self._headed(request, want, target.headers)
         return await self._miss(request, want, entry, target.headers)
 
-    async def _headed(self, request: Request, target: Direct, want: Want) -> Answer:
+    async def _headed(self, request: Request, want: Want, fields: Fields) -> Answer:
         """What upstream says of it: nobody downloads a layer to learn that it exists. Raises Refused."""
         headed = await self._kit.head(want)
         if (refusal := refusal_of_status(headed.status, want.name)) is not None:
             raise Refused(refusal)
-        headers = {"Cache-Status": f"dpm; fwd=miss; fwd-status={headed.status}", **dict(target.headers)}
+        headers = {"Cache-Status": f"dpm; fwd=miss; fwd-status={headed.status}", **dict(fields)}
         about = self._representation(want, None, headed.length, headed.media_type, headers)
         return Answer("miss", body_response("HEAD", request.headers, about, None))
 
@@ -88,9 +90,16 @@ class Files:
         visitor = None
         if target.realm:
             visitor = self._kit.doorkeeper.visitor(request, target.realm)
-            indexes = await self._kit.doorkeeper.let_in(visitor, target.indexes)
-            target = replace(target, indexes=indexes)
-        found = await self._fact(target)
+            if target.indexes:
+                indexes = await self._kit.doorkeeper.let_in(visitor, target.indexes)
+                target = replace(target, indexes=indexes)
+        try:
+            found = await self._fact(target)
+        except Refused as error:
+            other = target.otherwise
+            if other is None or (error.refusal.status != 404 and self._kit.catalog.find(other.ref.id) is None):
+                raise
+            return await self._unnamed(request, other, visitor)
         fact, want = found.fact, self._kit.ecosystem.locate(found.want, found.fact)
         if visitor and same_site(want.ref.upstream, want.url):  # elsewhere nobody knows the credentials
             await self._tell_query(want, fact)
@@ -98,7 +107,7 @@ class Files:
         entry = self._kit.catalog.find(want.ref.id)
         if (hit := await self._hit(request, want, entry)) is not None:
             # where the likeliest index does not name it, that one may do so by and by
-            sure = not target.realm and found.want is target.indexes[0]
+            sure = not target.realm and target.indexes and found.want is target.indexes[0]
             return replace(hit, sources=(Source(found.index.ref.id, found.index), *hit.sources) if sure else ())
         if request.method == "HEAD" and want.size is not None:
             about = self._representation(want, None, want.size, "", {"Cache-Status": "dpm; fwd=miss"})
@@ -108,6 +117,36 @@ class Files:
             fact, want = found.fact, self._kit.ecosystem.locate(found.want, found.fact)
             await self._tell_query(want, fact)
         return await self._miss(request, want, entry)
+
+    async def _unnamed(self, request: Request, want: Want, visitor: Visitor | None) -> Answer:
+        """What no index vouches for: fresh if that can be had, else stale, as indexes are. Raises Refused."""
+        if visitor:
+            await self._kit.doorkeeper.let_in(visitor, [want])
+            want = self._kit.doorkeeper.lend(visitor, want)
+        now, found = self._kit.clock.now(), self._kit.catalog.find(want.ref.id)
+        entry = found if found is not None and await self._pages.holds(found, lambda index: False) else None
+        revalidate = "no-cache" in request.headers.get("cache-control", "")
+        fresh_since = now if revalidate else now - (want.fresh_for or 0.0)
+        result, headers = "hit", {"Cache-Status": "dpm; hit"}
+        if entry is None and request.method == "HEAD":
+            return await self._headed(request, want, ())
+        if entry is None or entry.checked_at <= fresh_since:
+            missing = found.blob.cid if found and not entry else None
+            held = entry.held if entry else None
+            boarding = await self._kit.board(want, held, fresh_since, missing=missing)
+            match boarding.answer:
+                case Lost(failure=failure):
+                    boarding.leave()
+                    result, _, headers = self._pages.stale(entry, failure, now)
+                case Landed(cid=cid) if entry is not None and entry.blob.cid == cid:
+                    boarding.leave()
+                    result, headers = "revalidated", {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
+                case _:
+                    return await self._boarded(request, want, boarding, {})
+        hit = await self._hit(request, want, entry, tuple(headers.items()))
+        if hit is None:
+            raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
+        return replace(hit, result=result, sources=())
 
     async def _hit(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer | None:
         """The answer with what is held; None if that is not what is wanted, or cannot be read."""
@@ -125,8 +164,11 @@ class Files:
     async def _miss(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer:
         """The answer with what is fetched; ``entry`` is of no use. Raises Refused."""
         boarding = await self._kit.board(want, None, 0.0, missing=entry.blob.cid if entry else None)
+        return await self._boarded(request, want, boarding, dict(headers))
+
+    async def _boarded(self, request: Request, want: Want, boarding: Boarding, headers: Headers) -> Answer:
         try:
-            return Answer("miss", await self._fetched(request, want, boarding, dict(headers)))
+            return Answer("miss", await self._fetched(request, want, boarding, headers))
         except BaseException:
             boarding.leave()
             raise
@@ -157,7 +199,7 @@ class Files:
         self, want: Want, cid: Cid | None, size: int | None, told: str, headers: Headers
     ) -> Representation:
         """``told`` is what upstream called it, empty if that is not known."""
-        headers = {**headers, "Cache-Control": caching(want, FILE_CACHING)}
+        headers = {**headers, "Cache-Control": caching(want, PAGE_CACHING if want.mutable else FILE_CACHING)}
         media_type = self._kit.ecosystem.media_type(want.ref, told)
         return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
 
@@ -181,6 +223,8 @@ class Files:
                     if fact is not None:
                         self._kit.marks.note(want.ref.id)
                         return _Found(want, index, fact)
+        if target.within is not None and (found := await self._within(target, target.within)) is not None:
+            return found
         missing: Refused | None = None
         for want in target.indexes:
             try:
@@ -200,3 +244,21 @@ class Files:
         if missing is not None and missing.refusal.status != 404:
             raise missing
         raise Refused(Refusal(404, f"no index names the file {target.path.rpartition('/')[2]}"))
+
+    async def _within(self, target: IndexedFile, prefix: str) -> _Found | None:
+        """What an index says of the file that is held for whatever reason; the last one that came counts."""
+        like = target.otherwise or target.indexes[0]
+        async for want, entry in self._naming.held(like, prefix):
+            if not await self._pages.holds(entry, self._kit.desk.has_facts):
+                continue
+            try:
+                fact = await self._kit.desk.fact(index_of(entry), target.path)
+            except Untrusted:
+                continue
+            except Invalid:
+                self._naming.dismiss(entry)
+                continue
+            if fact is not None:
+                self._kit.marks.note(entry.ref.id)
+                return _Found(want, index_of(entry), fact)
+        return None

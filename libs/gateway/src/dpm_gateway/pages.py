@@ -116,11 +116,11 @@ class Pages:
                 self._kit.marks.note(want.ref.id)
                 return "revalidated", index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
             case Lost(failure=failure):
-                return self._stale(entry, failure, now)
+                return self.stale(entry, failure, now)
             case Airborne():
                 raise Unavailable(f"{want.name} arrives in pieces, which an index must not")
 
-    def _stale(self, entry: Entry | None, failure: Failure, now: float) -> tuple[str, Index, Headers]:
+    def stale(self, entry: Entry | None, failure: Failure, now: float) -> tuple[str, Index, Headers]:
         """What is held, when upstream cannot say whether it has changed (RFC 9111, 4.2.4). Raises Refused."""
         age = now - entry.checked_at if entry else 0.0
         if entry is None or failure.reason in ANSWERS or age > self._kit.policy.stale_seconds:

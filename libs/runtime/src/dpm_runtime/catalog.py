@@ -20,7 +20,7 @@ from dpm_core.errors import Unavailable
 from dpm_core.fold import fold
 from dpm_core.ports import Entry, Totals
 from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES
-from dpm_runtime.catalog_shelf import BESIDE, FIND, SqliteShelf, entry_of
+from dpm_runtime.catalog_shelf import BESIDE, FIND, SINCE, SqliteShelf, entry_of
 from dpm_runtime.disk import full_disk
 from dpm_runtime.ofd_lock import OfdLock
 
@@ -90,6 +90,11 @@ class SqliteCatalog:
         values = (cid, ref.ecosystem, ref.upstream, len(folder), folder, len(folder))
         rows = self.rows(BESIDE, values)
         return entry_of(rows[0]) if rows else None
+
+    def since(self, ecosystem: str, token: int, most: int) -> list[tuple[int, ArtifactRef]]:
+        """The names of what was stored last of an ecosystem, the first ``most`` above ``token``."""
+        rows = self.rows(SINCE, (ecosystem, token, most))
+        return [(at, ArtifactRef(ecosystem, upstream, key)) for at, upstream, key in rows]
 
     def position(self) -> int:
         """The sequence up to which the log is folded; 0 for an empty catalog."""

@@ -31,6 +31,7 @@ CREATE TABLE artifact (
 ) WITHOUT ROWID
 """,
     "CREATE INDEX ix_artifact_cid ON artifact (cid)",
+    "CREATE INDEX ix_artifact_stored ON artifact (ecosystem, token)",
     """\
 CREATE TABLE blob (
     cid VARCHAR NOT NULL,

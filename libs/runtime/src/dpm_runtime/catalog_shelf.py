@@ -34,6 +34,11 @@ ORDER BY artifact.id LIMIT 1
 """
 """An artifact by its bytes, ecosystem, upstream, and the length and text of its key up to the last slash."""
 
+SINCE = """
+SELECT token, upstream, "key" FROM artifact WHERE ecosystem = ? AND token > ? ORDER BY token LIMIT ?
+"""
+"""The names of artifacts by ecosystem, lowest token, and how many."""
+
 _PUT = """
 INSERT OR REPLACE INTO artifact (id, ecosystem, upstream, "key", name, cid, media_type, etag, last_modified,
                                  token, stored_at, fresh_for, vouched, fields)

@@ -1,6 +1,6 @@
 """The tables of the catalog as SQLModel declares them; ``catalog_schema`` has the same as SQL."""
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import Field, SQLModel
@@ -15,7 +15,7 @@ class ArtifactRow(SQLModel, table=True):
     """
 
     __tablename__ = "artifact"
-    __table_args__ = _BY_KEY
+    __table_args__ = (Index("ix_artifact_stored", "ecosystem", "token"), _BY_KEY)
     id: str = Field(primary_key=True)
     ecosystem: str
     upstream: str

@@ -241,6 +241,17 @@ class CatalogSuite:
         catalog.apply(recorded(ArtifactEvicted(elsewhere, blob().cid, "old"), first=4))
         assert catalog.beside(elsewhere, blob().cid) is None
 
+    def test_what_was_stored_since_is_told_in_its_order(self, catalog: Shelves) -> None:
+        gone = ArtifactEvicted(ref("sdist"), blob().cid, "room")
+        catalog.apply(recorded(stored("wheel"), stored("sdist"), stored("page"), gone, stored("other")))
+        three = [(1, ref("wheel")), (3, ref("page")), (5, ref("other"))]
+        assert catalog.since("pypi", 0, 10) == three
+        assert catalog.since("pypi", 0, 2) == three[:2]
+        assert catalog.since("pypi", 3, 2) == three[2:]
+        assert catalog.since("oci", 0, 10) == []
+        catalog.apply(recorded(unchanged("wheel"), stored("page", blob(BODIES[2])), first=6))
+        assert catalog.since("pypi", 0, 10) == [three[0], three[2], (7, ref("page"))]
+
     def test_a_pin_holds_until_it_is_taken_back(self, catalog: Catalog) -> None:
         catalog.apply(recorded(stored(), ArtifactPinned(ref())))
         assert _pinned(catalog)

@@ -1,9 +1,12 @@
 """A made-up ecosystem that uses all that an ecosystem may say to the gateway kit.
 
-A shop has lists, ``/list/<name>``, that name files, ``/file/<name>/<file>``. Beside them it has notes,
-``/note/<name>/<mark>``, whose bytes go out as they are, and which may lie in the shop's cellar, too. Notes and
-other crates are had by their digest, ``/crate/<name>/<sha256>``. What the shop keeps from strangers it gives to
-who shows a right to it; ``/ping`` answers by itself.
+A shop has lists, ``/list/<name>``, that name files, ``/file/<name>/<file>``. A file with an equals sign is a list
+itself: it names goods, ``/good/<name>/<good>``, and any of these lists may. Goods that stand in none are sold as
+they are, and so is scrap, ``/scrap/<name>/<file>``, that is not a file of the list.
+
+Beside them the shop has notes, ``/note/<name>/<mark>``, whose bytes go out as they are, and which may lie in its
+cellar, too. Notes and other crates are had by their digest, ``/crate/<name>/<sha256>``. What the shop keeps from
+strangers it gives to who shows a right to it; ``/ping`` answers by itself.
 """
 
 import json
@@ -31,7 +34,7 @@ SHOP = "http://shop.example/"
 
 REALM = "shop"
 
-_PATH = re.compile(r"/(list|file|note|crate)/([a-z]+)(?:/([a-z0-9.]+))?")
+_PATH = re.compile(r"/(list|file|good|scrap|note|crate)/([a-z]+)(?:/(=?[a-z0-9.]+))?")
 
 
 class MadeUp(Ecosystem):
@@ -52,6 +55,12 @@ class MadeUp(Ecosystem):
                 return IndexPage(self._mutable(f"list/{name}"), request.query or "plain")
             case ("file", name, file) if file:
                 return IndexedFile(f"{name}/{file}", (self._mutable(f"list/{name}"),))
+            case ("good", name, good) if good:
+                path = f"good/{name}/{good}"
+                return IndexedFile(path, (), otherwise=self._mutable(path), within=f"{name}/")
+            case ("scrap", name, file) if file:
+                lists = (self._mutable(f"list/{name}"),)
+                return IndexedFile(f"{name}/{file}", lists, otherwise=self._mutable(f"scrap/{name}/{file}"))
             case ("note", name, mark) if mark:
                 open_, guarded = self._either(f"note/{name}/{mark}")
                 cellar = self._either(f"cellar/{name}/{mark}")
@@ -106,13 +115,16 @@ class MadeUp(Ecosystem):
         return Want(ref, fact.path, fact.url, Lane.BLOB, fact.digests, fact.size, private=index.private)
 
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
-        """Each line of a list is the name of a file and its sha256."""
-        if not index.key.startswith("list/"):
-            return
-        for line in _lines(body):
-            name, _, sha256 = line.partition(" ")
-            path = f"{index.key.removeprefix('list/')}/{name}"
-            yield Fact(path, f"{SHOP}file/{path}", (Digest(f"sha256:{sha256}"),))
+        """Each line of a list is the name of a file, or good, and its sha256."""
+        shop, _, name = index.key.partition("/")
+        for line in _lines(body) if shop == "list" or self.names_files(index) else ():
+            file, _, sha256 = line.partition(" ")
+            path = f"{name}/{file}" if shop == "list" else f"good/{shop}/{file}"
+            url = f"{SHOP}file/{path}" if shop == "list" else SHOP + path
+            yield Fact(path, url, (Digest(f"sha256:{sha256}"),))
+
+    def names_files(self, ref: ArtifactRef) -> bool:
+        return "/=" in ref.key
 
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
         headers = tuple((name.title(), value) for name, value in fields if value)

@@ -1,7 +1,7 @@
 """The memory twin of the catalog, and of what is kept beside the fold."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dpm_core.artifacts import ArtifactRef, Blob
@@ -34,6 +34,11 @@ class MemoryCatalog:
             if entry is not None and _place(entry.ref) == _place(ref):
                 return entry
         return None
+
+    def since(self, ecosystem: str, token: int, most: int) -> Sequence[tuple[int, ArtifactRef]]:
+        held = sorted((entry.token, entry.ref.id) for entry in self._entries.values() if entry.token > token)
+        refs = [(at, self._entries[each].ref) for at, each in held]
+        return [(at, ref) for at, ref in refs if ref.ecosystem == ecosystem][:most]
 
     def position(self) -> int:
         return self._position

@@ -31,6 +31,7 @@ from dpm_core.errors import Invalid, TooNew, Unavailable
 from dpm_core.events import ArtifactStored, BlobQuarantined
 from dpm_core.events import Source as Giver
 from dpm_core.ports import Entry
+from dpm_gateway.naming import Naming
 from dpm_runtime.attempt_files import view_attempt
 from dpm_runtime.blob_files import BlobFiles
 from dpm_runtime.bus_grants import GATEWAYS
@@ -164,13 +165,16 @@ class _Look:
                 return await self._likeliest(path, wants, beside=beside)
             case Made():
                 return made(path)
-            case IndexedFile(path=file, indexes=indexes):
+            case IndexedFile(path=file, indexes=indexes, otherwise=otherwise, within=within):
                 read = [(want, *self._read(want, file)) for want in indexes]
+                if within is not None:
+                    held = Naming(self._ecosystem, self._catalog).held(otherwise or indexes[0], within)
+                    read += [(want, *self._read(want, file)) async for want, _ in held]
+                named = next(((want, fact) for want, _, fact in read if fact is not None), None)
+                if named is None and otherwise is not None:
+                    return await self._explained(path, otherwise, ())
+                index, fact = named or (indexes[0], Fact(file, f"https://{file}"))
                 pages = tuple(page for _, page, _ in read)
-                index, fact = next(
-                    ((want, fact) for want, _, fact in read if fact is not None),
-                    (indexes[0], Fact(file, f"https://{file}")),
-                )
                 return await self._explained(path, self._ecosystem.locate(index, fact), pages)
             case Refusal(detail=detail):
                 return refused(path, detail)
