@@ -43,7 +43,7 @@ class Doctor:
 
     def __init__(self, root: Path, *, before: Sequence[str] = (), **environ: str) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
-        alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-oci=0"}
+        alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-apt=0,gateway-oci=0"}
         settings = {**alone, "DPM_PYPI_UPSTREAM": NOBODY_ASKED, **environ}
         ended = subprocess.run(
             [*before, sys.executable, "-m", "dpm_cli", "doctor", "--json"],

@@ -83,7 +83,7 @@ class Node:
 def node() -> Iterator[Node]:
     # Not pytest's own folder, whose long names leave too little room for unix sockets.
     home = Path(tempfile.mkdtemp(prefix="dpm-"))
-    node = Node(home, {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-oci=0"})
+    node = Node(home, {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-apt=0,gateway-oci=0"})
     try:
         yield node
     finally:

@@ -314,7 +314,7 @@ async def test_an_index_with_a_password_is_refused_without_a_word_of_it(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
-    alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-oci=0"}
+    alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-apt=0,gateway-oci=0"}
     given = {**inherited, "DPM_HOME": str(tmp_path / "h"), **alone, **settings}
     dpm = Path(sys.executable).with_name("dpm")
     for command in ("up", "status", "doctor"):

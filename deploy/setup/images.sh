@@ -54,8 +54,9 @@ members setup dpm-cli
 members fetcher dpm-fetcher
 members gateway-pypi dpm-gateway-pypi
 members gateway-oci dpm-gateway-oci
+members gateway-apt dpm-gateway-apt
 members fusefs dpm-fusefs
-members node dpm-cli dpm-fetcher dpm-gateway-pypi dpm-gateway-oci dpm-fusefs
+members node dpm-cli dpm-fetcher dpm-gateway-pypi dpm-gateway-oci dpm-gateway-apt dpm-fusefs
 
 image nats nats "$contexts/nats"
 image balancer balancer deploy/docker
@@ -63,5 +64,6 @@ image setup service "$contexts/setup" --build-arg SERVICE=dpm_cli.setup_command
 image fetcher service "$contexts/fetcher" --build-arg SERVICE=dpm_fetcher
 image gateway-pypi service "$contexts/gateway-pypi" --build-arg SERVICE=dpm_gateway_pypi
 image gateway-oci service "$contexts/gateway-oci" --build-arg SERVICE=dpm_gateway_oci
+image gateway-apt service "$contexts/gateway-apt" --build-arg SERVICE=dpm_gateway_apt
 image fusefs fusefs "$contexts/fusefs" --target service
 image node fusefs "$contexts/node" --target node

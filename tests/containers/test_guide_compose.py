@@ -49,6 +49,7 @@ async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
                     "DPM_PYPI_PORT": str(port),
                     "DPM_PYPI_UPSTREAM": upstream.url,
                     "DPM_OCI_PORT": str(images),
+                    "DPM_APT_PORT": str(choose_free()),
                     "DPM_OCI_UPSTREAM": "none",
                 }
                 process = await asyncio.create_subprocess_exec(

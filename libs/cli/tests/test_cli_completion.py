@@ -64,7 +64,7 @@ def test_names_come_from_the_settings_and_from_what_was_given_away(
     assert complete.services("fetch") == ["fetcher", "fetcher-1"]
     assert complete.index_paths("/") == ["/acme/simple/", "/simple/"]
     assert complete.token_names("") == ["ci"]
-    assert complete.ecosystems("") == ["oci", "pypi"]
+    assert complete.ecosystems("") == ["apt", "oci", "pypi"]
     assert complete.event_names("artifact-p") == ["artifact-pinned"]
 
 

@@ -55,7 +55,8 @@ class Index:
 
 
 def about(home: Home, index: Index | None = None, **settings: object) -> Subject:
-    given = Settings.model_validate({"home": home.root, "pypi_port": 0, "oci_port": 0, "nats_port": 0, **settings})
+    ports = dict.fromkeys(("pypi_port", "oci_port", "apt_port", "nats_port"), 0)
+    given = Settings.model_validate({"home": home.root, **ports, **settings})
     found: dict[str, Checked] = {"pypi": index} if index else {}
     return Subject(home, given, environ={}, ecosystems=lambda: found)
 

@@ -165,7 +165,7 @@ def test_each_process_of_a_service_has_a_name_of_its_own() -> None:
 def test_a_gateway_may_be_left_out_and_a_fetcher_may_not() -> None:
     assert processes_of(["fetcher", "gateway-pypi"], {"gateway-pypi": 0}) == ["fetcher"]
     assert "pypi" not in gateways({"gateway-pypi": 0})
-    assert gateways({}) == ("oci", "pypi")
+    assert gateways({}) == ("apt", "oci", "pypi")
     with pytest.raises(Invalid, match="without a fetcher"):
         processes_of(["fetcher", "gateway-pypi"], {"fetcher": 0})
 

@@ -31,6 +31,9 @@ from dpm_testkit.patience import eventually
 COMMAND = Path(sys.executable).with_name("dpm")
 COMMAND_SECONDS = 120.0
 
+SPARED = ("apt", "oci")
+"""The ecosystems whose gateways run in those nodes alone that have settings of theirs."""
+
 
 class Node:
     """A node that ``dpm up --detach`` started, and what tests do with it."""
@@ -40,10 +43,9 @@ class Node:
         self._command = command
         ports = {f"DPM_{name.upper()}_PORT": "0" for name in (*declared(), "nats")}
         self.settings = {"DPM_HOME": str(root), **ports, **settings}
-        if not any(name.startswith(("DPM_OCI_UPSTREAM", "DPM_OCI__")) for name in settings):
-            # a process for each node of each test would be half a second of everybody's time
-            replicas = filter(None, (settings.get("DPM_REPLICAS"), "gateway-oci=0"))
-            self.settings["DPM_REPLICAS"] = ",".join(replicas)
+        # a process for each node of each test would be half a second of everybody's time
+        idle = (f"gateway-{each}=0" for each in SPARED if not _mentions(settings, each))
+        self.settings["DPM_REPLICAS"] = ",".join(filter(None, (settings.get("DPM_REPLICAS"), *idle)))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -206,3 +208,8 @@ async def running_node(
     finally:
         await node.dpm("down", check=False)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def _mentions(settings: Mapping[str, str], ecosystem: str) -> bool:
+    """Whether there are settings of an ecosystem among variables of the environment."""
+    return any(name.startswith(f"DPM_{ecosystem.upper()}_") for name in settings)

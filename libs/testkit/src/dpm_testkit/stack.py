@@ -67,6 +67,7 @@ class Stack:
             "DPM_PYPI_PORT": str(self.port),
             "DPM_OCI_PORT": str(images),
             "DPM_OCI_UPSTREAM": "none",
+            "DPM_APT_PORT": str(choose_free()),
             **settings,
         }
         file = folder / "environment"

@@ -71,7 +71,9 @@ async def explanations(settings: Settings, what: str) -> list[Explanation]:
         raise Invalid(f"{what!r} is no URL or path of this node, none of an upstream of it, and no project's name")
     async with _log(settings.folders) as (log, trouble):
         with contextlib.closing(SqliteCatalog.reader(settings.folders.catalog)) as catalog:
-            told = [await _Look(settings, ecosystem, catalog, log, trouble).at(path) for ecosystem, path in places]
+            looks = [(_Look(settings, ecosystem, catalog, log, trouble), path) for ecosystem, path in places]
+            looks.sort(key=lambda each: each[0].is_foreign(each[1]))
+            told = [await look.at(path) for look, path in looks]
     first, *others = sorted(told, key=_rank)
     # at the gateway of another ecosystem, which serves no such thing, the same path says nothing
     return [first, *(each for each in others if each.path != first.path or each.verdict.why != Why.NOT_SERVED)]
@@ -154,6 +156,10 @@ class _Look:
         self._log = log
         self._trouble = trouble
         self._layout = Layout(settings.folders)
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether the ecosystem says no more of a path than it says where nothing at all is asked for."""
+        return self._classified(path)[1] == self._classified("/")[1]
 
     async def at(self, path: str) -> Explanation:
         """What the node does about a path on it."""

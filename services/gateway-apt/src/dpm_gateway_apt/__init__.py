@@ -1,0 +1,1 @@
+"""apt updates and installs through it: Debian's repository format."""
