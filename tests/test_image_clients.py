@@ -9,6 +9,7 @@ import shutil
 import ssl
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,7 +59,8 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         Outside().running() as outside,
         TokenServer({"me:s3cret": "*"}).running(tls=context) as tokens,
         docker_registry(folder / "open") as upstream,
-        docker_registry(folder / "closed", data=folder / "open" / "data", tls=ca, tokens=tokens) as closed,
+        docker_registry(folder / "tokens", data=folder / "open" / "data", tls=ca, tokens=tokens) as by_tokens,
+        docker_registry(folder / "basic", data=folder / "open" / "data", password="me:s3cret") as by_passwords,
         FaultyRegistry().running() as busy,
         FaultyRegistry().running() as cutting,
         running_node(
@@ -67,7 +69,8 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             oci__registries=json.dumps(
                 {
                     NAMED: {"upstream": upstream.url},
-                    "closed.example": {"upstream": closed.url, "ca": str(folder / "ca.pem")},
+                    "tokens.example": {"upstream": by_tokens.url, "ca": str(folder / "ca.pem")},
+                    "passwords.example": {"upstream": by_passwords.url},
                     "busy.example": {"upstream": busy.url},
                     "cutting.example": {"upstream": cutting.url},
                 }
@@ -122,7 +125,6 @@ async def pulled(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict
     for kind in KINDS:
         repository = f"team/{kind.__name__.lower()}"
         client = kind(world, tmp_path_factory.mktemp(kind.__name__))
-        await client.set_up()
         images = {f"oci-{packing}": made(packing) for packing in client.packings}
         images["schema2"] = made(docker=True)
         other = made(platform="linux/s390x")
@@ -130,6 +132,7 @@ async def pulled(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict
         for tag, each in images.items():
             await world.upstream.push(repository, tag, both if tag == "oci-gzip" else each)
         everybody[kind] = Pulled(client, repository, images)
+    await asyncio.gather(*(each.client.set_up() for each in everybody.values()))
     world.upstream.forget()
     ended = await asyncio.gather(*(each.pulls() for each in everybody.values()), return_exceptions=True)
     asked = world.upstream.asked
@@ -151,22 +154,32 @@ async def test_a_client_pulls_each_blob_once_from_upstream_and_no_other_platform
     assert got == {f"GET /v2/{what.repository}/blobs/{digest}": 1 for digest in wanted}
 
 
-async def test_a_private_image_is_for_those_whose_credentials_its_registry_takes(world: World) -> None:
+@pytest.mark.parametrize("closed", ["tokens.example", "passwords.example"])
+async def test_a_private_image_is_for_those_whose_credentials_its_registry_takes(
+    world: World, closed: str
+) -> None:
     given = await world.upstream.push("private/app", "1", made())
-    name = f"{world.host}/closed.example/private/app:1"
+    name = f"{world.host}/{closed}/private/app:1"
     inspect = ("inspect", "--raw", "--tls-verify=false")
-    raw = await world.user.skopeo(*inspect, "--creds", "me:s3cret", f"docker://{name}")
-    assert raw == given.manifest.body.decode()
-    assert world.tokens.asked["me", "repository:private/app:pull"]
+
+    def refused(said: str) -> bool:
+        return "unauthorized" in said.lower() or "denied" in said.lower()
+
     for nobody in (("--no-creds",), ("--creds", "me:wrong")):
         said = await world.user.skopeo(*inspect, *nobody, f"docker://{name}", fails=True)
-        assert "unauthorized" in said.lower() or "denied" in said.lower(), said
-    await world.engine.docker("pull", name, fails=True)
-    await world.engine.docker("login", "--username", "me", "--password", "s3cret", world.host)
-    try:
-        await world.engine.docker("pull", name)
-    finally:
-        await world.engine.docker("logout", world.host)
+        assert refused(said), said
+    raw = await world.user.skopeo(*inspect, "--creds", "me:s3cret", f"docker://{name}")
+    assert raw == given.manifest.body.decode()
+    # from here on the node holds the manifest
+    for client, insecurely in ((world.engine.docker, ()), (world.user.podman, ("--tls-verify=false",))):
+        assert refused(await client("pull", *insecurely, name, fails=True))
+        for password, right in (("wrong", False), ("s3cret", True)):
+            await client("login", *insecurely, "--username", "me", "--password", password, world.host)
+            try:
+                said = await client("pull", *insecurely, name, fails=not right)
+            finally:
+                await client("logout", world.host)
+            assert right or refused(said), said
 
 
 async def test_what_is_about_an_image_is_found_by_its_digest(world: World) -> None:
@@ -189,24 +202,24 @@ async def test_what_is_about_an_image_is_found_by_its_digest(world: World) -> No
 async def test_a_guide_does_what_it_says_from_beginning_to_end(world: World, guide: Path, tmp_path: Path) -> None:
     for name, tag in (("library/alpine", "3.20"), ("team/app", "1")):
         await world.upstream.push(name, tag, made())
-    user = ImageUser(tmp_path, world.outside)
-    machine = tmp_path / "etc"
-    shutil.copytree("/etc", machine, symlinks=True)
+    user = ImageUser(tmp_path, world.outside, hosts={})
+    assert user.etc is not None
     script = "".join(re.findall(r"^```sh\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL))
-    async with running_engine(user) as engine:
+    async with AsyncExitStack() as resources:
+        engine = world.engine
+        if guide.stem == "docker":  # which changes its settings
+            engine = await resources.enter_async_context(running_engine(user))
         place_programs(tmp_path / "bin", user, engine)
-        bound = f"mount --bind {machine} /etc; mkdir -p /etc/docker\n"
-        bound += f"mount --bind {engine.settings.parent} /etc/docker\n"
         before = engine.settings.read_bytes()
         world.outside.forget()
         await user.says(
-            "unshare", "--mount", "bash", "-ec", bound + script.replace(ADDRESS, world.host), fails=False,
+            "bash", "-ec", script.replace(ADDRESS, world.host), fails=False,
             PATH=f"{tmp_path / 'bin'}:{user.environment['PATH']}", DOCKER_HOST=engine.host,
             CONTAINERD_ADDRESS=str(engine.containerd), CONTAINERD_SNAPSHOTTER="native", **world.node.settings,
         )  # fmt: skip
         assert engine.settings.read_bytes() == before
     assert world.outside.asked == []
-    left = [*machine.rglob("*.toml"), *machine.rglob("*.conf"), *user.containers.rglob("*.conf")]
+    left = [*user.etc.rglob("*.toml"), *user.etc.rglob("*.conf"), *user.containers.rglob("*.conf")]
     assert [path for path in left if path.is_file() and world.host in path.read_text(errors="replace")] == []
 
 
@@ -244,36 +257,68 @@ async def test_a_layer_that_is_cut_at_half_is_nobodys_and_the_next_try_succeeds(
     world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tried = {}
-    for kind in (Podman, Containerd, Skopeo):
-        name = kind.__name__.lower()
-        client = at(world, "cutting.example", kind, tmp_path_factory.mktemp(name))
-        await client.set_up()
-        tried[f"team/{name}"] = client, made()
-        world.cutting.put(f"team/{name}", "1", tried[f"team/{name}"][1])
+    for kind in (DockerByName, Podman, Containerd, Skopeo):
+        name = f"team/{kind.__name__.lower()}"
+        tried[name] = at(world, "cutting.example", kind, tmp_path_factory.mktemp(kind.__name__)), made()
+        world.cutting.put(name, "1", tried[name][1])
+    docker, *others = tried
+    await asyncio.gather(*(client.set_up() for client, _ in tried.values()))
     world.cutting.mood = Mood.CUTS
-    try:
-        await asyncio.gather(*(client.pull(f"{name}:1", fails=True) for name, (client, _) in tried.items()))
-    finally:
-        world.cutting.mood = Mood.WELL
+    async with asyncio.TaskGroup() as patient:
+        # which asks again by itself, in the end for as long as it takes
+        patient.create_task(tried[docker][0].pull(f"{docker}:1"))
+        try:
+            await asyncio.gather(*(tried[name][0].pull(f"{name}:1", fails=True) for name in others))
+        finally:
+            world.cutting.mood = Mood.WELL
+        await asyncio.gather(*(tried[name][0].pull(f"{name}:1") for name in others))
     for name, (client, given) in tried.items():
-        await client.pull(f"{name}:1")
         assert len(layers_of(given) & set(await client.layers(f"{name}:1"))) >= 2
+    layer = tried[docker][1].blobs[1]
+    assert world.cutting.asked.count(f"GET /v2/{docker}/blobs/{layer.digest}") > 1
 
 
 async def test_a_registry_that_has_enough_is_left_alone_for_as_long_as_it_says_and_then_asked(
     world: World, tmp_path: Path
 ) -> None:
-    first, second = (at(world, "busy.example", kind, tmp_path) for kind in (Skopeo, DockerByName))
+    patient, at_once = (at(world, "busy.example", kind, tmp_path) for kind in (Skopeo, DockerByName))
     world.busy.put("team/app", "1", made())
     world.busy.mood = Mood.BUSY
-    said = await first.pull("team/app:1", fails=True)
-    assert "toomanyrequests" in said, said
-    world.busy.mood = Mood.WELL
+    async with asyncio.TaskGroup() as asking:
+        asking.create_task(patient.pull("team/app:1"))  # it comes again by itself, as late as it is told
+        said = await at_once.pull("team/app:1", fails=True)
+        assert "toomanyrequests" in said, said
+        world.busy.mood = Mood.WELL
 
     async def pulled() -> bool:
-        return "Downloaded newer image" in await second.pull("team/app:1", fails=None)
+        return "Downloaded newer image" in await at_once.pull("team/app:1", fails=None)
 
     await eventually(pulled)
+
+
+async def test_what_was_prefetched_is_pulled_while_upstream_is_away(world: World, tmp_path: Path) -> None:
+    ours, listed = made(), made()
+    both = multi_platform({"linux/amd64": ours, "linux/s390x": made(platform="linux/s390x")})
+    await world.upstream.push("team/wanted", "1", both)
+    await world.upstream.push("team/listed", "1", listed)
+    names = tmp_path / "images"
+    names.write_text(f"# ours\n{NAMED}/team/listed:1\n")
+    arguments = ("--images", str(names), "--platform", "linux/amd64", "--json")
+    world.upstream.forget()
+    summary = json.loads(await world.node.dpm("prefetch", f"{NAMED}/team/wanted:1", *arguments))
+    assert (summary["fetched"], summary["failed"]) == (2 + len(ours.blobs) + 1 + len(listed.blobs), 0)
+    blobs = {each.digest for given in (ours, listed) for each in given.blobs}
+    assert {path.rpartition("/")[2] for path in world.upstream.asked if "/blobs/" in path} == blobs
+    await eventually(partial(world.has, "team/wanted", ours))
+    await eventually(partial(world.has, "team/listed", listed))
+    await world.upstream.stop()
+    try:
+        for client in (Podman(world, tmp_path), Crane(world, tmp_path)):
+            for name, given in (("team/wanted:1", ours), ("team/listed:1", listed)):
+                await client.pull(name)
+                assert len(layers_of(given) & set(await client.layers(name))) >= 2
+    finally:
+        await world.upstream.start()
 
 
 async def test_with_upstream_away_each_client_pulls_what_the_node_holds(

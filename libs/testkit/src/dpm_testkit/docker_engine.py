@@ -25,7 +25,7 @@ class DockerEngine:
         self.containerd = folder / "run" / "containerd" / "containerd.sock"
         self._user = user
         self._process: asyncio.subprocess.Process | None = None
-        self.settings = folder / "etc" / "daemon.json"
+        self.settings = (user.etc or folder / "etc") / "docker" / "daemon.json"
         self.host = f"unix://{folder / 'docker.sock'}"
 
     async def docker(self, *arguments: str | Path, fails: bool | None = False) -> str:
@@ -50,11 +50,11 @@ class DockerEngine:
         """Start it, and wait until it answers."""
         program = shutil.which("dockerd", path=f"{self._user.environment['PATH']}:/usr/sbin")
         assert program, "dockerd is missing: make docker"
-        self.settings.parent.mkdir()
+        self.settings.parent.mkdir(parents=True, exist_ok=True)
         self.settings.write_text('{\n    "max-download-attempts": 1\n}\n')  # else it goes on for a minute
         with (self._folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                program, "--config-file", self.settings, "--host", self.host,
+                *self._user.within, program, "--config-file", self.settings, "--host", self.host,
                 "--data-root", self._folder / "data", "--exec-root", self._folder / "run",
                 "--pidfile", self.pid, "--storage-driver", "vfs", "--bridge", "none",
                 "--iptables=false", "--ip6tables=false",
