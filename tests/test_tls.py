@@ -17,16 +17,24 @@ import pytest
 import pytest_asyncio
 
 from dpm_cli.ports import choose_free
+from dpm_testkit.docker_engine import running_engine
+from dpm_testkit.image_clients import ImageUser
+from dpm_testkit.images import image
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.outside import Outside
+from dpm_testkit.own_network import own_network
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
+from dpm_testkit.registry import Registry, docker_registry
 from dpm_testkit.user import User
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 NAME = "node.example"
+BEYOND = "2001:db8::7"
+"""Where the node is to whoever knows it by name: docker trusts everybody who is on the loopback."""
+IMAGE, REGISTRY = "team/app:1", "registry.example"
 GUIDE = (
     (Path(__file__).parent.parent / "docs" / "guides" / "networks.md").read_text().partition("\n## Clients by")[2]
 )
@@ -43,11 +51,12 @@ LARGE = os.urandom(3 * 1024 * 1024)
 
 @dataclass
 class World:
-    """A node by https, and a client's copy of its CA."""
+    """A node by https, and a client's copy of its CA. Images come from ``registry``."""
 
     node: Node
     ca: Path
     port: int
+    registry: Registry
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -59,15 +68,19 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
     make, begin = (shlex.split(line) for line in ON_THE_NODE.splitlines())
     assert begin == ["dpm", "up"]
     await Node(home, {"DPM_ALLOW_HOSTS": NAME}).dpm(*make[1:])
-    async with (
-        upstream.running(),
-        running_node(
-            home, pypi_upstream=upstream.url, pypi_port=str(port), tls="true", allow_hosts=NAME, listen="127.0.0.1"
-        ) as node,
-    ):
-        ca = away / "ca.pem"
-        ca.write_bytes(node.home.ca.read_bytes())
-        yield World(node, ca, port)
+    with own_network(BEYOND):
+        async with (
+            upstream.running(),
+            docker_registry(tmp_path_factory.mktemp("registry")) as registry,
+            running_node(
+                home, pypi_upstream=upstream.url, pypi_port=str(port), tls="true", allow_hosts=NAME,
+                listen=f"127.0.0.1,{BEYOND}", oci_upstream=registry.url,
+                oci__registries=json.dumps({REGISTRY: {"upstream": registry.url}}),
+            ) as node,
+        ):  # fmt: skip
+            ca = away / "ca.pem"
+            ca.write_bytes(node.home.ca.read_bytes())
+            yield World(node, ca, port, registry)
 
 
 async def run(*command: str | Path, **environment: str) -> tuple[int, str]:
@@ -124,6 +137,47 @@ async def test_pdm_and_poetry_lock_a_project_once_dpm_has_told_them_of_the_ca(
         place = f"127.0.0.1:{world.port}"
         said = await user.runs(f"dpm use {client} --write --host {place} --ca {world.ca}; {client} lock", project)
     assert "rocket" in (project / f"{client}.lock").read_text(), said
+
+
+async def test_clients_of_images_pull_once_dpm_has_told_them_of_the_ca_and_not_before(
+    world: World, tmp_path: Path
+) -> None:
+    await world.registry.push(*IMAGE.split(":"), image({"hello": b"by TLS"}))
+    place = f"{NAME}:{world.node.address('gateway-oci').split(':')[2].strip('/')}"
+    by_name = f"{place}/{REGISTRY}/{IMAGE}"
+    async with Outside().running() as outside:
+        user = ImageUser(tmp_path, outside, hosts={NAME: BEYOND})
+        async with running_engine(user) as engine:
+            for pull in (
+                engine.docker("pull", by_name, fails=True),
+                user.podman("pull", by_name, fails=True),
+                engine.ctr("images", "pull", "--snapshotter", "native", by_name, fails=True),
+                user.says("crane", "manifest", by_name, fails=True),
+            ):
+                assert "certificate signed by unknown authority" in await pull
+
+            async def told(which: str, *more: str) -> None:
+                arguments = ("--write", "--host", place, "--ca", world.ca)
+                await user.says(program("dpm"), "use", which, *arguments, *more)
+
+            registry = ("--registry", REGISTRY)
+            await asyncio.gather(told("docker"), told("podman", *registry), told("containerd", *registry))
+            engine.reload()
+
+            async def reloaded() -> bool:
+                return f"https://{place}/" in await engine.mirrors()
+
+            await eventually(reloaded)
+            outside.forget()
+            name = f"{REGISTRY}/{IMAGE}"
+            await engine.docker("pull", IMAGE)
+            await engine.docker("pull", by_name)
+            await user.podman("pull", name)
+            await user.skopeo("copy", f"docker://{name}", f"dir:{tmp_path / 'copied'}")  # it reads podman's
+            hosts = ("--hosts-dir", "/etc/containerd/certs.d")
+            await engine.ctr("images", "pull", *hosts, "--snapshotter", "native", name)
+            await user.says("crane", "manifest", by_name, SSL_CERT_FILE=str(world.ca))
+            assert outside.asked == []
 
 
 def client(world: World) -> httpx.AsyncClient:
