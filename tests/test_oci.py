@@ -141,15 +141,21 @@ async def test_a_part_of_a_blob_is_the_part_that_was_asked(client: httpx.AsyncCl
     blob = whole.blobs[1]
     path, size = f"team/parts/blobs/{blob.digest}", len(blob.body)
     await got(client, path)
-    part = await client.get(path, headers={"Range": "bytes=100-"})
-    assert (part.status_code, part.content) == (206, blob.body[100:])
-    assert part.headers["content-range"] == f"bytes 100-{size - 1}/{size}"
+    for asked, first, last in (("100-", 100, size - 1), ("-10", size - 10, size - 1), ("5-9", 5, 9)):
+        part = await client.get(path, headers={"Range": f"bytes={asked}"})
+        assert (part.status_code, part.content) == (206, blob.body[first : last + 1])
+        assert part.headers["content-range"] == f"bytes {first}-{last}/{size}"
+        assert part.headers["docker-content-digest"] == blob.digest
+    whole_of_it = await client.get(path, headers={"Range": f"bytes=-{size + 1}"})
+    assert (whole_of_it.status_code, whole_of_it.content) == (206, blob.body)
     parts = await client.get(path, headers={"Range": "bytes=0-9, -10"})
     head = f"Content-Type: {parts.headers['content-type']}\r\n\r\n".encode()
     mail = email.message_from_bytes(head + parts.content, policy=email.policy.HTTP)
     assert [each.get_payload(decode=True) for each in mail.iter_parts()] == [blob.body[:10], blob.body[-10:]]
-    beyond = await client.get(path, headers={"Range": f"bytes={size}-"})
-    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+    assert (parts.status_code, mail.get_content_type()) == (206, "multipart/byteranges")
+    for asked in (f"{size}-", "-0", f"{size}-{size + 5}, {size + 9}-"):
+        beyond = await client.get(path, headers={"Range": f"bytes={asked}"})
+        assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
 
 
 async def test_tags_are_listed_page_by_page(client: httpx.AsyncClient, upstream: Registry) -> None:

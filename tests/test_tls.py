@@ -142,7 +142,7 @@ async def test_pdm_and_poetry_lock_a_project_once_dpm_has_told_them_of_the_ca(
 async def test_clients_of_images_pull_once_dpm_has_told_them_of_the_ca_and_not_before(
     world: World, tmp_path: Path
 ) -> None:
-    await world.registry.push(*IMAGE.split(":"), image({"hello": b"by TLS"}))
+    await world.registry.push("team/app", "1", image({"hello": b"by TLS"}))
     place = f"{NAME}:{world.node.address('gateway-oci').split(':')[2].strip('/')}"
     by_name = f"{place}/{REGISTRY}/{IMAGE}"
     async with Outside().running() as outside:
