@@ -6,7 +6,8 @@
 releases="bookworm trixie"
 # What apt and dpkg need to install a package; apt finds what these need.
 inside="apt base-files coreutils dash diffutils dpkg findutils grep libc-bin sed tar"
-publishing="apt-utils aptly base-files coreutils dash diffutils gpg gpg-agent nginx-light"
+# What makes and serves repositories, and apt-cacher-ng, which the bench measures a node beside.
+publishing="apt-cacher-ng apt-utils aptly base-files coreutils dash diffutils gpg gpg-agent nginx-light"
 
 folder=$root/.tools/apt
 key=$(cksum <"$0")
@@ -63,6 +64,8 @@ unpack() {
     done
     printf 'root:x:0:0:root:/root:/bin/sh\n_apt:x:42:65534::/nonexistent:/bin/false\n' >"$into/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\n' >"$into/etc/group"
+    echo '127.0.0.1 localhost' >"$into/etc/hosts"
+    echo 'nameserver 127.0.0.1' >"$into/etc/resolv.conf" # nobody is there; without it apt-cacher-ng asks for nothing
     mkdir -p "$into/dev" "$into/proc" "$into/srv" "$into/root" "$into/var/lib/dpkg"
     mkdir -p -m 1777 "$into/tmp"
     : >"$into/var/lib/dpkg/status"

@@ -22,11 +22,12 @@ class AptClient:
     One command at a time. Its ``/`` below ``changed`` has what it changed.
     """
 
-    def __init__(self, release: str, folder: Path) -> None:
+    def __init__(self, release: str, folder: Path, root: Path | None = None) -> None:
+        """``root``: a whole Debian of that release, in place of the small one of ``make apt``."""
         self.release = release
         self._folder = folder
         self.changed = folder / "changed"
-        self._enter = in_own_root(release, folder)
+        self._enter = in_own_root(root or release, folder)
         self.configures(
             "90tests", 'APT::Get::Assume-Yes "true"; Acquire::Retries "0"; Dir::Etc::SourceList "/none";'
         )
@@ -43,9 +44,12 @@ class AptClient:
         """Have a file of that name in ``apt.conf.d``."""
         self._put(f"etc/apt/apt.conf.d/{name}", text.encode())
 
-    def by_proxy(self, url: str) -> None:
-        """Fetch everything through this proxy."""
-        self.configures("10proxy", f'Acquire::http::Proxy "{url}";')
+    def asks(self, node: str, url: str, *, by_proxy: bool) -> str:
+        """Have a node (its URL, with a closing slash) between here and a repository; the repository's URL then."""
+        if by_proxy:
+            self.configures("10proxy", f'Acquire::http::Proxy "{node}";')
+            return url
+        return f"{node}{url.removeprefix('http://')}"
 
     async def says(
         self, *command: str, fails: bool | None = False, environment: Mapping[str, str] = ENVIRONMENT

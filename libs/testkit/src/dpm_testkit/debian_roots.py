@@ -51,12 +51,14 @@ def in_root(name: str, folder: Path) -> list[str | Path]:
     return _enter("", {Path("/dev"): root / "dev", folder: root / "srv", own: root / "tmp"}, root)
 
 
-def in_own_root(name: str, folder: Path) -> list[str | Path]:
+def in_own_root(root: str | Path, folder: Path) -> list[str | Path]:
     """What to put before a command to run it in a root and with what was changed there, kept in ``folder``.
+
+    The root is one of ``make apt`` by its name, or a folder that somebody else has made.
 
     One command at a time. What is below ``folder / "changed"`` is seen by the next one.
     """
-    root = _root(name)
+    lower = root if isinstance(root, Path) else _root(root)
     changed, work, merged = (folder / each for each in ("changed", "work", "root"))
     for each in (folder, changed, work, merged):
         each.mkdir(exist_ok=True)
@@ -64,4 +66,4 @@ def in_own_root(name: str, folder: Path) -> list[str | Path]:
             0o755
         )  # of a folder of pytest nobody but its owner may enter it, and apt fetches as another user
     mounts = {Path("/dev"): merged / "dev", Path("/proc"): merged / "proc"}
-    return _enter(_LAYERED, mounts, merged, root, changed, work, merged)
+    return _enter(_LAYERED, mounts, merged, lower, changed, work, merged)

@@ -1,11 +1,13 @@
 """nginx with a folder of files, as mirrors of Debian are: it counts what it is asked, can go away, and be ill."""
 
 import asyncio
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -27,6 +29,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         if (-f /srv/ill) {{ return 503; }}
+        {mirror}
     }}
     server {{
         listen 127.0.0.1:{bare_port};
@@ -37,6 +40,21 @@ http {{
 """
 
 _MARK = "/.mark"
+
+
+_MIRROR = """
+        location / {{
+            proxy_pass http://{address}; proxy_set_header Host {host}; proxy_set_header Connection "";
+            proxy_http_version 1.1; proxy_max_temp_file_size 0;
+        }}
+"""
+
+
+def _ask(mirror: str) -> str:
+    """nginx is told the address: in its root nobody resolves names."""
+    parts = urlsplit(mirror)
+    address = socket.gethostbyname(parts.hostname or "")
+    return _MIRROR.format(address=f"{address}:{parts.port or 80}", host=parts.netloc)
 
 
 @dataclass(frozen=True)
@@ -55,16 +73,16 @@ class FileServer:
     ports; while ``ill`` it answers 503 to all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: Callable[[], int], mirror: str = "") -> None:
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
         self._log, self._ill, self._seen = folder / "asked", folder / "ill", 0
         self.served = folder / "served"
         self.served.mkdir(parents=True)
-        self._ports = choose_free(), choose_free()
+        self._ports = port(), port()
         self.url, self.bare_url = (f"http://127.0.0.1:{port}/" for port in self._ports)
-        port, bare_port = self._ports
-        (folder / "nginx.conf").write_text(_CONFIGURATION.format(port=port, bare_port=bare_port))
+        listen = dict(zip(("port", "bare_port"), self._ports, strict=True))
+        (folder / "nginx.conf").write_text(_CONFIGURATION.format(mirror=_ask(mirror) if mirror else "", **listen))
 
     @property
     def ill(self) -> bool:
@@ -129,9 +147,14 @@ class FileServer:
 
 
 @asynccontextmanager
-async def file_server(folder: Path) -> AsyncIterator[FileServer]:
-    """nginx with its files in ``folder``, for as long as the context lasts."""
-    server = FileServer(folder)
+async def file_server(
+    folder: Path, *, port: Callable[[], int] = choose_free, mirror: str = ""
+) -> AsyncIterator[FileServer]:
+    """nginx with its files in ``folder``, on two ports that it is given, for as long as the context lasts.
+
+    At ``url`` it has what is at ``mirror`` (``http://<host>/``), if there is one, in place of files.
+    """
+    server = FileServer(folder, port, mirror)
     await server.start()
     try:
         yield server

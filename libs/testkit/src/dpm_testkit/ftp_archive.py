@@ -74,6 +74,8 @@ class ArchiveRepository:
     async def publish(self, order: Order = Order.AT_ONCE, between: Between | None = None) -> None:
         """Publish what it has now."""
         before = self._packages()
+        for cached in (self._staged / "cache").iterdir():  # it knows files by the second
+            cached.unlink()
         await self._publisher.says("apt-ftparchive", "-qq", "generate", "generate.conf", path=self._home)
         if self._differences:
             for path, body in before.items():
