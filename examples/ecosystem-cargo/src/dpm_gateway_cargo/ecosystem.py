@@ -8,13 +8,12 @@ three are upstream's, and the seal is this node's word that ``config.json`` name
 import hmac
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from dpm_core.artifacts import ANY_HOST, ArtifactRef, Fields, Lane, Want, authority
 from dpm_core.digests import Digest
-from dpm_core.ecosystem import Direct, Ecosystem, Fact, IndexPage, Page, Refusal, Request, Target
+from dpm_core.ecosystem import Direct, Ecosystem, IndexPage, Page, Refusal, Request, Target
 from dpm_core.errors import Invalid
 
 CONFIG = "config.json"
@@ -79,14 +78,6 @@ class Cargo(Ecosystem):
     def _seal(self, place: str) -> str:
         return hmac.digest(self._secret, place.encode(), "sha256").hex()[:32]
 
-    def locate(self, index: Want, fact: Fact) -> Want:
-        """No page has facts: an address of a crate says all."""
-        raise Invalid("a sparse registry's pages name no files")
-
-    def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
-        """None."""
-        return ()
-
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
         """Versions as they came; in the configuration ``dl`` leads to ``variant``, the node's own URL.
 
@@ -112,21 +103,9 @@ class Cargo(Ecosystem):
         seal = self._seal(f"{parts.scheme}://{host}")
         return f"{node}/crates/{seal}/{{sha256-checksum}}/{parts.scheme}/{host}/{parts.path.lstrip('/')}"
 
-    def media_type(self, file: ArtifactRef, told: str) -> str:
-        """An archive, never to be unpacked on its way."""
-        return "application/octet-stream"
-
     def problem(self, request: Request, refusal: Refusal) -> Page:
         """The form of the web API, which cargo prints: ``{"errors": [{"detail": …}]}``."""
         return Page("application/json", json.dumps({"errors": [{"detail": refusal.detail}]}).encode())
-
-    def shown(self, request: Request) -> str:
-        """Cargo shows a token to a registry that wants one."""
-        return request.headers.get("authorization", "")
-
-    def challenge(self, request: Request, realm: str) -> str:
-        """As cargo expects it (registry-authentication.html beside the page above); nothing here is private."""
-        return "Cargo"
 
 
 def index_path(name: str) -> str:

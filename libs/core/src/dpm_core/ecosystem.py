@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 from dpm_core.artifacts import ArtifactRef, Fields, Want
 from dpm_core.digests import Digest
+from dpm_core.errors import Invalid
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,12 @@ class Ecosystem(Protocol):
         """What the request is for. Total: whatever no client should send is a Refusal."""
 
     def locate(self, index: Want, fact: Fact) -> Want:
-        """The file that a fact of ``index`` names, as a fetcher needs it."""
+        """The file that a fact of ``index`` names, as a fetcher needs it. Raises Invalid if indexes name none."""
+        raise Invalid(f"{index.name} names no files")
 
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
         """All files that a fetched index names. Raises Invalid if it is none."""
+        return ()
 
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
         """A fetched index as clients of this node get it, in the form ``variant``. Raises Invalid.
@@ -165,15 +168,18 @@ class Ecosystem(Protocol):
 
     def media_type(self, file: ArtifactRef, told: str) -> str:
         """What a file is served as, given what upstream called it (empty: that is not known)."""
+        return "application/octet-stream"
 
     def problem(self, request: Request, refusal: Refusal) -> Page:
         """A refusal in the protocol's own error form; status and fields are added by the gateway. Total."""
 
     def shown(self, request: Request) -> str:
         """The Authorization field that upstream is to judge the client by; empty if the client shows nothing."""
+        return request.headers.get("authorization", "")
 
     def challenge(self, request: Request, realm: str) -> str:
         """The WWW-Authenticate field for a client that has to show a right to ``realm`` (RFC 9110, 11.6.1)."""
+        return f'Basic realm="dpm {realm}", charset="UTF-8"'
 
     def names_files(self, ref: ArtifactRef) -> bool:
         """Whether what is held under this name may be an index that names files, so that it is searched."""

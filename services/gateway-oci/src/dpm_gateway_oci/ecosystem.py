@@ -7,13 +7,12 @@ in the query.
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 from urllib.parse import parse_qsl, quote, urlencode
 
-from dpm_core.artifacts import ArtifactRef, Fields, Want
-from dpm_core.ecosystem import Direct, Ecosystem, Fact, IndexPage, Made, Page, Redirect, Refusal, Request, Target
+from dpm_core.artifacts import ArtifactRef, Fields
+from dpm_core.ecosystem import Direct, Ecosystem, IndexPage, Made, Page, Redirect, Refusal, Request, Target
 from dpm_core.errors import Invalid
 from dpm_gateway_oci.names import PUSH, Asked, Kind, Own, read_path
 from dpm_gateway_oci.paging import next_page, read_paging
@@ -78,14 +77,6 @@ class OCI(Ecosystem):
                 return Made(self._tokens.page(authorization))
             case (asked, repository):
                 return self._target(request, asked, repository)
-
-    def locate(self, index: Want, fact: Fact) -> Want:
-        """Nothing here is found by an index: everything has a name that says all. Raises Invalid."""
-        raise Invalid(f"{index.name} names no files")
-
-    def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
-        """None: clients ask for what a manifest names by its digest."""
-        return ()
 
     def render(self, index: ArtifactRef, media_type: str, body: bytes, variant: str, fields: Fields = ()) -> Page:
         """Upstream's very bytes; of referrers perhaps those alone that were asked for. Raises Invalid."""

@@ -145,14 +145,6 @@ class PyPI(Ecosystem):
         text = f"{title}: {refusal.detail}\n"
         return Page("text/plain; charset=utf-8", text.encode("utf-8", "replace"))
 
-    def shown(self, request: Request) -> str:
-        """As it came: pip and uv show the same to every index."""
-        return request.headers.get("authorization", "")
-
-    def challenge(self, request: Request, realm: str) -> str:
-        """Basic (RFC 7617), which is all that pip answers."""
-        return f'Basic realm="dpm {realm}", charset="UTF-8"'
-
     def _page(self, index: Index, project: str, request: Request) -> Target:
         return self._refusal(index, project) or self._negotiated(index, project, request)
 
