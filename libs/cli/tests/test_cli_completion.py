@@ -29,6 +29,7 @@ def settings(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         ("dpm use p", ["pip", "poetry", "pdm", "podman"]),
         ("dpm stop na", ["nats"]),
         ("dpm token index a", ["acme"]),
+        ("dpm token realm p", ["pypi/acme"]),
     ],
 )
 def test_bash_is_offered_what_goes_on_as_the_word_begins(settings: None, words: str, offered: list[str]) -> None:

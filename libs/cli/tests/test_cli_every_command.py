@@ -50,6 +50,7 @@ SAMPLES = {
     "service show": ["service", "show"],
     "token events": ["token", "events", "ci", "--output", "/nowhere/key"],
     "token index": ["token", "index", "acme", "ci"],
+    "token realm": ["token", "realm", "pypi/acme", "ci"],
     "token registry": ["token", "registry", "registry.example", "ci"],
     "token list": ["token", "list"],
     "token revoke": ["token", "revoke", "ci"],

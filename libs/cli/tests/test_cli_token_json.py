@@ -46,6 +46,14 @@ def test_a_registry_has_tokens_too(private: Home, monkeypatch: pytest.MonkeyPatc
     assert "no registry of dpm.toml; those are: registry.example:5443" in str(told.exception)
 
 
+def test_what_is_private_of_any_ecosystem_has_tokens_by_its_realm(private: Home) -> None:
+    made = token("realm", "pypi/acme", "ci")
+    assert made["for"] == "pypi/acme"
+    assert TokenBook(private).admits("pypi/acme", made["secret"])
+    told = CliRunner().invoke(app, ["token", "realm", "oci/acme", "cd"])
+    assert "nothing that wants a token here; these are: pypi/acme" in str(told.exception)
+
+
 def test_a_token_that_goes_to_a_file_is_not_printed(private: Home, tmp_path: Path) -> None:
     file = tmp_path / "token"
     assert token("index", "acme", "ci", "--output", str(file)) == {

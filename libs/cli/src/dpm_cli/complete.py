@@ -32,7 +32,13 @@ def private_indexes() -> Iterable[str]:
     """The indexes of dpm.toml that want a token."""
     from dpm_runtime.index_settings import PyPISettings
 
-    return [name for name, index in own_settings().of(PyPISettings).indexes.items() if index.private]
+    return own_settings().of(PyPISettings).realms()
+
+
+@_quietly
+def realms() -> Iterable[str]:
+    """What tokens can be for."""
+    return own_settings().realms()
 
 
 @_quietly

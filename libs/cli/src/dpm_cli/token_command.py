@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 
 from dpm_cli import show
-from dpm_cli.complete import private_indexes, registries, token_names
+from dpm_cli.complete import private_indexes, realms, registries, token_names
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
@@ -67,6 +67,26 @@ def events(
 
 
 @app.command(epilog=EXIT_CODES)
+def realm(
+    realm: Annotated[
+        str,
+        typer.Argument(metavar="REALM", help="an ecosystem and what of it: pypi/acme", autocompletion=realms),
+    ],
+    name: Name,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token with which clients get what is private of any ecosystem, and print it.
+
+    It is shown this once; the node keeps its hash alone.
+    """
+    known = own_settings().realms()
+    if realm not in known:
+        raise Invalid(f"{realm!r} is nothing that wants a token here; these are: {', '.join(known) or 'none'}")
+    _issued(name, realm, output, as_json=as_json)
+
+
+@app.command(epilog=EXIT_CODES)
 def index(
     index: Annotated[
         str, typer.Argument(metavar="INDEX", help="its name in dpm.toml", autocompletion=private_indexes)
@@ -82,7 +102,7 @@ def index(
     from dpm_runtime.index_settings import PyPISettings
 
     settings = own_settings()
-    private = [each for each, about in settings.of(PyPISettings).indexes.items() if about.private]
+    private = [*settings.of(PyPISettings).realms()]
     if index not in private:
         raise Invalid(f"{index!r} is no private index of dpm.toml; those are: {', '.join(private) or 'none'}")
     token = _issued(name, f"pypi/{index}", output, as_json=as_json)

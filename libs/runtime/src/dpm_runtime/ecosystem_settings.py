@@ -59,6 +59,10 @@ class EcosystemSettings(BaseModel):
         """
         return {}
 
+    def realms(self) -> Iterable[str]:
+        """What tokens of the node can be for, as a realm has it behind the ecosystem's name and a slash."""
+        return ()
+
     def may_ask(self, upstream: str) -> bool:
         """Whether a client may have this upstream asked, by its normalised URL, about what it shows itself.
 

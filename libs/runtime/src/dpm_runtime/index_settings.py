@@ -1,7 +1,7 @@
 """Indexes of Python packages, as ``dpm.toml`` names them: ``pypi_upstream`` and ``[pypi.indexes.<name>]``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -76,3 +76,7 @@ class PyPISettings(EcosystemSettings):
     def tables(self) -> Mapping[str, IndexSettings]:
         """Those of the indexes beside the default one."""
         return {index.upstream: index for index in self.indexes.values()}
+
+    def realms(self) -> Iterable[str]:
+        """The names of private indexes."""
+        return [name for name, index in self.indexes.items() if index.private]

@@ -1,7 +1,7 @@
 """Registries of images, as ``dpm.toml`` names them: ``oci_upstream`` and ``[oci.registries."<host[:port]>"]``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -94,6 +94,10 @@ class OciSettings(EcosystemSettings):
         from dpm_runtime.registries import Registries
 
         return Registries(self).tables
+
+    def realms(self) -> Iterable[str]:
+        """The hosts of registries that have a table."""
+        return list(self.registries)
 
     def may_ask(self, upstream: str) -> bool:
         """Those that clients may name."""

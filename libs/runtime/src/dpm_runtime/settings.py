@@ -240,6 +240,10 @@ class Settings(BaseSettings):
                 f"the ecosystem {name} is not known: what is installed declares no settings of it"
             ) from None
 
+    def realms(self) -> list[str]:
+        """What tokens of the node can be for: ``pypi/acme``."""
+        return [f"{name}/{each}" for name, section in self.ecosystems.items() for each in section.realms()]
+
     def may_ask(self, upstream: str) -> bool:
         """Whether clients of any ecosystem may have the upstream at this URL asked. It may take a moment."""
         return any(each.may_ask(upstream) for each in self.ecosystems.values())

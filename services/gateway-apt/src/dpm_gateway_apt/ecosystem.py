@@ -117,14 +117,6 @@ class Apt(Ecosystem):
             title = str(refusal.status)
         return Page("text/plain; charset=utf-8", f"{title}: {refusal.detail}\n".encode("utf-8", "replace"))
 
-    def shown(self, request: Request) -> str:
-        """As it came: apt shows what apt_auth.conf(5) has of the host that it thinks it asks."""
-        return request.headers.get("authorization", "")
-
-    def challenge(self, request: Request, realm: str) -> str:
-        """Basic (RFC 7617), which is all that apt answers."""
-        return f'Basic realm="dpm {realm}", charset="UTF-8"'
-
     def names_files(self, ref: ArtifactRef) -> bool:
         """See :func:`dpm_gateway_apt.layout.names_files`."""
         return names_files(ref.key)
