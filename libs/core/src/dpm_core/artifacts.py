@@ -189,8 +189,8 @@ class Want:
 
     @property
     def vouched(self) -> bool:
-        """Whether metadata gave a digest that decides if bytes are right."""
-        return any(digest.strong for digest in self.digests)
+        """Whether metadata gave a digest that decides if bytes are right. That of a copy only says which bytes."""
+        return not self.copies and any(digest.strong for digest in self.digests)
 
 
 @dataclass(frozen=True)

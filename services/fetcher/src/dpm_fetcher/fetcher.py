@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from opentelemetry import trace
@@ -73,7 +73,10 @@ class Fetcher:
         waiters: Waiters,
         clock: Clock,
         limits: Limits,
+        *,
+        copying: Origin | None = None,
     ) -> None:
+        """``copying`` gives what a want is a copy of; such a one has no other origin."""
         self._name = name
         self._events = events
         self._intake = intake
@@ -82,6 +85,7 @@ class Fetcher:
         self._waiters = waiters
         self._clock = clock
         self._limits = limits
+        self._copying = [] if copying is None else [copying]
 
     async def on_request(self, recorded: Recorded) -> Delivery:
         """Settle one fetch request: the outcome is what becomes of its delivery. Raises Unavailable."""
@@ -170,10 +174,11 @@ class Fetcher:
     ) -> Event:
         """What the attempt comes to, whatever happens: a claim without a word would be made again and again."""
         want = request.want
+        local = bool(want.copies)
         transfer = Transfer(
             want,
             attempt,
-            self._origins,
+            self._copying if local else self._origins,
             self._clock,
             held=request.held,
             abandoned=lambda written, length: self._waiters.gone(want.ref.id, written, length),
@@ -183,7 +188,7 @@ class Fetcher:
         try:
             adopted = await attempt.start(token, dead.token if dead else None)
             with _tracer.start_as_current_span("transfer", attributes=_about(want), record_exception=False):
-                async with self._lanes.slot(want):
+                async with nullcontext() if local else self._lanes.slot(want):
                     outcome = await within(limit, transfer, adopted, dead.state if dead else None)
         except GivenUp as given_up:
             failed = given_up.failure

@@ -9,10 +9,12 @@ from dpm_core.artifacts import Lane
 from dpm_core.errors import Unavailable
 from dpm_core.registry import ReaderTooOld
 from dpm_fetcher import custodian
+from dpm_fetcher.copying import HeldOrigin
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.bus_address import bus_url
+from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.credentials import Credentials
 from dpm_runtime.disk import Floor, Space
 from dpm_runtime.doorway import Doorway
@@ -49,6 +51,8 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
         )
         store = DiskBlobStore(home, floor=quota_of(settings, Space.of(home.blobs)).floor)
         resources.push_async_callback(store.close)
+        catalog = SqliteCatalog.reader(home.catalog)
+        resources.callback(catalog.close)
         known = settings.upstreams
         upstream = await resources.enter_async_context(
             UpstreamOrigin(
@@ -76,6 +80,7 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
             waiters,
             context.clock,
             Limits(settings.index_seconds, settings.stall_seconds, settings.unsized_limit_bytes),
+            copying=HeldOrigin(catalog, store),
         )
         async with asyncio.TaskGroup() as parts:
             tasks = [

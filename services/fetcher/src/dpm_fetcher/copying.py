@@ -1,0 +1,67 @@
+"""An origin that is this node itself: what is held under one name is to be had under another one, too."""
+
+from collections.abc import AsyncIterator
+
+from dpm_core.artifacts import Validators, Want, authority
+from dpm_core.digests import Digest, answers
+from dpm_core.errors import Unavailable, Untrusted
+from dpm_core.events import OriginKind, Source
+from dpm_core.origins import Opened
+from dpm_core.ports import BlobStore, Body, Catalog
+
+PIECE = 1024 * 1024
+"""Bytes read at a time."""
+
+
+class HeldOrigin:
+    """Port Origin for wants that copy what is held."""
+
+    def __init__(self, catalog: Catalog, store: BlobStore) -> None:
+        self._catalog = catalog
+        self._store = store
+
+    async def open(
+        self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
+    ) -> Opened:
+        """The bytes that are held under the name that ``want`` copies, with what is known of them.
+
+        Raises Unavailable if none are, or if they are not those that ``want`` asks for: what was held is out of
+        date, and so is who asks.
+        """
+        entry = self._catalog.find(want.copies)
+        if entry is None or not answers(entry.blob.digests, want.digests):
+            raise Unavailable(f"what {want.name} is to be a copy of is not held any more", retry_after=1.0)
+        try:
+            body = await self._store.open(entry.blob.cid)
+        except Untrusted as error:
+            raise Unavailable(str(error), lasting=True) from error
+        if body is None:
+            raise Unavailable(f"what {want.name} is to be a copy of has left the store", lasting=True)
+        return Opened(
+            Source(OriginKind.UPSTREAM, authority(want.url)),
+            offset,
+            body.size,
+            entry.media_type,
+            entry.validators,
+            _HeldStream(body, offset),
+            entry.fields,
+        )
+
+
+class _HeldStream:
+    """Port Stream over a body of the store."""
+
+    def __init__(self, body: Body, offset: int) -> None:
+        self._body = body
+        self._offset = offset
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while data := await self._body.read(self._offset, PIECE):
+                self._offset += len(data)
+                yield data
+        except Untrusted as error:
+            raise Unavailable(str(error), lasting=True) from error
+
+    async def close(self) -> None:
+        self._body.close()
