@@ -3,6 +3,7 @@
 from dpm_core.ecosystem import Fact
 from dpm_testkit.ecosystem_conformance import EcosystemSuite, Sample
 from dpm_testkit.made_up import MadeUp
+from dpm_testkit.seasons import Seasons, season_page
 
 SHA = "ab" * 32
 
@@ -24,3 +25,14 @@ class TestMadeUp(EcosystemSuite):
 
     def address(self, page: str, fact: Fact) -> str:
         return f"/file/{fact.path}"
+
+
+class TestSeasons(EcosystemSuite):
+    ecosystem = Seasons()
+    paths = ("/season/toys", "/ware/toys/ball", f"/ware/toys/{SHA}", "/list/nails")
+    samples = (
+        Sample("/season/toys", "text/plain", season_page({"ball": b"a ball", "kite": b"a kite"}, kept=True)),
+    )
+
+    def address(self, page: str, fact: Fact) -> str:
+        return f"/ware/{fact.path}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from dpm_core.artifacts import Want
+from dpm_core.ports import Entry
 from dpm_gateway.facts import Index
 
 FILE_CACHING = "max-age=31536000, immutable"
@@ -35,6 +36,11 @@ class Answer:
     result: str
     response: Response
     sources: tuple[Source, ...] = ()
+
+
+def index_of(entry: Entry) -> Index:
+    """The index that the catalog says is held."""
+    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields)
 
 
 def caching(want: Want, directives: str) -> str:

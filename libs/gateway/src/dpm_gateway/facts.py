@@ -11,7 +11,7 @@ import hashlib
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -96,6 +96,10 @@ class Facts:
         raw = self.by_path.get(path)
         return None if raw is None else from_json(bytes(raw), Fact)
 
+    def every(self) -> Iterable[Fact]:
+        """All of them, one after the other. Raises Invalid for what is none."""
+        return (from_json(bytes(raw), Fact) for raw in self.by_path.values())
+
 
 class Desk:
     """Works on indexes for one ecosystem: reads facts from them and renders them, in a process of its own."""
@@ -121,6 +125,10 @@ class Desk:
     async def fact(self, index: Index, path: str) -> Fact | None:
         """What ``index`` says of the file at ``path``, or None. Raises Unavailable, Invalid."""
         return (await self._facts.get(index.key, lambda: self._load_facts(index))).get(path)
+
+    async def every(self, index: Index) -> Iterable[Fact]:
+        """All that ``index`` says, one fact after the other. Raises Unavailable, Invalid."""
+        return (await self._facts.get(index.key, lambda: self._load_facts(index))).every()
 
     async def page(self, index: Index, variant: str, coding: Coding) -> Rendered:
         """``index`` rendered as ``variant``, in ``coding`` unless it is too small. Raises Unavailable, Invalid."""

@@ -12,7 +12,7 @@ from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Entry
-from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Source, caching
+from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Source, caching, index_of
 from dpm_gateway.choice import first
 from dpm_gateway.doorkeeper import Refused, Visitor
 from dpm_gateway.facts import Index
@@ -20,7 +20,8 @@ from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
 from dpm_gateway.naming import Naming
-from dpm_gateway.pages import RECHECK_SECONDS, Pages, held_body, index_of
+from dpm_gateway.pages import Pages, held_body
+from dpm_gateway.promotion import RECHECK_SECONDS
 from dpm_gateway.refusals import refusal_of, refusal_of_status
 from dpm_gateway.responses import Headers, Representation, body_response
 from dpm_runtime.credentials import same_site
@@ -94,7 +95,7 @@ class Files:
                 indexes = await self._kit.doorkeeper.let_in(visitor, target.indexes)
                 target = replace(target, indexes=indexes)
         try:
-            found = await self._fact(target)
+            found = await self._find(request.connection, target)
         except Refused as error:
             other = target.otherwise
             if other is None or (error.refusal.status != 404 and self._kit.catalog.find(other.ref.id) is None):
@@ -108,15 +109,20 @@ class Files:
         if (hit := await self._hit(request, want, entry)) is not None:
             # where the likeliest index does not name it, that one may do so by and by
             sure = not target.realm and target.indexes and found.want is target.indexes[0]
+            sure = sure and self._kit.ecosystem.newest(found.want) is None
             return replace(hit, sources=(Source(found.index.ref.id, found.index), *hit.sources) if sure else ())
         if request.method == "HEAD" and want.size is not None:
             about = self._representation(want, None, want.size, "", {"Cache-Status": "dpm; fwd=miss"})
             return Answer("miss", body_response("HEAD", request.headers, about, None))
         if fact.url != want.url:  # a signature ends, and upstream may have written a new one by now
-            found = await self._fact(target, newest=True)
+            found = await self._find(request.connection, target, newest=True)
             fact, want = found.fact, self._kit.ecosystem.locate(found.want, found.fact)
             await self._tell_query(want, fact)
-        return await self._miss(request, want, entry)
+        try:
+            return await self._miss(request, want, entry)
+        except Refused:
+            self._pages.doubt(found.want)
+            raise
 
     async def _unnamed(self, request: Request, want: Want, visitor: Visitor | None) -> Answer:
         """What no index vouches for: fresh if that can be had, else stale, as indexes are. Raises Refused."""
@@ -206,6 +212,22 @@ class Files:
     async def _tell_query(self, want: Want, fact: Fact) -> None:
         if fact.url != want.url:
             await self._kit.courier.tell_query(fact.url)
+
+    async def _find(self, connection: str, target: IndexedFile, *, newest: bool = False) -> _Found:
+        """What an index says of the file: as it was last shown on the client's connection, where it was.
+
+        What is shown there meanwhile counts for others alone. Raises Refused.
+        """
+        others = []
+        for want in target.indexes:
+            index = self._pages.connections.shown(connection, want.ref)
+            if index is None:
+                others.append(want)
+            elif (fact := await self._kit.desk.fact(index, target.path)) is not None:
+                self._kit.marks.note(want.ref.id)
+                return _Found(want, index, fact)
+        within = target.within if others or target.otherwise else None
+        return await self._fact(replace(target, indexes=tuple(others), within=within), newest=newest)
 
     async def _fact(self, target: IndexedFile, *, newest: bool = False) -> _Found:
         """What an index says of the file; first as held, whatever its age unless the ``newest`` is wanted.

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from dpm_core.attempts import Failure
 from dpm_core.ecosystem import Direct, IndexedFile, IndexPage, Made, Redirect, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
-from dpm_gateway.answer import Answer, Source
+from dpm_gateway.answer import Answer, Source, index_of
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.files import Files
 from dpm_gateway.kit import Kit
-from dpm_gateway.pages import Pages, index_of
+from dpm_gateway.pages import Pages
 from dpm_gateway.refusals import refusal_of
 from dpm_gateway.responses import page_response
 from dpm_runtime.meters import counter
@@ -24,8 +24,9 @@ _requests = counter(
     "{request}",
     "requests, by how they were answered",
     ecosystem="`pypi`, …",
-    result="`hit`, `stale` (held, and upstream is away), `revalidated` (held, and upstream has confirmed it), "
-    "`miss`, `redirect`, `made` (from the request alone), `tunnel`, `refused` (also by upstream), `failed`",
+    result="`hit`, `stale` (held, and upstream is away or does not give all that belongs to the newer one), "
+    "`revalidated` (held, and upstream has confirmed it), `miss`, `redirect`, `made` (from the request alone), "
+    "`tunnel`, `refused` (also by upstream), `failed`",
 )
 
 
@@ -85,6 +86,10 @@ class Handler:
         for source in sources:
             self._kit.marks.note(source.artifact_id)
         return True
+
+    async def close(self) -> None:
+        """End what goes on without a request."""
+        await self._pages.close()
 
     async def _answer(self, request: Request) -> Answer:
         target = self._kit.ecosystem.classify(request)

@@ -1,8 +1,6 @@
 """Indexes: fresh if that can be had, else stale; and the pages that are made of them."""
 
 import logging
-from collections.abc import Callable
-from typing import TypeAlias
 
 from dpm_core.artifacts import Want
 from dpm_core.attempts import Failure
@@ -12,21 +10,18 @@ from dpm_core.ecosystem import IndexPage, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import Body, Entry
-from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching
+from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching, index_of
 from dpm_gateway.choice import first
 from dpm_gateway.coding import Coding, chosen
+from dpm_gateway.connections import Connections
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
+from dpm_gateway.generations import AtHand, Generations, Got
 from dpm_gateway.kit import Kit
+from dpm_gateway.promotion import RECHECK_SECONDS
 from dpm_gateway.refusals import refusal_of
-from dpm_gateway.responses import Headers, page_response
-
-RECHECK_SECONDS = 10.0
-"""An index that turned out to be of no use is asked for again, unless that was done so recently."""
-
-AtHand: TypeAlias = Callable[[Index], bool]
-"""Whether what is wanted of an index is in memory."""
+from dpm_gateway.responses import page_response
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +31,8 @@ class Pages:
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
+        self._generations = Generations(kit, self.latest, self.holds)
+        self.connections = Connections()
 
     async def answer(self, request: Request, target: IndexPage) -> Answer:
         """The page; of several wants the first one that the client may have, and upstream has. Raises Refused."""
@@ -83,6 +80,10 @@ class Pages:
             headers,
             coding=rendered.coding if target.coded else None,
         )
+        if self._kit.ecosystem.newest(want) is not None:
+            if request.method == "GET":
+                self.connections.note(request.connection, index)
+            return Answer(result, response)  # what it names depends on the connection
         repeatable = result == "hit" and not (revalidate or want.private or want != target.want)
         source = Source(index.ref.id, index, want.fresh_for or 0.0)
         return Answer(result, response, (source,) if repeatable else ())
@@ -95,8 +96,28 @@ class Pages:
         revalidate: bool = False,
         max_age: float | None = None,
         rotten: Cid | None = None,
-    ) -> tuple[str, Index, Headers]:
-        """The index, fresh if that can be had, else stale; not from the bytes ``rotten``. Raises Refused."""
+    ) -> Got:
+        """The index as clients are shown it, fresh if that can be had, else stale; not from the bytes ``rotten``.
+
+        Raises Refused.
+        """
+        newest = self._kit.ecosystem.newest(want)
+        if newest is None:
+            return await self.latest(want, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten)
+        return await self._generations.index(
+            want, newest, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten
+        )
+
+    async def latest(
+        self,
+        want: Want,
+        at_hand: AtHand,
+        *,
+        revalidate: bool = False,
+        max_age: float | None = None,
+        rotten: Cid | None = None,
+    ) -> Got:
+        """The index as upstream has it, as far as that can be known. Raises Refused."""
         now = self._kit.clock.now()
         max_age = want.fresh_for if max_age is None else max_age
         entry = self._kit.catalog.find(want.ref.id)
@@ -120,7 +141,7 @@ class Pages:
             case Airborne():
                 raise Unavailable(f"{want.name} arrives in pieces, which an index must not")
 
-    def stale(self, entry: Entry | None, failure: Failure, now: float) -> tuple[str, Index, Headers]:
+    def stale(self, entry: Entry | None, failure: Failure, now: float) -> Got:
         """What is held, when upstream cannot say whether it has changed (RFC 9111, 4.2.4). Raises Refused."""
         age = now - entry.checked_at if entry else 0.0
         if entry is None or failure.reason in ANSWERS or age > self._kit.policy.stale_seconds:
@@ -129,6 +150,15 @@ class Pages:
         why = "the disk takes no newer one" if failure.reason is FailReason.DISK else "upstream is away"
         status = f'dpm; hit; ttl={int((entry.fresh_for or 0.0) - age)}; detail="{why}"'
         return "stale", index_of(entry), {"Age": str(int(age)), "Cache-Status": status}
+
+    def doubt(self, want: Want) -> None:
+        """What an index names, as it was shown, could not be had."""
+        if self._kit.ecosystem.newest(want) is not None:
+            self._generations.doubt(want)
+
+    async def close(self) -> None:
+        """End what goes on without a request."""
+        await self._generations.close()
 
     def _landed(self, want: Want, landed: Landed) -> Index:
         """The catalog knows best: who only had it confirmed was not told by upstream."""
@@ -160,8 +190,3 @@ async def held_body(kit: Kit, entry: Entry) -> Body | None:
     if body is None:
         log.warning("an event without its file", extra={"artifact": entry.name, "cid": entry.blob.cid})
     return body
-
-
-def index_of(entry: Entry) -> Index:
-    """The index that the catalog says is held."""
-    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields)

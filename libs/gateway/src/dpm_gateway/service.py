@@ -115,6 +115,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
         doorkeeper = Doorkeeper(ecosystem, TokenBook(home), door, context.clock)
         kit = Kit(ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy)
         handler = Handler(kit)
+        resources.push_async_callback(handler.close)
         hosts = {*settings.allow_hosts, *settings.listen}
         tunnels = Tunnels(
             section.tunnels(),

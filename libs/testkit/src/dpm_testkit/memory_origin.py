@@ -40,7 +40,8 @@ class Held:
 class MemoryOrigin:
     """An Origin over a dict of URLs. ``asked`` lists each (URL, offset).
 
-    ``down`` makes it unavailable; ``fails`` are raised by the next requests, one by each, before it answers again.
+    ``down`` makes it unavailable; ``fails`` are raised by the next requests, one by each, before it answers again,
+    and ``fails_at`` by all requests for a URL.
     """
 
     def __init__(self, kind: OriginKind = OriginKind.UPSTREAM, name: str = "memory") -> None:
@@ -49,6 +50,7 @@ class MemoryOrigin:
         self.asked: list[tuple[str, int]] = []
         self.down = False
         self.fails: list[Unavailable] = []
+        self.fails_at: dict[str, Unavailable] = {}
 
     def has(self, url: str, body: bytes) -> Held:
         """Put ``body`` under ``url``."""
@@ -64,6 +66,8 @@ class MemoryOrigin:
             raise Unavailable(f"{self.source.name} is down")
         if self.fails:
             raise self.fails.pop(0)
+        if want.url in self.fails_at:
+            raise self.fails_at[want.url]
         item = self.held.get(want.url)
         if item is None:
             return NotHeld(self.source, "it has no such thing", 404)

@@ -7,12 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+from starlette.types import Receive, Scope, Send
 
 from dpm_core.artifacts import Lane, Want
 from dpm_core.ecosystem import Ecosystem
 from dpm_core.errors import Unavailable
 from dpm_core.origins import Headed
 from dpm_fetcher import librarian
+from dpm_fetcher.copying import HeldOrigin
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
 from dpm_fetcher.waiters import Waiters
@@ -27,6 +29,7 @@ from dpm_gateway.marks import Marks
 from dpm_gateway.small_blobs import SmallBlobs
 from dpm_gateway_pypi.ecosystem import PyPI
 from dpm_gateway_pypi.indexes import Index
+from dpm_runtime.host_names import CONNECTION
 from dpm_runtime.react import react
 from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_catalog import MemoryCatalog
@@ -95,14 +98,17 @@ class Door:
 
 
 class Way:
-    """A gateway and, while ``fetching``, a fetcher, among memory twins."""
+    """A gateway and, while ``fetching``, a fetcher, among memory twins.
 
-    def __init__(self, folder: Path, ecosystem: Ecosystem) -> None:
-        self.clock = MovableClock()
-        self.log = MemoryEventLog(ack_wait=0.3)
-        self.store = MemoryBlobStore()
-        self.catalog = MemoryCatalog()
-        self.origin = MemoryOrigin()
+    One ``beside`` another way is a further gateway of the same node.
+    """
+
+    def __init__(self, folder: Path, ecosystem: Ecosystem, *, beside: "Way | None" = None) -> None:
+        self.clock: MovableClock = beside.clock if beside else MovableClock()
+        self.log: MemoryEventLog = beside.log if beside else MemoryEventLog(ack_wait=0.3)
+        self.store: MemoryBlobStore = beside.store if beside else MemoryBlobStore()
+        self.catalog: MemoryCatalog = beside.catalog if beside else MemoryCatalog()
+        self.origin: MemoryOrigin = beside.origin if beside else MemoryOrigin()
         bulletin = Bulletin()
         # bytes that rot are to be seen at once
         small = SmallBlobs(self.store, self.store.blobs.__contains__, capacity=0)
@@ -117,20 +123,29 @@ class Way:
             ecosystem, self.catalog, small, self.flights, self.desk, self.marks, doorkeeper, self.door,
             self.clock, Policy(stale_seconds=86_400),
         )  # fmt: skip
-        self.app = create_app(Handler(kit), hosts=())
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")
-        self._tasks = [
-            asyncio.create_task(bulletin.read(self.log, ecosystem.name, after=0)),
-            asyncio.create_task(librarian.keep(self.catalog, self.log)),
-        ]
+        self._handler = Handler(kit)
+        self.app = create_app(self._handler, hosts=())
+        self.client = self.on("")
+        self._tasks = [asyncio.create_task(bulletin.read(self.log, ecosystem.name, after=0))]
         self._fetching: asyncio.Task[None] | None = None
-        self.start_fetcher()
+        if beside is None:
+            self._tasks.append(asyncio.create_task(librarian.keep(self.catalog, self.log)))
+            self.start_fetcher()
+
+    def on(self, connection: str) -> httpx.AsyncClient:
+        """A client on a connection of that name."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app({**scope, CONNECTION: connection}, receive, send)
+
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost:3141")
 
     def start_fetcher(self) -> None:
         fetcher = Fetcher(
             "fetcher-0", self.log, self.store, [self.origin], Lanes({Lane.INDEX: 8, Lane.BLOB: 8}, 8),
             Waiters(self.clock, lambda: True), self.clock, Limits(10.0, 30.0),
+            copying=HeldOrigin(self.catalog, self.store),
         )  # fmt: skip
         self._fetching = asyncio.create_task(react(self.log, fetcher.on_request, at_once=50))
 
@@ -148,6 +163,7 @@ class Way:
 
     async def close(self) -> None:
         await self.client.aclose()
+        await self._handler.close()
         await self.flights.close()
         self.desk.close()
         if self._fetching:

@@ -1,0 +1,240 @@
+"""Generations: an index that names other indexes is shown once those of them that are in use can be had.
+
+Upstream replaces such an index and what it names one after the other, and clients ask for both one after the
+other. So what upstream has is fetched under a name of its own, and published under the name that clients ask for
+when it is complete: by an event like any other, which all of a node's gateways see.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
+
+from dpm_core.artifacts import Want
+from dpm_core.cids import Cid
+from dpm_core.errors import DpmError, Invalid, Unavailable
+from dpm_core.ports import Entry
+from dpm_gateway.answer import index_of
+from dpm_gateway.doorkeeper import Refused
+from dpm_gateway.facts import Index
+from dpm_gateway.kit import Kit
+from dpm_gateway.promotion import RECHECK_SECONDS, Incomplete, Promotion
+from dpm_gateway.responses import Headers
+
+PATIENCE_SECONDS = 20.0
+"""A client waits so long for a new generation, before it gets the one that is shown."""
+
+HELD_BACK_SECONDS = 3600.0
+"""For so long a generation waits for what upstream has not. Some never have all that they name."""
+
+REMEMBERED = 1024
+"""Names of which is known how their generations stand."""
+
+AWAY = "upstream is away"
+INCOMPLETE = "the new generation is not complete at upstream"
+UNDER_WAY = "the new generation is being fetched"
+SENSELESS = "the new generation makes no sense"
+REFUSED = "the new generation cannot be shown now"
+
+log = logging.getLogger(__name__)
+
+AtHand: TypeAlias = Callable[[Index], bool]
+"""Whether what is wanted of an index is in memory."""
+
+Got: TypeAlias = tuple[str, Index, Headers]
+"""How an index was come by, in one word, and what is said of that to the client."""
+
+
+class Latest(Protocol):
+    """How the newest is had."""
+
+    async def __call__(
+        self,
+        want: Want,
+        at_hand: AtHand,
+        *,
+        revalidate: bool = False,
+        max_age: float | None = None,
+        rotten: Cid | None = None,
+    ) -> Got:
+        """See Pages.latest."""
+
+
+class UnderWay(Unavailable):
+    """A generation is being made complete."""
+
+
+@dataclass
+class _Standing:
+    """What this process knows beside the catalog.
+
+    A ``task`` that publishes began at ``begun``. The bytes ``failed`` could not be published, at the time ``at``,
+    because of ``error``; nothing could since ``since``. What is shown was found to be of no use at ``doubted``.
+    All times are in seconds since the epoch.
+    """
+
+    task: "asyncio.Task[Index | DpmError] | None" = None
+    begun: float = 0.0
+    failed: Cid | None = None
+    error: DpmError | None = None
+    at: float = 0.0
+    since: float | None = None
+    doubted: float = 0.0
+
+    @property
+    def under_way(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+
+class Generations:
+    """Says what is shown, and sees to it that it is the newest that can be.
+
+    ``latest`` gives the newest, ``usable`` says whether what is held can be read.
+    """
+
+    def __init__(self, kit: Kit, latest: Latest, usable: Callable[[Entry, AtHand], Awaitable[bool]]) -> None:
+        self._kit = kit
+        self._latest = latest
+        self._usable = usable
+        self._standings: OrderedDict[str, _Standing] = OrderedDict()
+
+    async def index(
+        self,
+        shown: Want,
+        newest: Want,
+        at_hand: AtHand,
+        *,
+        revalidate: bool,
+        max_age: float | None,
+        rotten: Cid | None,
+    ) -> Got:
+        """What is shown under the name ``shown``, the newest if that can be had complete; see Pages.index.
+
+        What is published later goes on without the client. Raises what Pages.latest raises, Unavailable if there
+        is nothing to show yet, Invalid if it makes no sense.
+        """
+        standing = self._standing(shown)
+        held = await self._held(shown, at_hand, rotten)
+        if not standing.under_way:
+            try:
+                result, index, headers = await self._ask(
+                    standing, held, newest, at_hand, revalidate, max_age, rotten
+                )
+            except Refused as error:
+                if held is None or error.refusal.status in (403, 404):
+                    raise
+                return self._behind(held, AWAY)
+            held = await self._held(shown, at_hand, rotten)  # another gateway may have been quicker
+            if held is not None and held.blob.cid == index.cid:
+                standing.failed = standing.since = None
+                self._kit.marks.note(shown.ref.id)
+                return result, index_of(held), headers
+            now = self._kit.clock.now()
+            if standing.error is not None and standing.failed == index.cid and now - standing.at < RECHECK_SECONDS:
+                return self._outcome(standing.error, held)
+            if not standing.under_way:
+                standing.begun = now
+                standing.task = asyncio.create_task(self._publish(standing, shown, newest, index, held))
+        task = standing.task
+        assert task is not None
+        left = standing.begun + PATIENCE_SECONDS - self._kit.clock.now()
+        await asyncio.wait({task}, timeout=max(0.0, left))
+        return self._outcome(task.result() if task.done() else UnderWay(UNDER_WAY, retry_after=2.0), held)
+
+    async def _ask(
+        self,
+        standing: _Standing,
+        held: Entry | None,
+        newest: Want,
+        at_hand: AtHand,
+        revalidate: bool,
+        max_age: float | None,
+        rotten: Cid | None,
+    ) -> Got:
+        """The newest. One that waits to be published is not asked for again: else none ever might be."""
+
+        def as_shown(index: Index) -> bool:
+            return held is not None and at_hand(replace(index, ref=held.ref))
+
+        entry = self._kit.catalog.find(newest.ref.id)
+        if entry is not None and entry.blob.cid != rotten:
+            if entry.blob.cid == standing.failed:
+                revalidate, max_age = False, RECHECK_SECONDS
+            elif held is not None and entry.blob.cid != held.blob.cid and await self._usable(entry, as_shown):
+                return "miss", index_of(entry), {}
+            elif standing.doubted >= entry.checked_at:
+                max_age = RECHECK_SECONDS
+        return await self._latest(newest, as_shown, revalidate=revalidate, max_age=max_age, rotten=rotten)
+
+    async def _held(self, shown: Want, at_hand: AtHand, rotten: Cid | None) -> Entry | None:
+        entry = self._kit.catalog.find(shown.ref.id)
+        if entry is None or entry.blob.cid == rotten or not await self._usable(entry, at_hand):
+            return None
+        return entry
+
+    async def _publish(
+        self, standing: _Standing, shown: Want, newest: Want, index: Index, held: Entry | None
+    ) -> Index | DpmError:
+        """What comes of an attempt to publish ``index``, for all clients that wait."""
+        now = self._kit.clock.now()
+        lenient = standing.since is not None and now - standing.since >= HELD_BACK_SECONDS
+        try:
+            published = await Promotion(self._kit, shown, newest).publish(
+                index, None if held is None else index_of(held), lenient=lenient
+            )
+        except DpmError as error:
+            standing.failed, standing.at, standing.error = index.cid, self._kit.clock.now(), error
+            standing.since = now if standing.since is None else standing.since
+            log.warning("a generation is held back", extra={"artifact": shown.name, "why": str(error)})
+            return error
+        standing.failed = standing.since = None
+        return published
+
+    def _outcome(self, outcome: Index | DpmError, held: Entry | None) -> Got:
+        if isinstance(outcome, Index):
+            self._kit.marks.note(outcome.ref.id)
+            return "miss", outcome, {"Cache-Status": "dpm; fwd=miss; stored"}
+        if held is None:
+            raise outcome
+        return self._behind(held, _why(outcome))
+
+    def _behind(self, held: Entry, why: str) -> Got:
+        """What is shown, though upstream has, or may have, something newer (RFC 9111, 4.2.4)."""
+        self._kit.marks.note(held.ref.id)
+        age = self._kit.clock.now() - held.checked_at
+        status = f'dpm; hit; ttl={int((held.fresh_for or 0.0) - age)}; detail="{why}"'
+        return "stale", index_of(held), {"Age": str(max(0, int(age))), "Cache-Status": status}
+
+    def doubt(self, shown: Want) -> None:
+        """What it names cannot be had: there may be a newer one."""
+        self._standing(shown).doubted = self._kit.clock.now()
+
+    def _standing(self, shown: Want) -> _Standing:
+        standing = self._standings.setdefault(shown.ref.id, _Standing())
+        self._standings.move_to_end(shown.ref.id)
+        if len(self._standings) > REMEMBERED:
+            oldest = next(iter(self._standings))
+            if not self._standings[oldest].under_way:
+                del self._standings[oldest]
+        return standing
+
+    async def close(self) -> None:
+        """Publish nothing more."""
+        tasks = [each.task for each in self._standings.values() if each.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _why(error: DpmError) -> str:
+    match error:
+        case UnderWay():
+            return UNDER_WAY
+        case Incomplete():
+            return INCOMPLETE
+        case Invalid():
+            return SENSELESS
+        case _:
+            return REFUSED

@@ -1,0 +1,262 @@
+"""Whatever upstream, clients and time do: nobody gets a ware of another season than that which it was shown."""
+
+import asyncio
+import hashlib
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import httpx
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from dpm_core.events import ArtifactEvicted
+from dpm_gateway.generations import HELD_BACK_SECONDS
+from dpm_gateway.promotion import RECHECK_SECONDS
+from dpm_gateway.responses import CutShort
+from dpm_testkit.made_up import SHOP
+from dpm_testkit.memory_way import Way
+from dpm_testkit.seasons import FRESH_SECONDS, Seasons, season, season_page
+
+FILES = ("ball", "kite", "sled")
+CONNECTIONS = ("a", "b", "c")
+GATEWAYS = 2
+SEASON = SHOP + "season/toys"
+ROUNDS = 4
+"""So often clients ask again, once upstream is well, before all of them must see the newest."""
+
+versions = st.fixed_dictionaries({file: st.integers(0, 3) for file in FILES})
+files = st.sampled_from(FILES)
+connections = st.sampled_from(CONNECTIONS)
+picks = st.integers(0, 1_000)
+asks = st.tuples(connections, st.sampled_from(("season", "anew", *FILES, *(f"#{file}" for file in FILES))))
+"""A season, perhaps from upstream itself, a ware by its name, or by the digest that the client was shown."""
+
+Ask: TypeAlias = tuple[str, str]
+Wares: TypeAlias = dict[str, bytes]
+
+
+class Seasonal(RuleBasedStateMachine):
+    """Rules are what may happen; each answer is judged when it comes; ``teardown`` brings all to rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory(prefix="dpm-")
+        self.pending: list[tuple[str, bytes]] = []
+        self.ill: dict[str, Callable[[], object]] = {}
+        self.pages: dict[bytes, Wares] = {}
+        self.now: Wares = {}
+        self.page = b""
+        self.shown: dict[str, Wares] = {}
+        self.runner.run(self._begin())
+
+    async def _begin(self) -> None:
+        self.node = Way(Path(self.folder.name), Seasons())
+        self.gateways = [Way(Path(self.folder.name), Seasons(), beside=self.node) for _ in range(GATEWAYS)]
+
+    # upstream
+
+    @initialize(of=versions, kept=st.booleans())
+    def open(self, of: dict[str, int], kept: bool) -> None:
+        self.write(of, kept, 0)
+        self.catch_up()
+
+    @rule(of=versions, kept=st.booleans(), order=picks)
+    def write(self, of: dict[str, int], kept: bool, order: int) -> None:
+        """A season is written, and will be copied to where it is sold from, file by file, in some order."""
+        self.now = {file: f"{file} {version}".encode() * 40 for file, version in of.items()}
+        self.page = season_page(self.now, kept=kept)
+        self.pages[self.page] = self.now
+        copies = [(SEASON, self.page)]
+        copies += [(f"{SHOP}ware/toys/{_hex(body) if kept else file}", body) for file, body in self.now.items()]
+        random.Random(order).shuffle(copies)
+        self.pending += copies
+
+    @rule(count=st.integers(1, 4))
+    def copy(self, count: int) -> None:
+        """Some files are replaced."""
+        for _ in range(min(count, len(self.pending))):
+            self.node.origin.has(*self.pending.pop(0))
+
+    @rule()
+    def catch_up(self) -> None:
+        """All that was written is there."""
+        self.copy(len(self.pending))
+
+    @rule(pick=picks, how=st.sampled_from(("gone", "refused", "others", "short", "cut")))
+    def sicken(self, pick: int, how: str) -> None:
+        """One file is not given as it should be."""
+        url = sorted(self.node.origin.held)[pick % len(self.node.origin.held)]
+        held = self.node.origin.held[url]
+        match how:
+            case "gone":
+                del self.node.origin.held[url]
+            case "refused":
+                held.for_strangers = 403
+            case "others":
+                self.node.origin.has(url, bytes(255 - byte for byte in held.body))
+            case "short":
+                held.length = len(held.body) + 1
+            case "cut":
+                held.breaks_after = 3
+        self.ill[url] = lambda: self.node.origin.held.update({url: held})
+        if how not in ("gone", "others"):
+            body = held.body
+            self.ill[url] = lambda: self.node.origin.has(url, body)
+
+    @rule()
+    def heal(self) -> None:
+        """What was ill is well, unless it was replaced before."""
+        for mend in self.ill.values():
+            mend()
+        self.ill.clear()
+
+    @rule(down=st.booleans())
+    def go_away(self, down: bool) -> None:
+        self.node.origin.down = down
+
+    # time, and what is held
+
+    @rule(seconds=st.sampled_from((RECHECK_SECONDS, FRESH_SECONDS, HELD_BACK_SECONDS)))
+    def pass_time(self, seconds: float) -> None:
+        self.node.clock.ahead += seconds + 0.1
+
+    @rule(pick=picks, rots=st.booleans())
+    def lose(self, pick: int, rots: bool) -> None:
+        """A blob rots, or what it is held for is evicted."""
+        self.runner.run(self._lose(pick, rots))
+
+    async def _lose(self, pick: int, rots: bool) -> None:
+        await self.node.folded()
+        if not self.node.store.blobs:
+            return
+        cid = sorted(self.node.store.blobs)[pick % len(self.node.store.blobs)]
+        if rots:
+            self.node.store.spoil(cid)
+            return
+        for artifact_id in sorted(self.node.catalog.holders(cid)):
+            entry = self.node.catalog.find(artifact_id)
+            assert entry is not None
+            await self.node.log.append(entry.ref.topic, ArtifactEvicted(entry.ref, cid, "for room"))
+        await self.node.folded()
+        await self.node.store.remove(cid)
+
+    # clients, and who serves them
+
+    @rule(number=st.integers(0, GATEWAYS - 1))
+    def restart(self, number: int) -> None:
+        """A gateway ends, and begins anew; so do its connections."""
+        self.runner.run(self._restart(number))
+
+    async def _restart(self, number: int) -> None:
+        await self.gateways[number].close()
+        self.gateways[number] = Way(Path(self.folder.name), Seasons(), beside=self.node)
+        self.shown = {each: shown for each, shown in self.shown.items() if self._serves(each) != number}
+
+    @staticmethod
+    def _serves(connection: str) -> int:
+        return CONNECTIONS.index(connection) % GATEWAYS
+
+    @rule(asked=st.lists(asks, min_size=1, max_size=8), copies=st.integers(0, 4))
+    def ask(self, asked: list[Ask], copies: int) -> None:
+        """Clients ask at once, on each connection one thing after the other; meanwhile files are replaced."""
+        self.runner.run(self._ask(asked, copies))
+
+    async def _ask(self, asked: list[Ask], copies: int) -> None:
+        async def client(connection: str) -> None:
+            for each, what in asked:
+                if each == connection:
+                    await self._get(connection, what)
+
+        async def upstream() -> None:
+            for _ in range(copies):
+                await asyncio.sleep(0.002)
+                self.copy(1)
+
+        await asyncio.gather(*(client(each) for each in CONNECTIONS), upstream())
+        await self.node.folded()
+
+    async def _get(self, connection: str, what: str) -> bool:
+        """One request; whether there was an answer. Raises AssertionError for a wrong one."""
+        shown = self.shown.get(connection, {})
+        path, headers = f"/ware/toys/{what}", {}
+        if what in ("season", "anew"):
+            path, headers = "/season/toys", {"Cache-Control": "no-cache"} if what == "anew" else {}
+        elif what.startswith("#"):
+            if what[1:] not in shown:
+                return False
+            path = f"/ware/toys/{_hex(shown[what[1:]])}"
+        client = self.gateways[self._serves(connection)].on(connection)
+        try:
+            answer: httpx.Response = await client.get(path, headers=headers)
+        except CutShort:
+            return False
+        if answer.status_code != 200:
+            assert answer.status_code in (403, 404, 502, 503), answer.text
+            return False
+        if path == "/season/toys":
+            assert answer.content in self.pages
+            self.shown[connection] = self.pages[answer.content]
+        elif file := shown.get(what.removeprefix("#")):
+            assert answer.content == file
+        else:
+            assert answer.content in [wares[what] for wares in self.pages.values()]
+        return True
+
+    # at the end
+
+    def teardown(self) -> None:
+        """Upstream is quiet and well, and all clients get the newest."""
+        try:
+            self.heal()
+            self.catch_up()
+            for url, body in self._sold():
+                self.node.origin.has(url, body)
+            self.node.origin.down = False
+            self.runner.run(self._at_rest())
+        finally:
+            self.runner.run(self._end())
+            self.runner.close()
+            self.folder.cleanup()
+
+    def _sold(self) -> list[tuple[str, bytes]]:
+        facts = Seasons().facts(season("toys").ref, "", self.page) if self.page else ()
+        return [(fact.url, self.now[fact.path.partition("/")[2]]) for fact in facts]
+
+    async def _at_rest(self) -> None:
+        if not self.page:
+            return
+        for _ in range(ROUNDS):
+            self.node.clock.ahead += FRESH_SECONDS + 0.1
+            got: list[Any] = []
+            for connection in CONNECTIONS:
+                await self._get(connection, "season")
+                await self.node.folded()
+                got += [await self._get(connection, file) for file in FILES]
+            if all(got) and all(self.shown.get(each) == self.now for each in CONNECTIONS):
+                return
+        raise AssertionError(f"after {ROUNDS} rounds clients are shown {self.shown}, upstream has {self.now}")
+
+    async def _end(self) -> None:
+        for each in (*self.gateways, self.node):
+            await each.close()
+
+
+def _hex(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def test_whatever_happens_nobody_gets_wares_of_another_season() -> None:
+    run_state_machine_as_test(
+        Seasonal,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
