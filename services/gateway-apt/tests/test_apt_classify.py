@@ -52,6 +52,21 @@ def test_a_release_is_asked_for_again_by_and_by_and_goes_out_as_it_is(name: str)
     assert (want.fresh_for, want.limit, want.lane, found.coded) == (300.0, 1000, Lane.INDEX, False)
 
 
+@pytest.mark.parametrize("name", ["InRelease", "Release"])
+def test_a_release_is_fetched_under_another_name_than_it_is_shown_under(name: str) -> None:
+    want = page(SUITE + name).want
+    newest = APT.newest(want)
+    assert newest is not None
+    assert newest.ref.id != want.ref.id
+    assert (newest.url, newest.fresh_for, newest.limit) == (want.url, want.fresh_for, want.limit)
+    assert not APT.names_files(newest.ref)
+
+
+def test_nothing_else_is_shown_later_than_it_is_fetched() -> None:
+    assert APT.newest(page(SUITE + "Release.gpg").want) is None
+    assert all(APT.newest(want) for want in indexed(SUITE + "main/binary-amd64/Packages").indexes)
+
+
 def test_what_is_called_by_its_digest_is_that_for_ever() -> None:
     path = f"{SUITE}main/binary-amd64/by-hash/SHA256/{SHA.hex}"
     found = target(path)

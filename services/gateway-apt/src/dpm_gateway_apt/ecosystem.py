@@ -7,6 +7,7 @@ digest: so what an older Release lists stays held beside what a newer one does.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from http import HTTPStatus
 
 from dpm_core.artifacts import ANY_HOST, ArtifactRef, Fields, Lane, Want
@@ -36,6 +37,9 @@ ECOSYSTEM = "apt"
 FILE_FRESH_SECONDS = 86400.0
 """How long a package is served that no held index names: such a name is not given to other bytes later."""
 
+
+NEWEST = "#newest"
+"""What the key of a Release ends with as upstream has it, be it shown or not: no path has such an end."""
 
 FOLDER = Refusal(404, "a folder has no page here: ask for a file in it")
 
@@ -120,6 +124,12 @@ class Apt(Ecosystem):
     def names_files(self, ref: ArtifactRef) -> bool:
         """See :func:`dpm_gateway_apt.layout.names_files`."""
         return names_files(ref.key)
+
+    def newest(self, shown: Want) -> Want | None:
+        """A Release is shown with the indexes that it lists: apt asks for one after the other."""
+        if not is_release(shown.ref.key):
+            return None
+        return replace(shown, ref=replace(shown.ref, key=f"{shown.ref.key}{NEWEST}"))
 
     def _release(self, host: Host, path: str) -> Want:
         return self._mutable(host, path, self._fresh_for, Lane.INDEX, self._limit)
