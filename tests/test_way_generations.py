@@ -367,3 +367,69 @@ async def test_the_event_of_a_publication_tells_of_what_is_shown(in_use: Shop) -
     assert stored.ref == season("toys").ref
     assert stored.blob.sha256.hex == hashlib.sha256(page).hexdigest()
     assert not stored.vouched
+
+
+def sealed(shop: Shop, season: int) -> bytes:
+    """The shop has a new season, and its seal."""
+    page = publish(shop.origin, wares(season))
+    shop.origin.has(SHOP + "seal/toys", b"of " + hashlib.sha256(page).hexdigest().encode())
+    return page
+
+
+async def seal_of(shop: Shop, connection: str = "") -> str:
+    return (await shop.get("/seal/toys", connection)).text
+
+
+def of(page: bytes) -> str:
+    return f"of {hashlib.sha256(page).hexdigest()}"
+
+
+async def test_what_goes_with_a_generation_is_published_with_it(shop: Shop) -> None:
+    old = sealed(shop, 1)
+    assert await shop.season("slow") == old
+    assert await seal_of(shop, "slow") == of(old)
+    new = sealed(shop, 2)
+    shop.later()
+    assert await seal_of(shop) == of(old)
+    assert await shop.season("quick") == new
+    shop.origin.down = True
+    assert await seal_of(shop, "quick") == of(new)
+    assert await seal_of(shop, "slow") == of(old)
+
+
+async def test_a_generation_waits_for_what_goes_with_it(shop: Shop) -> None:
+    old = sealed(shop, 1)
+    await shop.season()
+    await seal_of(shop)
+    new = sealed(shop, 2)
+    seal = shop.origin.held.pop(SHOP + "seal/toys")
+    shop.later()
+    assert await shop.season() == old
+    assert await seal_of(shop) == of(old)
+    shop.origin.held[SHOP + "seal/toys"] = seal
+    shop.later(RECHECK_SECONDS)
+    assert await shop.season() == new
+    assert await seal_of(shop) == of(new)
+
+
+async def test_what_went_with_an_older_generation_is_never_asked_for_late(shop: Shop) -> None:
+    sealed(shop, 1)
+    await shop.season()
+    sealed(shop, 2)
+    shop.later()
+    assert (await shop.get("/seal/toys")).status_code == 404
+    new = await shop.season()
+    assert await seal_of(shop) == of(new)
+
+
+async def test_what_was_copied_late_at_upstream_is_asked_for_again_by_and_by(shop: Shop) -> None:
+    old = sealed(shop, 1)
+    seal = shop.origin.held[SHOP + "seal/toys"]
+    new = sealed(shop, 2)
+    late = shop.origin.held[SHOP + "seal/toys"]
+    shop.origin.held[SHOP + "seal/toys"] = seal
+    assert await shop.season() == new
+    assert await seal_of(shop) == of(old)
+    shop.origin.held[SHOP + "seal/toys"] = late
+    shop.later()
+    assert await seal_of(shop) == of(new)

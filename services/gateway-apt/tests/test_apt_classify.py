@@ -67,6 +67,13 @@ def test_nothing_else_is_shown_later_than_it_is_fetched() -> None:
     assert all(APT.newest(want) for want in indexed(SUITE + "main/binary-amd64/Packages").indexes)
 
 
+def test_a_signature_goes_with_the_release_that_it_is_of() -> None:
+    signature, release = page(SUITE + "Release.gpg"), page(SUITE + "Release")
+    assert signature.of == release.want
+    assert APT.companions(release.want) == (signature.want,)
+    assert APT.companions(page(SUITE + "InRelease").want) == ()
+
+
 def test_what_is_called_by_its_digest_is_that_for_ever() -> None:
     path = f"{SUITE}main/binary-amd64/by-hash/SHA256/{SHA.hex}"
     found = target(path)

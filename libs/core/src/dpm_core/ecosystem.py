@@ -53,7 +53,8 @@ class IndexPage:
     ``otherwise`` are wants that are tried in their order if upstream has no ``want``, or refuses it. ``realm``
     names the right that a client must show for those that are private; empty: nobody may have these. ``coded``:
     whether it may go out compressed; if not, clients get the very bytes that were rendered. ``headers`` go out
-    with it. ``absent`` is the answer if upstream has none of the wants, instead of a refusal.
+    with it. ``absent`` is the answer if upstream has none of the wants, instead of a refusal. ``of`` is the index
+    that the page goes with, as it is shown (see :meth:`Ecosystem.companions`); there is no ``otherwise`` then.
     """
 
     want: Want
@@ -63,6 +64,7 @@ class IndexPage:
     coded: bool = True
     headers: Fields = ()
     absent: "Page | None" = None
+    of: Want | None = None
 
 
 @dataclass(frozen=True)
@@ -191,3 +193,7 @@ class Ecosystem(Protocol):
         What it gives is shown under the name of ``shown`` once all that it names, of what is held, can be had.
         """
         return None
+
+    def companions(self, shown: Want) -> tuple[Want, ...]:
+        """What goes with ``shown``, and is of no use beside another: a signature in a file of its own."""
+        return ()

@@ -14,13 +14,14 @@ from typing import Protocol, TypeAlias
 
 from dpm_core.artifacts import Want
 from dpm_core.cids import Cid
+from dpm_core.ecosystem import Refusal
 from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_core.ports import Entry
 from dpm_gateway.answer import index_of
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index
 from dpm_gateway.kit import Kit
-from dpm_gateway.promotion import RECHECK_SECONDS, Incomplete, Promotion
+from dpm_gateway.promotion import RECHECK_SECONDS, Incomplete, Promotion, companion
 from dpm_gateway.responses import Headers
 
 PATIENCE_SECONDS = 20.0
@@ -142,6 +143,27 @@ class Generations:
         left = standing.begun + PATIENCE_SECONDS - self._kit.clock.now()
         await asyncio.wait({task}, timeout=max(0.0, left))
         return self._outcome(task.result() if task.done() else UnderWay(UNDER_WAY, retry_after=2.0), held)
+
+    async def companion(self, want: Want, newest: Want, index: Index) -> tuple[Want, bool]:
+        """What goes with ``index``, and whether what is held of it is all that there will ever be.
+
+        Upstream is asked for it only while ``index`` is the newest: later it has another one. Raises Refused.
+        """
+        want = companion(want, index)
+        entry = self._kit.catalog.find(want.ref.id)
+        if entry is not None and entry.fresh(self._kit.clock.now()):
+            return want, False
+        try:
+            _, latest, _ = await self._latest(newest, lambda index: False, max_age=RECHECK_SECONDS)
+        except Refused:
+            return want, entry is not None
+        if latest.cid == index.cid:
+            return want, False
+        if entry is None:
+            raise Refused(
+                Refusal(404, f"upstream has another {want.name} by now, and it goes with something newer")
+            )
+        return want, True
 
     async def _ask(
         self,

@@ -1,6 +1,8 @@
 """Indexes: fresh if that can be had, else stale; and the pages that are made of them."""
 
 import logging
+import math
+from dataclasses import replace
 
 from dpm_core.artifacts import Want
 from dpm_core.attempts import Failure
@@ -15,7 +17,7 @@ from dpm_gateway.choice import first
 from dpm_gateway.coding import Coding, chosen
 from dpm_gateway.connections import Connections
 from dpm_gateway.doorkeeper import Refused
-from dpm_gateway.facts import Index
+from dpm_gateway.facts import Index, Rendered
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.generations import AtHand, Generations, Got
 from dpm_gateway.kit import Kit
@@ -55,22 +57,29 @@ class Pages:
     async def _page(self, request: Request, target: IndexPage, want: Want) -> Answer:
         revalidate = "no-cache" in request.headers.get("cache-control", "")
         coding = chosen(request.headers) if target.coded else Coding.IDENTITY
+        max_age = None
+        if target.of is not None:
+            want, frozen = await self._companion(request.connection, want, target.of)
+            revalidate, max_age = False, math.inf if frozen else None
 
         def at_hand(index: Index) -> bool:
-            return self._kit.desk.has_page(index, target.variant, coding)
+            return self._kit.desk.has_page(self._named(index, target), target.variant, coding)
 
-        result, index, headers = await self.index(want, at_hand, revalidate=revalidate)
+        async def render(index: Index) -> Rendered:
+            return await self._kit.desk.page(self._named(index, target), target.variant, coding)
+
+        result, index, headers = await self.index(want, at_hand, revalidate=revalidate, max_age=max_age)
         try:
-            rendered = await self._kit.desk.page(index, target.variant, coding)
+            rendered = await render(index)
         except Untrusted:
             result, index, headers = await self.index(want, at_hand, rotten=index.cid)
-            rendered = await self._kit.desk.page(index, target.variant, coding)
+            rendered = await render(index)
         except Invalid:
             if result != "hit":
                 raise
             # a page that makes no sense is not fresh: upstream may have mended it
             result, index, headers = await self.index(want, at_hand, max_age=RECHECK_SECONDS)
-            rendered = await self._kit.desk.page(index, target.variant, coding)
+            rendered = await render(index)
         headers |= {**dict(target.headers), "Cache-Control": caching(want, PAGE_CACHING)}
         response = page_response(
             request.method,
@@ -87,6 +96,21 @@ class Pages:
         repeatable = result == "hit" and not (revalidate or want.private or want != target.want)
         source = Source(index.ref.id, index, want.fresh_for or 0.0)
         return Answer(result, response, (source,) if repeatable else ())
+
+    @staticmethod
+    def _named(index: Index, target: IndexPage) -> Index:
+        """The index as the ecosystem knows it: of a companion's name it knows what came before it was one."""
+        return index if target.of is None else replace(index, ref=target.want.ref)
+
+    async def _companion(self, connection: str, want: Want, of: Want) -> tuple[Want, bool]:
+        """What goes with ``of`` as it was last shown on the connection, else as it is shown; see Generations."""
+        newest = self._kit.ecosystem.newest(of)
+        index = self.connections.shown(connection, of.ref)
+        if index is None and (entry := self._kit.catalog.find(of.ref.id)) is not None:
+            index = index_of(entry)
+        if index is None or newest is None:
+            return want, False
+        return await self._generations.companion(want, newest, index)
 
     async def index(
         self,

@@ -38,6 +38,11 @@ class Incomplete(Unavailable):
     """Upstream does not give all of a generation."""
 
 
+def companion(want: Want, index: Index) -> Want:
+    """What goes with ``index``, under a name of its own: so each generation keeps the one that it came with."""
+    return replace(want, ref=replace(want.ref, key=f"{want.ref.key}#{index.cid}"))
+
+
 class Promotion:
     """Publishes under the name ``shown`` what is held under the name ``newest``."""
 
@@ -89,6 +94,9 @@ class Promotion:
     async def _missing(self, before: Index, new: Index) -> AsyncIterator[Want]:
         """What is held of what ``before`` names, as ``new`` names it, where that is not held."""
         desk, ecosystem, catalog = self._kit.desk, self._kit.ecosystem, self._kit.catalog
+        for each in ecosystem.companions(self._shown):
+            if catalog.find(companion(each, before).ref.id) is not None:
+                yield companion(each, new)
         if not await self._is_known(before):
             return
         for count, fact in enumerate(await desk.every(new), start=1):

@@ -2,6 +2,7 @@
 
 ``/season/<name>`` names the wares of a season, ``/ware/<name>/<file>``, by their digests. A season's first line
 says whether the shop keeps old wares under their digest, ``/ware/<name>/<sha256>``, or has but one under a name.
+``/seal/<name>`` goes with a season.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ class Seasons(MadeUp):
         match request.path.split("/"):
             case ["", "season", name] if name:
                 return IndexPage(season(name), "plain", coded=False)
+            case ["", "seal", name] if name:
+                return IndexPage(seal(name), "plain", coded=False, of=season(name))
             case ["", "ware", name, sha256] if len(sha256) == 64:
                 return Direct((_ware(name, Digest(f"sha256:{sha256}"), f"{SHOP}ware/{name}/{sha256}"),))
             case ["", "ware", name, file] if name and file:
@@ -39,6 +42,9 @@ class Seasons(MadeUp):
         if not shown.ref.key.startswith("season/"):
             return None
         return replace(shown, ref=replace(shown.ref, key=f"{shown.ref.key}#newest"))
+
+    def companions(self, shown: Want) -> tuple[Want, ...]:
+        return (seal(shown.ref.key.removeprefix("season/")),)
 
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
         if not index.key.startswith("season/"):
@@ -62,6 +68,12 @@ class Seasons(MadeUp):
 def season(name: str) -> Want:
     """What clients are shown of a season."""
     ref = ArtifactRef(MadeUp.name, SHOP, f"season/{name}")
+    return Want(ref, ref.key, SHOP + ref.key, Lane.INDEX, fresh_for=FRESH_SECONDS)
+
+
+def seal(name: str) -> Want:
+    """What goes with a season."""
+    ref = ArtifactRef(MadeUp.name, SHOP, f"seal/{name}")
     return Want(ref, ref.key, SHOP + ref.key, Lane.INDEX, fresh_for=FRESH_SECONDS)
 
 

@@ -18,6 +18,7 @@ from dpm_gateway_apt.hosts import Host, Hosts
 from dpm_gateway_apt.layout import (
     RELEASES,
     SIGNATURE,
+    SIGNED,
     ByHash,
     archive,
     by_hash,
@@ -69,8 +70,10 @@ class Apt(Ecosystem):
 
     def _target(self, host: Host, path: str) -> Target:
         realm = host.name if host.guards(path) else ""
-        if is_release(path) or split(path)[1] == SIGNATURE:
-            return IndexPage(self._release(host, path), "", realm, coded=False)
+        folder, name = split(path)
+        if is_release(path) or name == SIGNATURE:
+            of = self._release(host, f"{folder}{SIGNED}") if name == SIGNATURE else None
+            return IndexPage(self._release(host, path), "", realm, coded=False, of=of)
         found = by_hash(path)
         if found is not None and found.digest.strong:
             return Direct((self._vouched(host, path, found),), realm)
@@ -130,6 +133,13 @@ class Apt(Ecosystem):
         if not is_release(shown.ref.key):
             return None
         return replace(shown, ref=replace(shown.ref, key=f"{shown.ref.key}{NEWEST}"))
+
+    def companions(self, shown: Want) -> tuple[Want, ...]:
+        """The signature that stands in a file of its own."""
+        folder, name = split(shown.ref.key)
+        return (
+            (self._release(self._hosts.of(shown.ref.upstream), f"{folder}{SIGNATURE}"),) if name == SIGNED else ()
+        )
 
     def _release(self, host: Host, path: str) -> Want:
         return self._mutable(host, path, self._fresh_for, Lane.INDEX, self._limit)

@@ -17,7 +17,8 @@ BY_HASH = "by-hash"
 RELEASES = ("InRelease", "Release")
 """What says which indexes a suite has, the one that is signed in itself first, as apt asks for them."""
 
-SIGNATURE = "Release.gpg"
+SIGNATURE, SIGNED = "Release.gpg", "Release"
+"""A signature in a file of its own, and what it is of."""
 
 ALGORITHMS = {"SHA512": "sha512", "SHA256": "sha256", "SHA1": "sha1", "MD5Sum": "md5"}
 """The fields of a Release file, which are folders below ``by-hash``, and what they hold.
