@@ -225,7 +225,8 @@ class Seasonal(RuleBasedStateMachine):
 
     def _sold(self) -> list[tuple[str, bytes]]:
         facts = Seasons().facts(season("toys").ref, "", self.page) if self.page else ()
-        return [(fact.url, self.now[fact.path.partition("/")[2]]) for fact in facts]
+        wares = [(fact.url, self.now[fact.path.partition("/")[2]]) for fact in facts]
+        return [(SEASON, self.page), *wares] if self.page else []
 
     async def _at_rest(self) -> None:
         if not self.page:
