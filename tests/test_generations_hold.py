@@ -115,7 +115,7 @@ class Seasonal(RuleBasedStateMachine):
             mend()
         self.ill.clear()
 
-    @rule(down=st.booleans())
+    @rule(down=st.sampled_from((False, False, True)))
     def go_away(self, down: bool) -> None:
         self.node.origin.down = down
 
@@ -161,9 +161,16 @@ class Seasonal(RuleBasedStateMachine):
     def _serves(connection: str) -> int:
         return CONNECTIONS.index(connection) % GATEWAYS
 
-    @rule(asked=st.lists(asks, min_size=1, max_size=8), copies=st.integers(0, 4))
-    def ask(self, asked: list[Ask], copies: int) -> None:
-        """Clients ask at once, on each connection one thing after the other; meanwhile files are replaced."""
+    @rule(asked=st.lists(asks, min_size=1, max_size=8), copies=st.integers(0, 4), of=st.none() | versions)
+    def ask(self, asked: list[Ask], copies: int, of: dict[str, int] | None) -> None:
+        """Clients ask at once, on each connection one thing after the other; meanwhile files are replaced.
+
+        Perhaps a season has just begun, and whoever asks for it learns of it.
+        """
+        if of is not None:
+            self.write(of, True, 0)
+            self.catch_up()
+            self.pass_time(FRESH_SECONDS)
         self.runner.run(self._ask(asked, copies))
 
     async def _ask(self, asked: list[Ask], copies: int) -> None:
