@@ -29,7 +29,8 @@ async def served(checkout: Path, upstream: str, **environment: str) -> float:
     port = choose_free()
     with tempfile.TemporaryDirectory(prefix="dpm-") as home:
         node = {
-            "DPM_HOME": home, "DPM_PYPI_PORT": str(port), "DPM_OCI_PORT": "0", "DPM_NATS_PORT": "0",
+            "DPM_HOME": home, "DPM_PYPI_PORT": str(port), "DPM_OCI_PORT": "0", "DPM_APT_PORT": "0",
+            "DPM_NATS_PORT": "0",
             "DPM_PYPI_UPSTREAM": upstream,
             "PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment,
         }  # fmt: skip

@@ -92,7 +92,7 @@ async def test_the_sockets_of_a_running_node_are_those_of_the_reference(metrics:
     ops: dict[str, Any] = {"ops_port": str(choose_free())} if metrics else {}
     async with (
         PackageServer().running() as upstream,
-        running_node(pypi_upstream=upstream.url, oci_upstream="none", **ops) as node,
+        running_node(pypi_upstream=upstream.url, oci_upstream="none", apt_allow="deb.example", **ops) as node,
     ):
         await compare(node, values | ops)
         upstream.add("six", File("six-1.0-py3-none-any.whl", b"six" * 1000))

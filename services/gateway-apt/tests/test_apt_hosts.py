@@ -32,6 +32,7 @@ def test_a_host_that_is_named_is_asked_where_it_is_said_to_be() -> None:
 def test_a_client_that_says_https_is_given_it() -> None:
     assert upstream("deb.example", https=True) == "https://deb.example/"
     assert upstream("moved.example", https=True) == "http://mirror.local:8080/debian/"
+    assert not HOSTS.of("https://deb.example/").stranger
 
 
 def test_others_may_be_allowed_by_patterns_and_are_strangers() -> None:

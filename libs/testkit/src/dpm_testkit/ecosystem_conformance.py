@@ -246,6 +246,16 @@ class EcosystemSuite:
             assert file.url == fact.url.partition("?")[0], "a query may be a signature, and wants go into events"
             assert ids.setdefault(file.ref.id, fact.path) == fact.path
 
+    def test_the_newest_is_the_same_thing_under_another_name(self) -> None:
+        for _, target in self.served():
+            for want in _wants(target) if isinstance(target, IndexPage | IndexedFile) else ():
+                newest = self.ecosystem.newest(want)
+                if newest is not None:
+                    assert newest.mutable
+                    assert newest.ref.id != want.ref.id
+                    assert replace(newest, ref=want.ref) == want
+                    assert self.ecosystem.newest(newest) is None
+
     def test_it_works_in_a_process_of_its_own(self) -> None:
         copy: Ecosystem = pickle.loads(pickle.dumps(self.ecosystem))
         for path, target in self.served():

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dpm_core.ecosystem import Refusal
 from dpm_core.host_patterns import matches
@@ -28,6 +28,12 @@ class Host:
     private: tuple[str, ...] = ()
     stranger: bool = False
 
+    @property
+    def secured(self) -> "Host":
+        """As it is asked for clients that say https: by that, unless a setting has it be asked elsewhere."""
+        plain = self.upstream == f"http://{self.name}/"
+        return replace(self, upstream=f"https://{self.name}/") if plain else self
+
     def guards(self, path: str) -> bool:
         """Whether what is at ``path``, without a slash before it, is private."""
         return any(f"/{path}".startswith(each) for each in self.private)
@@ -44,6 +50,8 @@ class Hosts:
         Those that match ``https`` are asked by it though clients say http.
         """
         self._named = dict(named or {})
+        secured = (each.secured for each in self._named.values())
+        self._by_upstream = {each.upstream: each for each in (*secured, *self._named.values())}
         self._allow = tuple(allow)
         self._https = tuple(https)
 
@@ -61,9 +69,7 @@ class Hosts:
         name = asked.host.removesuffix(usual)
         host = self._named.get(name)
         if host is not None:
-            if asked.https and host.upstream == f"http://{name}/":
-                return Host(name, f"https://{name}/", host.private)
-            return host
+            return host.secured if asked.https else host
         if not matches(name, self._allow):
             return Refusal(
                 403,
@@ -75,5 +81,4 @@ class Hosts:
 
     def of(self, upstream: str) -> Host:
         """The host that is asked at ``upstream``, as far as it is known."""
-        known = next((each for each in self._named.values() if each.upstream == upstream), None)
-        return known or Host(upstream.split("/")[2], upstream, stranger=True)
+        return self._by_upstream.get(upstream) or Host(upstream.split("/")[2], upstream, stranger=True)
