@@ -12,6 +12,7 @@ from dpm_core.ecosystem import Fact
 from dpm_core.events import ArtifactEvicted, ArtifactStored, FetchRequested
 from dpm_testkit.made_up import SHOP, MadeUp
 from dpm_testkit.memory_way import Way
+from dpm_testkit.patience import until
 
 HOOK = b"a hook" * 100
 OTHER = b"another hook" * 100
@@ -82,6 +83,11 @@ async def test_what_a_held_index_names_must_be_as_it_says(way: Way) -> None:
     assert vouched(way) == [True]
 
 
+async def test_what_may_be_an_index_is_read_before_a_file_of_it_is_asked_for(way: Way, shop: Shop) -> None:
+    await lists(way, more=line("hook", HOOK))
+    await until(lambda: shop.read["nails/=more"] == 1)
+
+
 async def test_no_index_is_asked_for_where_a_held_one_names_the_file(way: Way) -> None:
     await lists(way, more=line("hook", HOOK))
     before = len(asked(way))
@@ -116,9 +122,12 @@ async def test_an_index_that_left_the_store_names_nothing(way: Way) -> None:
 async def test_what_is_no_index_is_read_once_and_passed_over(way: Way, shop: Shop) -> None:
     await lists(way, more=line("hook", HOOK), odd="hook né\n")
     way.origin.has(SHOP + "good/nails/hook", HOOK)
+    assert (await way.client.get(GOOD)).content == HOOK
+    await until(lambda: shop.read["nails/=more"])
+    read = shop.read["nails/=odd"]
     for _ in range(3):
         assert (await way.client.get(GOOD)).content == HOOK
-    assert shop.read["nails/=odd"] == 1
+    assert shop.read["nails/=odd"] == read
 
 
 async def test_what_no_index_names_is_had_as_upstream_has_it_and_grows_stale(way: Way) -> None:

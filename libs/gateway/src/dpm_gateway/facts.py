@@ -10,32 +10,35 @@ import gzip
 import hashlib
 import logging
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from io import RawIOBase
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
-
-import msgspec
 
 from dpm_core.artifacts import ArtifactRef, Fields
 from dpm_core.cids import Cid
 from dpm_core.ecosystem import Ecosystem, Fact, Page
-from dpm_core.errors import Invalid, Unavailable
+from dpm_core.errors import Unavailable
 from dpm_core.ports import BlobStore
-from dpm_core.registry import from_json, to_json
+from dpm_gateway import fact_files
 from dpm_gateway.coding import Coding
+from dpm_gateway.fact_table import Damaged, Table, encode
 from dpm_gateway.memo import Memo
-from dpm_runtime import whole_file
 
 INLINE_BYTES = 64 * 1024
 """Indexes up to this size are worked on at once: handing them over would cost more."""
 
+PACKED_BYTES = 4 * 1024
+"""The same of indexes that are files: they are packed as a rule, and many times larger than they look."""
+
 KEPT_FACT_BYTES = 64 * 1024 * 1024
-"""Facts that stay in memory, as JSON."""
+"""Facts that stay in memory: of large indexes where each is, and not what it says."""
 
 KEPT_PAGE_BYTES = 64 * 1024 * 1024
 """Rendered pages that stay in memory."""
@@ -46,8 +49,11 @@ COMPRESSED_FROM_BYTES = 1024
 LEVEL = 6
 """Of compression: index pages become a tenth, and higher levels take longer and gain nothing."""
 
-FORMAT = 2
+FORMAT = 3
 """The version of the facts on disk."""
+
+TRIES = 2
+"""Facts that were damaged are computed again, and then are right unless the disk fails."""
 
 log = logging.getLogger(__name__)
 V = TypeVar("V")
@@ -79,28 +85,6 @@ class Rendered:
     etag: str
 
 
-@dataclass(frozen=True)
-class Facts:
-    """The facts of an index by path, each still as JSON: of thousands a client wants one."""
-
-    by_path: dict[str, msgspec.Raw]
-    size: int
-
-    @classmethod
-    def read(cls, encoded: bytes) -> "Facts":
-        """Raises Invalid for what is no JSON object."""
-        return cls(from_json(encoded, dict[str, msgspec.Raw]), len(encoded))
-
-    def get(self, path: str) -> Fact | None:
-        """The fact of the file at ``path``. Raises Invalid if it is none."""
-        raw = self.by_path.get(path)
-        return None if raw is None else from_json(bytes(raw), Fact)
-
-    def every(self) -> Iterable[Fact]:
-        """All of them, one after the other. Raises Invalid for what is none."""
-        return (from_json(bytes(raw), Fact) for raw in self.by_path.values())
-
-
 class Desk:
     """Works on indexes for one ecosystem: reads facts from them and renders them, in a process of its own."""
 
@@ -108,7 +92,7 @@ class Desk:
         self._ecosystem = ecosystem
         self._store = store
         self._folder = folder
-        self._facts: Memo[str, Facts] = Memo(KEPT_FACT_BYTES, lambda kept: kept.size)
+        self._facts: Memo[str, Table] = Memo(KEPT_FACT_BYTES, lambda kept: kept.weight)
         self._pages: Memo[tuple[str, str, Coding], Rendered] = Memo(
             KEPT_PAGE_BYTES, lambda kept: len(kept.page.body)
         )
@@ -124,47 +108,83 @@ class Desk:
 
     async def fact(self, index: Index, path: str) -> Fact | None:
         """What ``index`` says of the file at ``path``, or None. Raises Unavailable, Invalid."""
-        return (await self._facts.get(index.key, lambda: self._load_facts(index))).get(path)
+        for _ in range(TRIES):
+            table = await self._table(index)
+            try:
+                return table.get(path)
+            except (Damaged, OSError):
+                self._forget(index)
+        raise _damaged()
+
+    def prepare(self, index: Index) -> None:
+        """Have the facts of ``index`` at hand: whoever got it will want a file next."""
+        self._facts.prepare(index.key, lambda: self._load_facts(index))
 
     async def every(self, index: Index) -> Iterable[Fact]:
-        """All that ``index`` says, one fact after the other. Raises Unavailable, Invalid."""
-        return (await self._facts.get(index.key, lambda: self._load_facts(index))).every()
+        """All that ``index`` says, one after the other and in no order. Raises Unavailable, Invalid."""
+        return self._all(index, await self._table(index))
+
+    def _all(self, index: Index, table: Table) -> Iterable[Fact]:
+        try:
+            yield from table
+        except (Damaged, OSError) as error:
+            self._forget(index)
+            raise _damaged() from error
+
+    async def _table(self, index: Index) -> Table:
+        return await self._facts.get(index.key, lambda: self._load_facts(index))
+
+    def _forget(self, index: Index) -> None:
+        """What is kept of it on disk is not what was written."""
+        log.warning("facts on disk were damaged, and are computed again", extra={"index": index.key})
+        self._facts.forget(index.key)
+        fact_files.discard(self._file(index))
+
+    def _file(self, index: Index) -> Path:
+        return self._folder / f"{index.key}{fact_files.SUFFIX}"
 
     async def page(self, index: Index, variant: str, coding: Coding) -> Rendered:
         """``index`` rendered as ``variant``, in ``coding`` unless it is too small. Raises Unavailable, Invalid."""
         return await self._pages.get((index.key, variant, coding), lambda: self._render(index, variant, coding))
 
-    async def _load_facts(self, index: Index) -> Facts:
-        file = self._folder / f"{index.key}.json"
-        with suppress(OSError, Invalid):
-            return await asyncio.to_thread(lambda: Facts.read(file.read_bytes()))
+    async def _load_facts(self, index: Index) -> Table:
+        file = self._file(index)
+        if (kept := await asyncio.to_thread(fact_files.load, file)) is not None:
+            return kept
         body = await self._body(index)
-        encoded = await self._work(len(body), _facts, self._ecosystem, index.ref, index.media_type, body)
-        facts = await asyncio.to_thread(Facts.read, encoded)
-        if facts.by_path:
-            with suppress(OSError):  # a cache: what cannot be kept is computed again
-                await asyncio.to_thread(whole_file.replace, file, encoded)
-        return facts
+        here = _size(body) <= (PACKED_BYTES if self._ecosystem.names_files(index.ref) else INLINE_BYTES)
+        encoded = await self._work(here, body, _facts, self._ecosystem, index, None if here else file)
+        if encoded is None:
+            if (kept := await asyncio.to_thread(fact_files.load, file)) is None:
+                raise Unavailable("the facts of an index have gone", retry_after=1.0)
+            return kept
+        table = Table.of(encoded)
+        if here and table:
+            await asyncio.to_thread(fact_files.keep, file, encoded)
+        return table
 
     async def _render(self, index: Index, variant: str, coding: Coding) -> Rendered:
         body = await self._body(index)
-        about = (self._ecosystem, index, body)
-        rendered = await self._work(len(body), _render, *about, variant, coding)
-        self._facts.prepare(index.key, lambda: self._load_facts(index))  # its client will want a file next
+        about = (self._ecosystem, index, variant, coding)
+        rendered = await self._work(_size(body) <= INLINE_BYTES, body, _render, *about)
+        self.prepare(index)
         return rendered
 
-    async def _work(self, size: int, work: Callable[[Unpack[Args]], V], *args: *Args) -> V:
-        if size <= INLINE_BYTES:
-            return work(*args)
+    async def _work(
+        self, here: bool, body: Sequence[bytes], work: Callable[[bytes | Path, Unpack[Args]], V], *args: *Args
+    ) -> V:
+        if here:
+            return work(b"".join(body), *args)
         pool = self._pool
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+            async with handed(body) as path:
+                return await asyncio.get_running_loop().run_in_executor(pool, work, path, *args)
         except BrokenProcessPool as error:
             if self._pool is pool:  # who notices first
                 self._pool = _pool()
             raise Unavailable("the worker for indexes died", retry_after=1.0) from error
 
-    async def _body(self, index: Index) -> bytes:
+    async def _body(self, index: Index) -> Sequence[bytes]:
         body = await self._store.open(index.cid)
         if body is None:
             raise Unavailable("the index has left the store", retry_after=1.0)
@@ -173,7 +193,7 @@ class Desk:
             while part := await body.read(offset, 1024 * 1024):
                 parts.append(part)
                 offset += len(part)
-            return b"".join(parts)
+            return parts
         finally:
             body.close()
 
@@ -182,17 +202,50 @@ class Desk:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _facts(ecosystem: Ecosystem, ref: ArtifactRef, media_type: str, body: bytes) -> bytes:
-    return to_json({fact.path: fact for fact in ecosystem.facts(ref, media_type, body)})
+def _damaged() -> Unavailable:
+    return Unavailable("the facts of an index were damaged on disk", retry_after=1.0)
 
 
-def _render(ecosystem: Ecosystem, index: Index, body: bytes, variant: str, coding: Coding) -> Rendered:
-    page = ecosystem.render(index.ref, index.media_type, body, variant, index.fields)
+def _size(body: Sequence[bytes]) -> int:
+    return sum(map(len, body))
+
+
+def _facts(body: bytes | Path, ecosystem: Ecosystem, index: Index, file: Path | None) -> bytes | None:
+    """The table of an index, None if it is in ``file`` now; one without facts is never written."""
+    facts = list(ecosystem.facts(index.ref, index.media_type, _read(body)))
+    encoded = encode(facts)
+    return None if facts and file is not None and fact_files.keep(file, encoded) else encoded
+
+
+def _render(body: bytes | Path, ecosystem: Ecosystem, index: Index, variant: str, coding: Coding) -> Rendered:
+    page = ecosystem.render(index.ref, index.media_type, _read(body), variant, index.fields)
     if coding is Coding.GZIP and len(page.body) >= COMPRESSED_FROM_BYTES:
         page = replace(page, body=gzip.compress(page.body, LEVEL, mtime=0))
     else:
         coding = Coding.IDENTITY
     return Rendered(page, coding, f'"{hashlib.sha256(page.body).hexdigest()[:32]}"')
+
+
+@asynccontextmanager
+async def handed(parts: Sequence[bytes]) -> AsyncIterator[Path]:
+    """Where another process of this user reads ``parts``, for as long as the context lasts.
+
+    To pickle them would hold up all clients meanwhile: a tenth of a second for an index of 50 MB.
+    """
+    with os.fdopen(os.memfd_create("index"), "wb", buffering=0) as file:
+        await asyncio.to_thread(_write, file, parts)
+        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+
+
+def _write(file: RawIOBase, parts: Sequence[bytes]) -> None:
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            left = left[file.write(left) :]
+
+
+def _read(body: bytes | Path) -> bytes:
+    return body if isinstance(body, bytes) else body.read_bytes()
 
 
 def _pool() -> ProcessPoolExecutor:

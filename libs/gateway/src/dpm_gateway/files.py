@@ -184,11 +184,12 @@ class Files:
         match boarding.answer:
             case Lost(failure=failure):
                 raise Refused(refusal_of(failure))
-            case Landed(cid=cid, media_type=told):
+            case Landed(cid=cid, media_type=told, fields=fields):
                 boarding.leave()
                 body = await self._kit.store.open(cid)
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
+                self._prepare(Index(want.ref, cid, told or "", fields))
                 about = self._representation(want, cid, body.size, told or "", headers)
                 return body_response(request.method, request.headers, about, body, body.close)
             case Airborne(frontier=frontier, state=state):
@@ -199,7 +200,18 @@ class Files:
                     self._representation(want, None, length, state.media_type or "", headers),
                     etag=f'"{want.ref.id}-{frontier.token}"',
                 )
-                return body_response(request.method, request.headers, about, frontier, boarding.leave)
+
+                def release() -> None:
+                    boarding.leave()
+                    if (arrived := frontier.state).cid is not None:
+                        self._prepare(Index(want.ref, arrived.cid, arrived.media_type or "", arrived.fields))
+
+                return body_response(request.method, request.headers, about, frontier, release)
+
+    def _prepare(self, file: Index) -> None:
+        """A file that may be an index is one by the time that its client asks for what it names."""
+        if self._kit.ecosystem.names_files(file.ref):
+            self._kit.desk.prepare(file)
 
     def _representation(
         self, want: Want, cid: Cid | None, size: int | None, told: str, headers: Headers
@@ -269,7 +281,9 @@ class Files:
 
     async def _within(self, target: IndexedFile, prefix: str) -> _Found | None:
         """What an index says of the file that is held for whatever reason; the last one that came counts."""
-        like = target.otherwise or target.indexes[0]
+        like = target.otherwise or next(iter(target.indexes), None)
+        if like is None:
+            return None
         async for want, entry in self._naming.held(like, prefix):
             if not await self._pages.holds(entry, self._kit.desk.has_facts):
                 continue

@@ -23,6 +23,11 @@ class Memo(Generic[K, V]):
         """Whether the value is there at once."""
         return key in self._kept
 
+    def forget(self, key: K) -> None:
+        """The value is of no use any more."""
+        if key in self._kept:
+            self._weight -= self._weigh(self._kept.pop(key))
+
     async def get(self, key: K, compute: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The value for ``key``; what ``compute`` raises is raised to all who wait, and not kept."""
         if key in self._kept:
