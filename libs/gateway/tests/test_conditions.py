@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
+from dpm_gateway.conditions import last_modified, not_modified, precondition_failed, range_applies
 
 MONDAY = "Mon, 16 Nov 2026 10:00:00 GMT"
 TUESDAY = "Tue, 17 Nov 2026 10:00:00 GMT"
@@ -25,6 +25,28 @@ def test_a_date_counts_where_there_is_no_etag() -> None:
     assert not_modified({"if-modified-since": TUESDAY}, '"a"', MONDAY)
     assert not not_modified({"if-modified-since": MONDAY}, '"a"', TUESDAY)
     assert not not_modified({"if-modified-since": "yesterday"}, '"a"', MONDAY)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        MONDAY,
+        "Monday, 16-Nov-26 10:00:00 GMT",
+        "Mon Nov 16 10:00:00 2026",
+        "Mon, 16 Nov 2026 10:00:00 -0000",
+        "Mon, 16 Nov 2026 12:00:00 +0200",
+    ],
+)
+def test_a_date_may_be_written_in_the_older_forms_and_is_sent_in_the_one_of_today(date: str) -> None:
+    assert not_modified({"if-modified-since": date}, None, MONDAY)
+    assert not not_modified({"if-modified-since": date}, None, TUESDAY)
+    assert last_modified(date, 0.0) == MONDAY
+
+
+@pytest.mark.parametrize("told", [None, "", "yesterday"])
+def test_without_a_date_of_upstreams_it_is_when_the_body_was_stored(told: str | None) -> None:
+    assert last_modified(told, 1794823200.9) == MONDAY
+    assert last_modified(told, None) is None
 
 
 def test_a_range_counts_for_the_body_it_was_begun_with_only() -> None:

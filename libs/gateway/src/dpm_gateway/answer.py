@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from dpm_core.artifacts import Want
 from dpm_core.ports import Entry
+from dpm_gateway.conditions import last_modified
 from dpm_gateway.facts import Index
 
 FILE_CACHING = "max-age=31536000, immutable"
@@ -40,7 +41,8 @@ class Answer:
 
 def index_of(entry: Entry) -> Index:
     """The index that the catalog says is held."""
-    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields)
+    modified = last_modified(entry.validators.last_modified, entry.stored_at)
+    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields, modified)
 
 
 def caching(want: Want, directives: str) -> str:

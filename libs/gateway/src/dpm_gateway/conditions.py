@@ -2,6 +2,8 @@
 
 import email.utils
 from collections.abc import Mapping
+from datetime import UTC
+from functools import lru_cache
 
 
 def etag_matches(header: str, etag: str) -> bool:
@@ -19,8 +21,8 @@ def not_modified(headers: Mapping[str, str], etag: str | None, last_modified: st
     """
     if (condition := headers.get("if-none-match")) is not None:
         return etag is not None and etag_matches(condition, etag)
-    since, modified = _seconds(headers.get("if-modified-since")), _seconds(last_modified)
-    return since is not None and modified is not None and modified <= since
+    since = _seconds(headers.get("if-modified-since"))
+    return since is not None and (modified := _seconds(last_modified)) is not None and modified <= since
 
 
 def precondition_failed(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
@@ -31,8 +33,8 @@ def precondition_failed(headers: Mapping[str, str], etag: str | None, last_modif
     if (condition := headers.get("if-match")) is not None:
         named = {each.strip() for each in condition.split(",")}
         return condition.strip() != "*" and (etag is None or etag.startswith("W/") or etag not in named)
-    since, modified = _seconds(headers.get("if-unmodified-since")), _seconds(last_modified)
-    return since is not None and modified is not None and modified > since
+    since = _seconds(headers.get("if-unmodified-since"))
+    return since is not None and (modified := _seconds(last_modified)) is not None and modified > since
 
 
 def range_applies(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
@@ -46,8 +48,29 @@ def range_applies(headers: Mapping[str, str], etag: str | None, last_modified: s
     return last_modified is not None and condition == last_modified
 
 
-def _seconds(date: str | None) -> float | None:
+def last_modified(told: str | None, stored_at: float | None) -> str | None:
+    """The Last-Modified that clients get: upstream's, else when it was stored (epoch seconds), else None."""
+    seconds = _seconds(told)
+    if seconds is None:
+        seconds = stored_at
+    return None if seconds is None else _date(int(seconds))
+
+
+@lru_cache(maxsize=4096)
+def _date(seconds: int) -> str:
+    """As an IMF-fixdate (RFC 9110, 5.6.7)."""
+    return email.utils.formatdate(seconds, usegmt=True)
+
+
+@lru_cache(maxsize=4096)
+def _read(date: str) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp() if date else None
+        parsed = email.utils.parsedate_to_datetime(date)
+        # the two older forms of a date have no zone that is read, and are in GMT
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _seconds(date: str | None) -> float | None:
+    return _read(date) if date else None

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import RawIOBase
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
@@ -25,7 +25,7 @@ from dpm_core.artifacts import ArtifactRef, Fields
 from dpm_core.cids import Cid
 from dpm_core.ecosystem import Ecosystem, Fact, Page
 from dpm_core.errors import Unavailable
-from dpm_core.ports import BlobStore
+from dpm_core.ports import BlobStore, Entry
 from dpm_gateway import fact_files
 from dpm_gateway.coding import Coding
 from dpm_gateway.fact_table import Damaged, Table, encode
@@ -62,12 +62,20 @@ Args = TypeVarTuple("Args")
 
 @dataclass(frozen=True)
 class Index:
-    """A fetched index: what it is of, its bytes in the store, the kept fields of upstream's answer."""
+    """A fetched index: what it is of, its bytes in the store, the kept fields of upstream's answer.
+
+    ``modified`` is its Last-Modified, None if that is not known; it makes no difference to what is read from it.
+    """
 
     ref: ArtifactRef
     cid: Cid
     media_type: str
     fields: Fields = ()
+    modified: str | None = field(default=None, compare=False)
+
+    def matches(self, entry: Entry) -> bool:
+        """Whether it is what the catalog has under its name."""
+        return entry.blob.cid == self.cid and entry.media_type == self.media_type and entry.fields == self.fields
 
     @property
     def key(self) -> str:

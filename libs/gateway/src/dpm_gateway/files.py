@@ -14,6 +14,7 @@ from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Entry
 from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Source, caching, index_of
 from dpm_gateway.choice import first
+from dpm_gateway.conditions import last_modified
 from dpm_gateway.doorkeeper import Refused, Visitor
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
@@ -162,10 +163,12 @@ class Files:
         if body is None:
             return None
         self._kit.marks.note(entry.ref.id)
-        status = {"Cache-Status": "dpm; hit", **dict(headers)}
-        about = self._representation(want, entry.blob.cid, entry.blob.size, entry.media_type, status)
+        status, index = {"Cache-Status": "dpm; hit", **dict(headers)}, index_of(entry)
+        about = self._representation(
+            want, entry.blob.cid, entry.blob.size, entry.media_type, status, index.modified
+        )
         response = body_response(request.method, request.headers, about, body, body.close)
-        return Answer("hit", response, (Source(entry.ref.id, index_of(entry), filed=True),))
+        return Answer("hit", response, (Source(entry.ref.id, index, filed=True),))
 
     async def _miss(self, request: Request, want: Want, entry: Entry | None, headers: Fields = ()) -> Answer:
         """The answer with what is fetched; ``entry`` is of no use. Raises Refused."""
@@ -184,13 +187,14 @@ class Files:
         match boarding.answer:
             case Lost(failure=failure):
                 raise Refused(refusal_of(failure))
-            case Landed(cid=cid, media_type=told, fields=fields):
+            case Landed(cid=cid, media_type=told, fields=fields, validators=validators):
                 boarding.leave()
                 body = await self._kit.store.open(cid)
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
                 self._prepare(Index(want.ref, cid, told or "", fields))
-                about = self._representation(want, cid, body.size, told or "", headers)
+                modified = last_modified(validators.last_modified, None)
+                about = self._representation(want, cid, body.size, told or "", headers, modified)
                 return body_response(request.method, request.headers, about, body, body.close)
             case Airborne(frontier=frontier, state=state):
                 length = state.length
@@ -214,12 +218,18 @@ class Files:
             self._kit.desk.prepare(file)
 
     def _representation(
-        self, want: Want, cid: Cid | None, size: int | None, told: str, headers: Headers
+        self,
+        want: Want,
+        cid: Cid | None,
+        size: int | None,
+        told: str,
+        headers: Headers,
+        modified: str | None = None,
     ) -> Representation:
         """``told`` is what upstream called it, empty if that is not known."""
         headers = {**headers, "Cache-Control": caching(want, PAGE_CACHING if want.mutable else FILE_CACHING)}
         media_type = self._kit.ecosystem.media_type(want.ref, told)
-        return Representation(size, media_type, f'"{cid}"' if cid else None, headers=headers)
+        return Representation(size, media_type, f'"{cid}"' if cid else None, modified, headers)
 
     async def _tell_query(self, want: Want, fact: Fact) -> None:
         if fact.url != want.url:

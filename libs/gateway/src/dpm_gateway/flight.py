@@ -8,7 +8,7 @@ from typing import TypeAlias
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext
 
-from dpm_core.artifacts import Fields, Held, Want
+from dpm_core.artifacts import NO_VALIDATORS, Fields, Held, Validators, Want
 from dpm_core.attempts import WITHHELD_WHOLE, AttemptState, Failure, Phase
 from dpm_core.cids import Cid
 from dpm_core.decisions import Ask, Behind, Follow, Join, Recorded, Refuse, Serve, decide_request
@@ -56,6 +56,7 @@ class Landed:
     time: float
     media_type: str | None = None
     fields: Fields = ()
+    validators: Validators = NO_VALIDATORS
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,9 @@ class Flight:
             match decision:
                 case Serve(cid=cid, time=time, stored=stored):
                     if await self._is_here(cid):
-                        about = (stored.media_type, stored.fields) if stored else (None, ())
-                        return Landed(cid, time, *about)
+                        if stored is None:
+                            return Landed(cid, time)
+                        return Landed(cid, time, stored.media_type, stored.fields, stored.validators)
                     self._asked = None
                     tries += 1
                 case Refuse(failed=failed):
@@ -292,7 +294,8 @@ class Flight:
                 frontier.close()
         if state.phase is Phase.VERIFIED and state.cid is not None:
             if await self._arrives(state.cid, watch, token):
-                return Landed(state.cid, self._means.clock.now(), state.media_type, state.fields)
+                now = self._means.clock.now()
+                return Landed(state.cid, now, state.media_type, state.fields, state.validators)
             return None
         return Lost(state.failure or Failure(FailReason.UNAVAILABLE, "the fetch failed"))
 

@@ -77,7 +77,7 @@ class Handler:
         now = self._kit.clock.now()
         for source in sources:
             entry = self._kit.catalog.find(source.artifact_id)
-            if entry is None or index_of(entry) != source.index:
+            if entry is None or not source.index.matches(entry):
                 return False
             if source.fresh_for is not None and now - entry.checked_at >= source.fresh_for:
                 return False

@@ -15,6 +15,7 @@ from dpm_core.ports import Body, Entry
 from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching, index_of
 from dpm_gateway.choice import first
 from dpm_gateway.coding import Coding, chosen
+from dpm_gateway.conditions import last_modified
 from dpm_gateway.connections import Connections
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index, Rendered
@@ -88,6 +89,7 @@ class Pages:
             rendered.etag,
             headers,
             coding=rendered.coding if target.coded else None,
+            last_modified=None if target.coded else index.modified,  # what is made here has no date of upstream's
         )
         if self._kit.ecosystem.newest(want) is not None:
             if request.method == "GET":
@@ -191,7 +193,8 @@ class Pages:
             return index_of(entry)
         if landed.media_type is None:
             raise Unavailable("the catalog lags behind the log", retry_after=1.0)
-        return Index(want.ref, landed.cid, landed.media_type, landed.fields)
+        modified = last_modified(landed.validators.last_modified, None)
+        return Index(want.ref, landed.cid, landed.media_type, landed.fields, modified)
 
     async def holds(self, entry: Entry, at_hand: AtHand) -> bool:
         """Whether an index can be used: what is wanted of it is in memory, or its bytes are in the store."""

@@ -210,6 +210,7 @@ def page_response(
     extra: Headers,
     status: int = 200,
     coding: Coding | None = None,
+    last_modified: str | None = None,
 ) -> Response:
     """The answer with a page that is whole in memory; with an ETag it may be 304 or 412.
 
@@ -220,9 +221,11 @@ def page_response(
         headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
     if etag is not None:
         headers["ETag"] = etag
-        if precondition_failed(request, etag, None):
+        if last_modified is not None:
+            headers["Last-Modified"] = last_modified
+        if precondition_failed(request, etag, last_modified):
             return Response(status_code=412, headers={"ETag": etag})
-        if not_modified(request, etag, None):
+        if not_modified(request, etag, last_modified):
             return Response(status_code=304, headers=headers)
     headers["Content-Type"] = page.media_type
     if coding is Coding.GZIP:

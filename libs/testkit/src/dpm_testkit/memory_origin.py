@@ -18,7 +18,7 @@ class Held:
 
     With ``breaks_after`` (bytes) the body breaks off there, once; ``go`` must be set before bytes behind
     ``waits_at`` are sent. With ``for_strangers`` whoever shows no credentials gets that status instead. ``tells``
-    is what it says that the body's digest is, where a want looks for that.
+    is what it says that the body's digest is, where a want looks for that. ``modified`` is its Last-Modified.
     """
 
     body: bytes
@@ -30,11 +30,12 @@ class Held:
     fields: Fields = ()
     for_strangers: int | None = None
     tells: Digest | None = None
+    modified: str | None = None
 
     @property
     def validators(self) -> Validators:
-        """A strong ETag of the body."""
-        return Validators(etag=f'"{hashlib.sha256(self.body).hexdigest()[:16]}"')
+        """A strong ETag of the body, and its date."""
+        return Validators(f'"{hashlib.sha256(self.body).hexdigest()[:16]}"', self.modified)
 
 
 class MemoryOrigin:
