@@ -9,7 +9,7 @@ from starlette.responses import Response
 from dpm_core.attempts import Failure
 from dpm_core.ecosystem import Direct, IndexedFile, IndexPage, Made, Redirect, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
-from dpm_gateway.answer import Answer, Source, index_of
+from dpm_gateway.answer import Answer, Source
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.files import Files
 from dpm_gateway.kit import Kit
