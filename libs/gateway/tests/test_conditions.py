@@ -27,6 +27,11 @@ def test_a_date_counts_where_there_is_no_etag() -> None:
     assert not not_modified({"if-modified-since": "yesterday"}, '"a"', MONDAY)
 
 
+def test_a_later_date_is_of_another_body_where_an_older_one_may_be_shown() -> None:
+    assert not not_modified({"if-modified-since": TUESDAY}, '"a"', MONDAY, exactly=True)
+    assert not_modified({"if-modified-since": "Mon Nov 16 10:00:00 2026"}, '"a"', MONDAY, exactly=True)
+
+
 @pytest.mark.parametrize(
     "date",
     [

@@ -14,15 +14,20 @@ def etag_matches(header: str, etag: str) -> bool:
     return any(each.strip().removeprefix("W/") == bare for each in header.split(","))
 
 
-def not_modified(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:
+def not_modified(
+    headers: Mapping[str, str], etag: str | None, last_modified: str | None, *, exactly: bool = False
+) -> bool:
     """Whether the client holds the current body already, so that 304 is the answer.
 
-    If-Modified-Since counts only without If-None-Match (RFC 9110, 13.1.3).
+    If-Modified-Since counts only without If-None-Match (RFC 9110, 13.1.3). ``exactly``: what may be older here
+    than elsewhere is not what a client with a later date holds.
     """
     if (condition := headers.get("if-none-match")) is not None:
         return etag is not None and etag_matches(condition, etag)
     since = _seconds(headers.get("if-modified-since"))
-    return since is not None and (modified := _seconds(last_modified)) is not None and modified <= since
+    if since is None or (modified := _seconds(last_modified)) is None:
+        return False
+    return modified == since if exactly else modified <= since
 
 
 def precondition_failed(headers: Mapping[str, str], etag: str | None, last_modified: str | None) -> bool:

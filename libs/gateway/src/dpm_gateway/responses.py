@@ -225,7 +225,7 @@ def page_response(
             headers["Last-Modified"] = last_modified
         if precondition_failed(request, etag, last_modified):
             return Response(status_code=412, headers={"ETag": etag})
-        if not_modified(request, etag, last_modified):
+        if not_modified(request, etag, last_modified, exactly=True):
             return Response(status_code=304, headers=headers)
     headers["Content-Type"] = page.media_type
     if coding is Coding.GZIP:
