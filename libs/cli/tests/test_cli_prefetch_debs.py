@@ -183,7 +183,10 @@ def test_sources_become_suites_of_binary_packages() -> None:
 def test_of_an_index_the_form_that_is_packed_best_is_asked_for() -> None:
     forms = ["main/binary-amd64/Packages", "main/binary-amd64/Packages.gz", "main/binary-all/Packages.xz"]
     release = "SHA256:\n" + "".join(f" {each[-1] * 64} 1 {each}\n" for each in forms)
-    assert [each.path for each in packages(release, SUITES[0], ["amd64"])] == forms[1:]
+    assert [each.path for each in packages(f"Architectures: all amd64\n{release}", SUITES[0], ["amd64"])] == forms[
+        1:
+    ]
+    assert [each.path for each in packages(f"Architectures: amd64\n{release}", SUITES[0], ["amd64"])] == forms[1:2]
     with pytest.raises(Invalid, match="no Release"):
         packages("<html>", SUITES[0], ["amd64"])
 

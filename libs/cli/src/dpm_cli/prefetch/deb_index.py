@@ -3,6 +3,7 @@
 See https://wiki.debian.org/DebianRepository/Format.
 """
 
+import bz2
 import gzip
 import lzma
 import platform
@@ -19,8 +20,13 @@ from dpm_core.errors import Invalid
 from dpm_runtime.machine.apt import BINARY, Source, stanzas
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "ppc64le": "ppc64el"}
-_FORMS: Mapping[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress, "": bytes}
-"""How an index may be packed, the best first."""
+_FORMS: Mapping[str, Callable[[bytes], bytes]] = {
+    ".xz": lzma.decompress,
+    ".bz2": bz2.decompress,
+    ".gz": gzip.decompress,
+    "": bytes,
+}
+"""How an index may be packed, in the order in which apt asks for one, so that an update finds the same."""
 
 
 def this_architecture() -> str:
@@ -78,7 +84,8 @@ def packages(release: str, suite: Suite, architectures: Iterable[str]) -> list[L
         if len(words := line.split()) == 3:
             listed[words[2]] = words[0]
     wanted = list(architectures)
-    if "packages" not in fields.get("no-support-for-architecture-all", "").lower():
+    apart = "packages" not in fields.get("no-support-for-architecture-all", "").lower()
+    if apart and "all" in fields.get("architectures", "").split():
         wanted.append("all")
     plain = (
         [f"{component}/binary-{each}/Packages" for component in suite.components for each in wanted]
