@@ -168,5 +168,5 @@ async def test_a_source_may_name_the_node_and_the_archive_behind_it(
 async def test_a_tunnel_is_refused_and_apt_says_so(machines: list[Machine]) -> None:
     machine = machines[0]
     machine.apt.sources("deb https://archive.example/debian stable main")
-    machine.apt.by_proxy(machine.proxy)
+    machine.apt.configures("80dpm", f'Acquire::http::Proxy "{machine.proxy}";')
     assert "405" in await machine.apt.update(fails=True)

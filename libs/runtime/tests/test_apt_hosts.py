@@ -170,3 +170,4 @@ def test_the_upstreams_of_all_ecosystems_have_those_of_apt(
     found: Upstreams = load().upstreams
     assert found.places()["http://private.example/"] == Place.parse("netrc")
     assert "http://private.example/" in found.private()
+    assert "apt/private.example" in load().realms()

@@ -1,7 +1,7 @@
 """What can be set of apt, as ``dpm.toml`` names it: ``apt_…`` and ``[apt.hosts."<host[:port]>"]``."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import AfterValidator, Field
@@ -74,6 +74,12 @@ class AptSettings(EcosystemSettings):
         from dpm_runtime.apt_hosts import AptHosts
 
         return {each.upstream: each.about for each in AptHosts(self).named.values() if each.about is not None}
+
+    def realms(self) -> Iterable[str]:
+        """The names of hosts that have something private."""
+        from dpm_runtime.apt_hosts import AptHosts
+
+        return [name for name, each in AptHosts(self).named.items() if each.private]
 
     def tunnels(self) -> tuple[str, ...]:
         """As ``connect`` has them."""
