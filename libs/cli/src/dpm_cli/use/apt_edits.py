@@ -30,8 +30,7 @@ def apt(text: str, index: Index) -> str:
     """
     wanted = {"Acquire::http::Proxy": index.url, "Acquire::https::Proxy": index.beside}
     if index.ca:
-        # what is set for http is so for https, where that has no own
-        wanted |= {"Acquire::http::CAInfo": index.ca, "Acquire::https::CAInfo": SYSTEM_CAS}
+        wanted["Acquire::https::CAInfo"] = index.ca  # of http it is not asked, though the proxy is one for http
     for name, value in wanted.items():
         if not _QUOTED.match(value):
             raise Invalid(f"apt can be given no {name} with a quote in it")
@@ -52,8 +51,13 @@ def beside(environ: Mapping[str, str]) -> str:
     return "DIRECT" if found is None or "@" in found.url else found.url
 
 
-def notes(environ: Mapping[str, str]) -> Iterator[str]:
+def notes(environ: Mapping[str, str], index: Index) -> Iterator[str]:
     """What a person should know of who points this machine's apt at a node."""
+    if index.ca:
+        yield (
+            "apt trusts this CA alone now: a source of https takes "
+            f'Acquire::https::CAInfo::<host> "{SYSTEM_CAS}"; in another file'
+        )
     for name in ("acquire::http::proxy", "acquire::https::proxy"):
         found = configuration(environ, root=ROOT, without=OWN_FILE).get(name)
         if found is not None and found.file and _goes_before(Path(found.file)):

@@ -287,7 +287,7 @@ CLIENTS: Mapping[ClientName, Client] = {
                 "deb {url}<host>/<path> <suite> <component> in place of http://<host>/<path>, in sources.list",
             ),
             note="the node asks the hosts of its own machine's sources, and those of `apt_allow`; others are 403",
-            trusting="with -o Acquire::http::CAInfo={ca}",
+            trusting="with -o Acquire::https::CAInfo={ca}",
             trust=Trust("dpm-ca.crt", lambda environ, index: apt_edits.folder(), named=True),
             offer=DEBS,
             system=True,

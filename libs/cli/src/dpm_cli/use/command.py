@@ -211,7 +211,7 @@ def _notes(client: Client, path: Path, text: str, index: Index) -> Iterator[str]
     if client.name == ClientName.APT:
         from dpm_cli.use import apt_edits
 
-        yield from apt_edits.notes(os.environ)
+        yield from apt_edits.notes(os.environ, index)
     elif index.plain:
         yield f"{index.host} is reached without TLS: whoever is on the way can change what arrives"
 
