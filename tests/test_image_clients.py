@@ -294,6 +294,9 @@ async def test_a_registry_that_has_enough_is_left_alone_for_as_long_as_it_says_a
         return "Downloaded newer image" in await at_once.pull("team/app:1", fails=None)
 
     await eventually(pulled)
+    world.busy.mood = Mood.BUSY
+    await at_once.forget("team/app:1")
+    await eventually(pulled)  # what is held is served all the same
 
 
 async def test_what_was_prefetched_is_pulled_while_upstream_is_away(world: World, tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from dpm_testkit.guarded import MINE, NODES, SECRET, YOURS, Guarded, Visitor, gu
 from dpm_testkit.images import Image, artifact, fallback_tag, image, multi_platform, referrers
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.patience import eventually
-from dpm_testkit.registry import Registry, docker_registry
+from dpm_testkit.registry import Registry, docker_registry, referrers_registry
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 CLIENTS = 50
 INDEX = "application/vnd.oci.image.index.v1+json"
-GUARDED = "guarded.example"
+GUARDED, MODERN = "guarded.example", "modern.example"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -43,13 +43,22 @@ async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gua
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def node(upstream: Registry, guarded: Guarded) -> AsyncIterator[Node]:
-    table = {"upstream": guarded.registry.url, "credentials": "environment:OF_THE_NODE"}
+async def modern(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Registry]:
+    async with referrers_registry(tmp_path_factory.mktemp("modern")) as registry:
+        yield registry
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node(upstream: Registry, modern: Registry, guarded: Guarded) -> AsyncIterator[Node]:
+    tables = {
+        GUARDED: {"upstream": guarded.registry.url, "credentials": "environment:OF_THE_NODE"},
+        MODERN: {"upstream": modern.url},
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OF_THE_NODE", NODES)
         async with running_node(
             oci_upstream=upstream.url, oci_allow="*.allowed.example",
-            oci__registries=json.dumps({GUARDED: table}), log_level="debug",
+            oci__registries=json.dumps(tables), log_level="debug",
         ) as node:  # fmt: skip
             yield node
 
@@ -136,6 +145,22 @@ async def test_of_one_platform_nothing_else_is_fetched(client: httpx.AsyncClient
     assert f"GET /v2/team/platforms/manifests/{theirs.digest}" not in upstream.asked
 
 
+async def test_an_image_in_two_repositories_is_stored_once(
+    client: httpx.AsyncClient, node: Node, upstream: Registry
+) -> None:
+    def blobs() -> set[str]:
+        return {each.name for each in node.home.blobs.rglob("*") if each.is_file()}
+
+    whole = made()
+    kept = []
+    for name in ("team/one", "team/other"):
+        await upstream.push(name, "1", whole)
+        await pulled(client, name, "1", whole)
+        await is_held(client, f"{name}/manifests/1", *(f"{name}/blobs/{blob.digest}" for blob in whole.blobs))
+        kept.append(blobs())
+    assert kept[0] == kept[1]
+
+
 async def test_a_tag_that_upstream_moved_is_asked_again_by_head_alone(
     client: httpx.AsyncClient, upstream: Registry
 ) -> None:
@@ -217,6 +242,21 @@ async def test_referrers_are_found_where_upstream_has_no_api(
     )
     assert [each["digest"] for each in signed.json()["manifests"]] == [signature.digest]
     assert signed.headers["oci-filters-applied"] == "artifactType"
+
+
+async def test_referrers_are_found_where_upstream_has_the_api(client: httpx.AsyncClient, modern: Registry) -> None:
+    subject = await modern.push("team/signed", "1", made())
+    about = [
+        await modern.push("team/signed", tag, artifact(subject, "application/x-bill", tag.encode()))
+        for tag in ("signed", "listed")
+    ]
+    place = f"{MODERN}/team/signed/referrers/{subject.digest}"
+    listed = json.loads(await got(client, place))["manifests"]
+    assert {each["digest"] for each in listed} == {each.digest for each in about}
+    for kind, found in ((listed[0]["artifactType"], listed), ("application/x-other", [])):
+        answer = await client.get(place, params={"artifactType": kind})
+        assert answer.json()["manifests"] == found
+        assert answer.headers["oci-filters-applied"] == "artifactType"
 
 
 async def test_nothing_refers_to_most_images(client: httpx.AsyncClient, upstream: Registry) -> None:
