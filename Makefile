@@ -61,6 +61,7 @@ bench: setup ## print and judge the times that are promised; FRESH=1 adds a fres
 	@python bench/telemetry.py
 	@$(MAKE) bench-speed
 	@$(MAKE) bench-images
+	@$(MAKE) bench-debs
 
 .PHONY: bench-speed
 bench-speed: setup index-servers rivals ## speed beside nginx, proxpi and devpi, judged: ROUNDS=5 PARTS="cold installs memory warm processor"
@@ -69,6 +70,10 @@ bench-speed: setup index-servers rivals ## speed beside nginx, proxpi and devpi,
 .PHONY: bench-images
 bench-images: setup registries ## images beside docker-registry as a cache, judged: ROUNDS=5
 	@python bench/images.py --rounds $(or $(ROUNDS),5)
+
+.PHONY: bench-debs
+bench-debs: setup apt ## Debian packages beside apt-cacher-ng, judged, as root: ROUNDS=5
+	@python bench/debs.py --rounds $(or $(ROUNDS),5)
 
 .PHONY: chaos
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)
@@ -81,6 +86,8 @@ soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 
 	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
 	@$(MAKE) registries
 	@python soak/images.py --layer-mb $(or $(LAYER_MB),3000)
+	@$(MAKE) apt
+	@python soak/apt.py --publications $(or $(PUBLICATIONS),50)
 	@python soak/clients.py --clients $(or $(CLIENTS),10000) --inputs $(or $(INPUTS),100000)
 
 .PHONY: images

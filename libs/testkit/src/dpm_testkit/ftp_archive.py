@@ -89,7 +89,7 @@ class ArchiveRepository:
         return {path: path.read_bytes() for path in self._staged.glob("dists/*/*/binary-*/Packages")}
 
     async def _note_difference(self, path: Path, before: bytes) -> None:
-        """What deb822's indexes of differences are: https://wiki.debian.org/DebianRepository/Format."""
+        """As Debian's wiki has it, DebianRepository/Format."""
         after = path.read_bytes()
         steps = self._steps[path.parent.name]
         folder = path.with_name("Packages.diff")
