@@ -19,6 +19,7 @@ from dpm_core.errors import Invalid
 from dpm_gateway.coding import Coding
 from dpm_gateway.facts import COMPRESSED_FROM_BYTES, PACKED_BYTES, Desk, Index
 from dpm_testkit.memory_store import MemoryBlobStore
+from dpm_testkit.packed import Packed
 from dpm_testkit.patience import until
 from dpm_testkit.store_samples import BODY, SMALL, stored
 
@@ -166,18 +167,6 @@ async def test_facts_that_were_damaged_on_disk_are_computed_again(
 
 
 PACKED = BODY[: PACKED_BYTES + 1]
-
-
-class Packed(Relative):
-    """An ecosystem whose indexes are files that name many others."""
-
-    def names_files(self, ref: ArtifactRef) -> bool:
-        return True
-
-    def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:
-        if index.key == "odd/":
-            raise Invalid("it makes no sense")
-        return (Fact(f"{os.getpid()}/{number}", f"{index.upstream}{number}") for number in range(20_000))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The protocol of apt: repositories as Debian's repository format has them, for clients as apt-transport-http(1)
 says.
 
-wiki.debian.org/DebianRepository/Format has the format in one text. A host is an upstream, and a file's key is its
+Debian's wiki, DebianRepository/Format, has the format in one text. A host is an upstream, and a file's key is its
 path there. What a suite's Release lists has two addresses, its name and its digest, and is one artifact, under the
 digest: so what an older Release lists stays held beside what a newer one does.
 """

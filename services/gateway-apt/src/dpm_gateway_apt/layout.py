@@ -1,6 +1,6 @@
 """What the place of a file in a repository says of it.
 
-Debian's repository format (wiki.debian.org/DebianRepository/Format, sections "Overview", "Flat Repository Format"
+Debian's repository format (Debian's wiki, DebianRepository/Format, sections "Overview", "Flat Repository Format"
 and "indices acquisition via hashsums (by-hash)"). Paths are spelt, on their host; folders end with a slash.
 """
 

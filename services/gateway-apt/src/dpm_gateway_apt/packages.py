@@ -1,6 +1,6 @@
 """Packages, Sources and the Index of patches: which files a repository has, and what their bytes must be.
 
-Debian's repository format (wiki.debian.org/DebianRepository/Format), sections "Packages Indices", "Sources
+Debian's repository format (Debian's wiki, DebianRepository/Format), sections "Packages Indices", "Sources
 Indices" and "Diffs". A Packages has 60,000 paragraphs and more, so they are not read but searched.
 """
 

@@ -1,6 +1,6 @@
 """Release and InRelease: which indexes a suite has, and what their bytes must be.
 
-Debian's repository format (wiki.debian.org/DebianRepository/Format), section "Release files". Signatures are the
+Debian's repository format (Debian's wiki, DebianRepository/Format), section "Release files". Signatures are the
 client's to verify; the bytes that it gets are upstream's.
 """
 

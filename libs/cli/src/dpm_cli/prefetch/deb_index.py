@@ -1,6 +1,6 @@
 """What a Release and a Packages say, as far as it takes to find a package by its name.
 
-See https://wiki.debian.org/DebianRepository/Format.
+See Debian's wiki, DebianRepository/Format.
 """
 
 import bz2

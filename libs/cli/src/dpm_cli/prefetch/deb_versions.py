@@ -1,6 +1,6 @@
 """Versions of Debian packages, in their order.
 
-See https://www.debian.org/doc/debian-policy/ch-controlfields.html#version.
+See Debian Policy, 5.6.12, "Version".
 """
 
 import re
