@@ -1,5 +1,6 @@
 """Real apt of two releases of Debian through a real node, from repositories that change, are ill, or are away."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -9,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from dpm_testkit.apt_churn import Churn
 from dpm_testkit.apt_client import RELEASES, AptClient
 from dpm_testkit.apt_repository import FOREIGN, NATIVE, AptlyRepository, Publisher, publisher
 from dpm_testkit.debs import Deb, Source
@@ -17,6 +19,8 @@ from dpm_testkit.ftp_archive import ArchiveRepository, FlatRepository
 from dpm_testkit.node import Node, running_node
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+PUBLICATIONS = 8
 
 
 @dataclass
@@ -183,6 +187,34 @@ async def test_a_file_that_upstream_replaces_under_its_name_is_noticed(place: Pl
         await apt.update()
         await apt.apt_get("install", "same")
         assert (apt.changed / "usr/share/same").read_bytes() == content
+
+
+async def test_a_download_that_was_cut_goes_on_where_it_was(place: Place, debian: AptlyRepository) -> None:
+    apt = place.client("bookworm", *DEBIAN)
+    await apt.update()
+    await apt.apt_get("install", "--download-only", "data")
+    archives = apt.changed / "var/cache/apt/archives"
+    whole, partial = archives / "data_1.0_all.deb", archives / "partial" / "data_1.0_all.deb"
+    partial.write_bytes(whole.read_bytes()[:200_000])
+    os.utime(
+        partial, (whole.stat().st_mtime, whole.stat().st_mtime)
+    )  # by it apt says what it has the beginning of
+    whole.unlink()
+    said = await apt.apt_get("install", "-o", "Debug::Acquire::http=true", "data")
+    assert "206 Partial" in said
+    assert await apt.installed() == {"data": "1.0"}
+
+
+async def test_a_crowd_never_sees_two_generations_mixed(place: Place) -> None:
+    repository = ArchiveRepository(place.publisher, place.server.served / "changing", by_hash=False)
+    crowd = [
+        place.client(RELEASES[number % 2], "changing stable main", by_proxy=number < 2) for number in range(3)
+    ]
+    churn = Churn(repository, crowd)
+    await churn.begin()
+    seen = await churn.run(PUBLICATIONS)
+    assert seen.wrong == []
+    assert seen.publications == PUBLICATIONS + 1 and seen.generations > len(crowd)
 
 
 @pytest.mark.parametrize("ill", [True, False], ids=["ill", "away"])

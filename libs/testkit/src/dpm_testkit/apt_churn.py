@@ -1,8 +1,10 @@
 """Clients use a repository while it is published again and again: nobody may ever see two generations mixed."""
 
 import asyncio
+import math
 import random
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -12,6 +14,7 @@ from dpm_testkit.apt_client import HASH_SUM_MISMATCH, AptClient
 from dpm_testkit.apt_repository import AptlyRepository
 from dpm_testkit.debs import Deb
 from dpm_testkit.ftp_archive import ArchiveRepository
+from dpm_testkit.patience import PATIENCE
 from dpm_testkit.publication import Order
 
 PACKAGES = 12
@@ -51,8 +54,9 @@ class Churn:
         self.outcome = Outcome()
 
     async def begin(self) -> None:
-        """Publish the first generation."""
+        """Publish the first generation, which all clients then have."""
         await self._publish(Order.AT_ONCE, set(self._versions))
+        await asyncio.gather(*(client.update() for client in self._clients))
 
     async def run(self, publications: int) -> Outcome:
         """Publish so often, in all orders by turns, while each client updates and installs; what came of it."""
@@ -82,10 +86,12 @@ class Churn:
         await asyncio.sleep(self._random.uniform(0, self._longest_pause))
 
     async def _use(self, client: AptClient) -> None:
-        """Update and upgrade until all is published and once more, never going back."""
+        """Update and upgrade until the last generation is seen, never going back."""
         latest, first = -1, True
-        while True:
-            last = self._over
+        deadline = math.inf
+        while time.monotonic() < deadline:
+            if self._over and deadline == math.inf:
+                deadline = time.monotonic() + PATIENCE
             said = await client.update(fails=None)
             self._judge(client, said)
             seen = self._generation(client)
@@ -100,8 +106,9 @@ class Churn:
                 self._wrong(client, f"what is installed is not generation {seen}", said)
             self.outcome.installs += 1
             first = False
-            if last:
+            if self._over and seen == len(self._published) - 1:
                 return
+        self._wrong(client, f"the last generation is never seen, only {latest}", "")
 
     def _generation(self, client: AptClient) -> int:
         """The number of the generation that a client has the index of; -1 and wrong if it is none."""
