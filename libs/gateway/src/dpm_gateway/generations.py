@@ -187,7 +187,7 @@ class Generations:
             elif held is not None and entry.blob.cid != held.blob.cid and await self._usable(entry, as_shown):
                 return "miss", index_of(entry), {}
             elif standing.doubted >= entry.checked_at:
-                max_age = RECHECK_SECONDS
+                max_age = 0.0  # once for each doubt: then it was checked later
         return await self._latest(newest, as_shown, revalidate=revalidate, max_age=max_age, rotten=rotten)
 
     async def _held(self, shown: Want, at_hand: AtHand, rotten: Cid | None) -> Entry | None:
