@@ -96,6 +96,18 @@ def test_tables_may_stand_whole_in_a_variable(home: Path, monkeypatch: pytest.Mo
         load()
 
 
+def test_an_ecosystem_may_stand_whole_in_a_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DPM_PYPI__INDEXES__ACME__OWNS", "rocket")
+    given = {"project_list": False, "indexes": {"acme": {"upstream": "https://acme.example/"}}}
+    monkeypatch.setenv("DPM_PYPI", json.dumps(given))
+    found = load().of(PyPISettings)
+    assert (found.project_list, found.indexes["acme"].owns) == (False, ("rocket",))
+    assert found.indexes["acme"].upstream == "https://acme.example/"
+    monkeypatch.setenv("DPM_PYPI", "acme")
+    with pytest.raises(Invalid, match=r"pypi: .* JSON object"):
+        load()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

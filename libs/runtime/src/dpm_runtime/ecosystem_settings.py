@@ -129,13 +129,19 @@ def sorted_out(given: Mapping[str, Any]) -> dict[str, Any]:
 def of_environment(variables: Iterable[tuple[str, str | None]]) -> dict[str, Any]:
     """As :func:`sorted_out`, of variables: their names in lower case, without the prefix.
 
-    Between the names of a table and of what is in it stand two underscores. Tables of one kind may be given whole,
-    as a JSON object: not every name that one can have can stand in a variable's.
+    Between the names of a table and of what is in it stand two underscores. Tables of one kind, and all that is
+    set of an ecosystem, may be given whole, as a JSON object: not every name that a table can have can stand in a
+    variable's. What is said of less counts more. Raises Invalid for an ecosystem that is no object.
     """
     found: dict[str, Any] = {}
-    for variable, value in variables:
+    for variable, value in sorted(variables, key=lambda each: len(each[0])):
         name, _, rest = variable.partition("_")
-        if name not in declared() or not rest:
+        if name not in declared():
+            continue
+        if not rest:
+            if not isinstance(whole := _read(value or ""), dict):
+                raise Invalid(f"setting {name}: in the environment it is a JSON object")
+            found[name] = whole
             continue
         *tables, last = rest.removeprefix("_").split("__")
         if not tables and value and table_of(declared()[name], last) and isinstance(whole := _read(value), dict):

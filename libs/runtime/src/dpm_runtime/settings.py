@@ -342,7 +342,7 @@ def _known() -> list[str]:
 
 
 def _refuse_unknown() -> None:
-    known = {PREFIX + name.upper() for name in _known() if "." not in name}
+    known = {PREFIX + name.upper() for name in (*_known(), *declared()) if "." not in name}
     tables = tuple(f"{PREFIX}{name.upper()}{NESTED}" for name in declared())
     unknown = sorted(
         name
