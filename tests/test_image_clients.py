@@ -278,6 +278,27 @@ async def test_a_layer_that_is_cut_at_half_is_nobodys_and_the_next_try_succeeds(
     assert world.cutting.asked.count(f"GET /v2/{docker}/blobs/{layer.digest}") > 1
 
 
+async def test_a_layer_streams_to_its_client_while_it_arrives(world: World) -> None:
+    given = image({"hello": os.urandom(8 * LAYER_BYTES)}, packing=Packing.GZIP, platform="linux/amd64")
+    layer = given.blobs[1]
+    world.cutting.put("team/slow", "1", given)
+    world.cutting.mood = Mood.HOLDS
+    try:
+        async with (
+            httpx.AsyncClient() as client,
+            client.stream(
+                "GET", f"http://{world.host}/v2/cutting.example/team/slow/blobs/{layer.digest}"
+            ) as answer,
+        ):
+            parts = answer.aiter_raw()
+            begun = await anext(parts)
+            assert not world.cutting.release.is_set()
+            world.cutting.release.set()
+            assert begun + b"".join([part async for part in parts]) == layer.body
+    finally:
+        world.cutting.mood = Mood.WELL
+
+
 async def test_a_registry_that_has_enough_is_left_alone_for_as_long_as_it_says_and_then_asked(
     world: World, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
-"""A registry that is busy, or breaks off in the middle of a layer, when it is told to."""
+"""A registry that is busy, or stops or breaks off in the middle of a layer, when it is told to."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from dpm_testkit.images import Image, Part
 
 RETRY_SECONDS = 1
 CUT_BYTES = 100_000
-"""What is larger than this is cut at half."""
+"""What is larger than this is cut, or held, at half."""
 
 
 class Mood(StrEnum):
@@ -19,6 +20,7 @@ class Mood(StrEnum):
     WELL = "well"
     BUSY = "busy"
     CUTS = "cuts"
+    HOLDS = "holds"
 
 
 class FaultyRegistry:
@@ -26,6 +28,8 @@ class FaultyRegistry:
 
     def __init__(self) -> None:
         self.mood = Mood.WELL
+        self.release = asyncio.Event()
+        """Set it for the rest of what it HOLDS."""
         self._server = FaultyServer(self._act)
         self._parts: dict[str, Part] = {}
 
@@ -88,8 +92,13 @@ class FaultyRegistry:
         )
         if exchange.method == "HEAD":
             return
-        if self.mood is Mood.CUTS and size > CUT_BYTES:
-            await exchange.send(part.body[start : max(start, size // 2)])
+        if self.mood is Mood.WELL or size <= CUT_BYTES:
+            await exchange.send(part.body[start:])
+            return
+        half = max(start, size // 2)
+        await exchange.send(part.body[start:half])
+        if self.mood is Mood.CUTS:
             exchange.reset()
         else:
-            await exchange.send(part.body[start:])
+            await self.release.wait()
+            await exchange.send(part.body[half:])
