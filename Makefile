@@ -21,7 +21,7 @@ test: setup ipfs prometheus index-servers clients docker registries crane apt ca
 	@$(MAKE) test-containers
 
 # Files marked long begin first. What failed beside others is run once more, alone; the first output
-# still shows it, because a test that needs a second try is one to mend. Three at a time, as they wait a lot.
+# still shows it, because a test that needs a second try is one to mend. Four at a time, as they wait a lot.
 REAL = -m real -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
