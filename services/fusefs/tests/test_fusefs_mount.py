@@ -310,7 +310,7 @@ async def test_sigterm_fails_waiting_reads_and_leaves_no_mount(
         for each in waiting:
             with pytest.raises(OSError) as caught:
                 await each
-            assert caught.value.errno == errno.ENOTCONN
+            assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     assert not mounted_at(fuse.mount)
     assert names(fuse.mount) == []
 
