@@ -185,7 +185,17 @@ class Want:
     @property
     def likely_cid(self) -> Cid | None:
         """The CID of its bytes, should they fit into one chunk; None if metadata gave no sha256."""
-        return next((raw_cid(each) for each in self.digests if each.algorithm == "sha256"), None)
+        return None if self.sha256 is None else raw_cid(self.sha256)
+
+    @property
+    def for_peers(self) -> bool:
+        """Whether peers may be asked: for what is nobody's secret, under the digest that they know it by."""
+        return self.vouched and not (self.private or self.whose) and self.sha256 is not None
+
+    @property
+    def sha256(self) -> Digest | None:
+        """The sha256 that metadata gave, if it gave one."""
+        return next((each for each in self.digests if each.algorithm == "sha256"), None)
 
     @property
     def vouched(self) -> bool:

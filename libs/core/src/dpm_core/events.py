@@ -45,6 +45,15 @@ class Source:
     name: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which bytes a source gave: ``size`` of them, from ``offset`` on."""
+
+    source: Source
+    offset: int
+    size: int
+
+
 @event("fetch-requested", version=1)
 @dataclass(frozen=True)
 class FetchRequested:
@@ -112,7 +121,8 @@ class ArtifactStored:
     ``seconds`` is from the claim to the last byte verified; ``vouched`` whether metadata gave a digest;
     ``private`` whether upstream gives it only to those who show credentials: no peer is ever given it.
     ``stored_at`` (seconds since the epoch) is when that was, if it is told again to a log that had lost it.
-    ``fields`` are those of upstream's answer that are kept.
+    ``fields`` are those of upstream's answer that are kept. ``source`` gave the last bytes; if there were several,
+    ``parts`` says in order who gave which.
     """
 
     ref: ArtifactRef
@@ -127,6 +137,7 @@ class ArtifactStored:
     private: bool = False
     stored_at: float | None = None
     fields: Fields = ()
+    parts: tuple[Part, ...] = ()
 
 
 @event("artifact-evicted", version=1)

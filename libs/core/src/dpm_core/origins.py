@@ -81,3 +81,10 @@ class Origin(Protocol):
 
         Raises Unavailable if this origin cannot say. The body of Opened is not trusted: the caller verifies it.
         """
+
+
+class Peers(Origin, Protocol):
+    """The peer network as an origin. It is asked for what has a digest, and tells no validators."""
+
+    async def doubt(self, want: Want) -> None:
+        """What came of ``want`` was not what its digests ask for, and upstream has other bytes. Never raises."""

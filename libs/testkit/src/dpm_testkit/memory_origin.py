@@ -1,4 +1,4 @@
-"""The memory twin of an origin."""
+"""The memory twins of origins: upstream, and peers."""
 
 import asyncio
 import hashlib
@@ -83,6 +83,18 @@ class MemoryOrigin:
         kept = tuple((name, value) for name, value in item.fields if name in want.keeps)
         stream = _MemoryStream(item, offset)
         return Opened(self.source, offset, length, item.media_type, item.validators, stream, kept, digest)
+
+
+class MemoryPeers(MemoryOrigin):
+    """Peers over a dict of URLs. ``doubted`` lists what they were told of."""
+
+    def __init__(self, name: str = "peer") -> None:
+        super().__init__(OriginKind.PEER, name)
+        self.doubted: list[Want] = []
+
+    async def doubt(self, want: Want) -> None:
+        """See :class:`dpm_core.origins.Peers`."""
+        self.doubted.append(want)
 
 
 @dataclass

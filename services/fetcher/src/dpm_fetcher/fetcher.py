@@ -23,6 +23,7 @@ from dpm_core.events import (
 from dpm_core.origins import Origin
 from dpm_core.ports import Attempt, Clock, EventLog, Intake
 from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.sources import Peering
 from dpm_fetcher.transfer import GivenUp, Outcome, Stored, Transfer, within
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.meters import counter, histogram
@@ -74,9 +75,13 @@ class Fetcher:
         clock: Clock,
         limits: Limits,
         *,
+        peering: Peering | None = None,
         copying: Origin | None = None,
     ) -> None:
-        """``copying`` gives what a want is a copy of; such a one has no other origin."""
+        """``peering`` are asked before the origins, which help where they are slow.
+
+        ``copying`` gives what a want is a copy of; such a one has no other origin.
+        """
         self._name = name
         self._events = events
         self._intake = intake
@@ -85,6 +90,7 @@ class Fetcher:
         self._waiters = waiters
         self._clock = clock
         self._limits = limits
+        self._peering = peering
         self._copying = [] if copying is None else [copying]
 
     async def on_request(self, recorded: Recorded) -> Delivery:
@@ -180,6 +186,7 @@ class Fetcher:
             attempt,
             self._copying if local else self._origins,
             self._clock,
+            peering=self._peering,
             held=request.held,
             abandoned=lambda written, length: self._waiters.gone(want.ref.id, written, length),
             unsized_limit=self._limits.unsized_bytes,
@@ -223,6 +230,7 @@ class Fetcher:
             fresh_for=want.fresh_for,
             private=want.private,
             fields=outcome.state.fields,
+            parts=outcome.parts,
         )
 
     async def _record(self, want: Want, event: Event, token: int) -> bool:

@@ -11,9 +11,11 @@ from dpm_core.artifacts import Blob, Held, Lane, Validators, Want
 from dpm_core.attempts import WITHHELD_WHOLE, AttemptState, Failure, Phase, readable
 from dpm_core.digests import Hasher
 from dpm_core.errors import DiskFails, Unavailable, Untrusted
-from dpm_core.events import FailReason, Source
-from dpm_core.origins import NotHeld, NotModified, Opened, Origin
+from dpm_core.events import FailReason, OriginKind, Part, Source
+from dpm_core.origins import Opened, Origin
 from dpm_core.ports import Attempt, Clock
+from dpm_fetcher.hedge import Hedge
+from dpm_fetcher.sources import Missing, Peering, Sources
 from dpm_runtime.meters import counter
 
 RETRIES = 4
@@ -30,6 +32,10 @@ BACKOFF_SECONDS = 0.25
 
 PATIENT_SECONDS = 10.0
 """A transfer that has begun waits so long where upstream says when to come back; clients have bytes already."""
+
+WITHHELD_OF_PEERS = 64 * 1024 * 1024
+"""What peers send of files up to so many bytes is shown when its digest is right: what is wrong is had anew of
+upstream then, and no client notices."""
 
 ROOM_LOOKS = 25
 ROOM_LOOK_SECONDS = 1.0
@@ -50,6 +56,7 @@ class Stored:
     blob: Blob
     state: AttemptState
     source: Source
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,13 +88,14 @@ class Transfer:
         origins: Sequence[Origin],
         clock: Clock,
         *,
+        peering: Peering | None = None,
         held: Held | None = None,
         abandoned: Callable[[int, int | None], bool] = lambda written, length: False,
         unsized_limit: int | None = None,
     ) -> None:
         self._want = want
         self._attempt = attempt
-        self._origins = origins
+        self._sources = Sources(want, origins, peering, clock, lambda: self._written)
         self._clock = clock
         self._held = held
         self._abandoned = abandoned
@@ -114,7 +122,9 @@ class Transfer:
                     return answer
                 await self._take(answer)
                 if self._complete():
-                    return await self._store()
+                    if (stored := await self._store()) is not None:
+                        return stored
+                    continue
                 error = Unavailable(f"{answer.source.name} sent {self._written} of {self._state.length} bytes")
             except Unavailable as caught:
                 error = caught
@@ -144,33 +154,22 @@ class Transfer:
         return error.retry_after * random.uniform(1.0, 1.2)
 
     async def _open(self) -> Opened | Unchanged:
-        """The first origin that has it. An origin that cannot say is passed over if another one can."""
-        failed: Unavailable | None = None
-        missing: NotHeld | None = None
+        """The first origin that has it. Raises GivenUp if none does, Unavailable if that is not known."""
         offset = self._resume_at()
         held = self._state.validators if offset else self._held.validators if self._held else None
         digests = self._held.digests if self._held and not offset else ()
-        for origin in self._origins:
-            try:
-                answer = await origin.open(self._want, offset, held, digests)
-            except Unavailable as error:
-                failed = error
-                continue
-            match answer:
-                case Opened():
-                    return answer
-                case NotModified(validators=validators) if self._held:
-                    with _disk():
-                        await self._attempt.publish(self._state.verified(self._held.cid, self._held.size))
-                    return Unchanged(self._held, validators)
-                case NotHeld():
-                    missing = answer
-        if failed is not None:
-            raise failed
-        if missing is None:
-            raise Unavailable("no origin gave an answer that was asked for")
-        reason = FailReason.NOT_FOUND if missing.status in (None, 404, 410) else FailReason.REFUSED
-        raise GivenUp(Failure(reason, missing.detail, missing.status))
+        try:
+            answer = await self._sources.open(offset, held, digests)
+        except Missing as missing:
+            said = missing.answer
+            reason = FailReason.NOT_FOUND if said.status in (None, 404, 410) else FailReason.REFUSED
+            raise GivenUp(Failure(reason, said.detail, said.status)) from missing
+        if isinstance(answer, Opened):
+            return answer
+        assert self._held is not None, "an origin confirms what it was asked about"
+        with _disk():
+            await self._attempt.publish(self._state.verified(self._held.cid, self._held.size))
+        return Unchanged(self._held, answer.validators)
 
     def _resume_at(self) -> int:
         """From where to ask: 0 if nothing could tell whether old and new bytes belong together.
@@ -195,9 +194,14 @@ class Transfer:
                 fresh = data[skip:]
                 skip = max(0, skip - len(data))
                 if fresh:
+                    self._sources.took(opened.source, self._written, len(fresh))
                     await self._write(fresh)
         finally:
             await opened.body.close()
+        if isinstance(opened.body, Hedge) and not self._complete():
+            self._sources.spurn_peers()
+            if opened.body.joined is not None:
+                await self._take(opened.body.joined)
 
     async def _align(self, opened: Opened) -> int:
         """Make the answer fit the bytes that are here already; returns how many of its bytes to pass over."""
@@ -207,16 +211,16 @@ class Transfer:
             changed = f"{opened.source.name} changed it meanwhile"
             if readable(self._state, self._written):
                 raise GivenUp(Failure(FailReason.UNAVAILABLE, changed))
-            with _disk():
-                await self._attempt.restart()
-            self._state, self._written = AttemptState(), 0
+            await self._begin_anew()
             if opened.offset:
                 raise Unavailable(changed)
         skip = self._written - opened.offset
         self._refuse_length(opened.length)
         if self._state.phase is Phase.OPENING:
-            streams = self._want.lane is Lane.BLOB and (self._want.vouched or bool(opened.validators.strong))
             length = self._want.size if opened.length is None else opened.length
+            streams = self._want.lane is Lane.BLOB and (self._want.vouched or bool(opened.validators.strong))
+            if opened.source.kind is OriginKind.PEER:
+                streams = streams and length is not None and length > WITHHELD_OF_PEERS
             self._state = AttemptState(
                 Phase.OPEN, length, opened.media_type, opened.validators, streams, fields=opened.fields
             )
@@ -226,6 +230,12 @@ class Transfer:
         self._source = opened.source
         self._told = None if opened.digest is None or self._want.vouched else Hasher([opened.digest])
         return skip
+
+    async def _begin_anew(self) -> None:
+        with _disk():
+            await self._attempt.restart()
+        self._sources.begin_anew()
+        self._state, self._written = AttemptState(), 0
 
     async def _write(self, data: bytes) -> None:
         self._refuse_length(self._written + len(data), more_may_come=True)
@@ -259,7 +269,8 @@ class Transfer:
         if self._limit is not None and length > self._limit:
             raise GivenUp(Failure(FailReason.TOO_LARGE, f"larger than {self._limit} bytes"))
 
-    async def _store(self) -> Stored:
+    async def _store(self) -> Stored | None:
+        """Verify, and make it a blob. None if peers may have sent what is wrong: then all is asked of upstream."""
         assert self._source is not None
         try:
             if self._told is not None:
@@ -267,8 +278,13 @@ class Transfer:
             with _disk():
                 blob, state = await self._attempt.store(self._state, self._source)
         except Untrusted as error:
-            raise GivenUp(Failure(FailReason.UNTRUSTED, str(error))) from error
-        return Stored(blob, state, self._source)
+            if not self._sources.suspect_peers() or readable(self._state, self._written):
+                raise GivenUp(Failure(FailReason.UNTRUSTED, str(error))) from error
+            await self._begin_anew()
+            return None
+        await self._sources.proven()
+        parts = self._sources.parts
+        return Stored(blob, state, self._source, parts if len(parts) > 1 else ())
 
 
 @contextmanager
