@@ -16,21 +16,30 @@ from dpm_core.events import (
     ArtifactStored,
     ArtifactUnpinned,
     BlobQuarantined,
+    BlockReason,
     Event,
     FailReason,
     FetchFailed,
     FetchRequested,
     FetchStarted,
     FetchUnchanged,
+    LeaveReason,
     OriginKind,
+    PeerAdvertised,
+    PeerBlocked,
+    PeerJoined,
+    PeerLeft,
     Source,
 )
+from dpm_core.multiaddrs import PeerId
 
 REF = ArtifactRef("pypi", "https://index.example/", "simple/files/six.whl")
 CID = Cid("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku")
 BLOB = Blob(CID, 11_053, (Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),))
 WANT = Want(REF, "six.whl", "https://index.example/six.whl", Lane.BLOB, size=11_053)
 UPSTREAM = Source(OriginKind.UPSTREAM, "index.example")
+PEER = PeerId("12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA")
+BEN = "@ben:matrix.example"
 NOON = time.mktime((2026, 1, 2, 12, 0, 0, 0, 0, -1))
 
 
@@ -61,6 +70,13 @@ def test_a_failed_fetch_stands_out_and_says_why() -> None:
         (ArtifactEvicted(REF, CID, "to make room"), "simple/files/six.whl  to make room"),
         (ArtifactPinned(REF), "artifact-pinned     simple/files/six.whl"),
         (ArtifactUnpinned(REF), "artifact-unpinned   simple/files/six.whl"),
+        (PeerJoined(PEER, "team", BEN), f"peer-joined         {PEER}  team  @ben:matrix.example"),
+        (PeerAdvertised(PEER, "team", BEN, (), 1, 0, CID, 2, 1, 11_053, ""), "10.8 KiB  team  2 files, 1 pages"),
+        (PeerLeft(PEER, "team", BEN, LeaveReason.KICKED), f"peer-left           {PEER}  team  kicked"),
+        (
+            PeerBlocked(PEER, "team", BEN, BlockReason.WRONG_BYTES, "six.whl", 2, NOON + 240),
+            "team  until 12:04:00, wrong-bytes: six.whl",
+        ),
         (BlobQuarantined(CID, "bad leaf 3"), f"blob-quarantined    {CID}  bad leaf 3"),
     ],
 )

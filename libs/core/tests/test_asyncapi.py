@@ -16,7 +16,7 @@ def test_the_document_in_the_docs_is_that_of_the_event_classes() -> None:
 def test_the_filters_of_the_document_are_those_of_the_subjects() -> None:
     for name, operation in document()["operations"].items():
         filters = re.findall(r"dpm\.evt\.[^\s;]+(?<!\.)", operation["description"])
-        assert len(filters) == (2 if name.startswith("on-blob-") else 3), operation
+        assert len(filters) == (2 if name.startswith(("on-blob-", "on-peer-")) else 3), operation
         address = document()["channels"][name.removeprefix("on-")]["address"]
         for each in filters[:-1]:
             assert all(

@@ -15,7 +15,19 @@ from dpm_core.cids import Cid
 from dpm_core.digests import HEX_LENGTHS, Digest
 from dpm_core.envelope import seal, unseal
 from dpm_core.errors import Invalid
-from dpm_core.events import DAY, BlobQuarantined, Event, FetchRequested, FetchStarted, Unknown, about, lifetime
+from dpm_core.events import (
+    DAY,
+    SILENT_DAYS,
+    BlobQuarantined,
+    Event,
+    FetchRequested,
+    FetchStarted,
+    PeerAdvertised,
+    Unknown,
+    about,
+    lifetime,
+)
+from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.registry import (
     READER,
     READER_HEADER,
@@ -40,6 +52,10 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.one_of([digests(name, length) for name, length in HEX_LENGTHS.items()])
     if kind is Cid:
         return st.binary(min_size=32, max_size=32).map(Cid.of_raw)
+    if kind is PeerId:
+        return st.binary(min_size=32, max_size=32).map(PeerId.of_ed25519)
+    if kind is Address:
+        return st.sampled_from(["/ip4/192.0.2.1/tcp/4001", "/dns/b.example/tcp/4001"]).map(Address)
     if kind is ArtifactRef:
         ecosystem = st.sampled_from(["apt", "oci", "pypi"])
         return st.builds(ArtifactRef, ecosystem, st.text(max_size=20), st.text(max_size=20))
@@ -98,9 +114,14 @@ def test_unknown_fields_are_ignored(sent: Event) -> None:
 
 
 @given(any_event())
-def test_only_process_events_expire(sent: Event) -> None:
+def test_only_process_events_expire_and_what_peers_say_of_themselves(sent: Event) -> None:
     name = encode(sent)[0][TYPE_HEADER]
-    assert (lifetime(sent) is not None) == name.startswith("fetch-")
+    assert (lifetime(sent) is not None) == name.startswith(("fetch-", "peer-advertised"))
+
+
+@given(values(PeerAdvertised))
+def test_what_a_peer_said_is_kept_until_its_silence_counts_as_leaving(sent: PeerAdvertised) -> None:
+    assert lifetime(sent) == SILENT_DAYS * DAY
 
 
 @given(values(FetchRequested))

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from dpm_core.artifacts import NO_VALIDATORS, Blob
+from dpm_core.artifacts import NO_VALIDATORS, Blob, Topic
 from dpm_core.cids import cid_of
 from dpm_core.digests import Digest
 from dpm_core.envelope import seal
 from dpm_core.errors import Invalid, Unavailable
-from dpm_core.events import ArtifactStored, OriginKind, Source
+from dpm_core.events import ArtifactStored, BlockReason, OriginKind, PeerBlocked, Source
+from dpm_core.multiaddrs import PeerId
 from dpm_core.subjects import subject
 from dpm_runtime.bus import DURABLE_CONFIG, STREAM_CONFIG, configure, provision
 from dpm_runtime.bus_grants import grants
@@ -35,6 +36,16 @@ STORED = ArtifactStored(
     seconds=1.0,
     vouched=True,
 )
+BLOCKED = PeerBlocked(
+    PeerId("12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"),
+    "team",
+    "@b:matrix.example",
+    BlockReason.FLOOD,
+    "a list of a million lines",
+    strikes=1,
+    until=60.0,
+)
+PEER = Topic("peer", BLOCKED.peer)
 
 
 @pytest.fixture
@@ -82,7 +93,7 @@ async def test_a_fetcher_asks_for_nothing(server: NatsServer) -> None:
             await fetcher.log.append(ref().topic, request())
 
 
-@pytest.mark.parametrize("service", ["fusefs", "operator", "setup"])
+@pytest.mark.parametrize("service", ["fusefs", "operator", "peer", "setup"])
 async def test_who_has_nothing_to_say_appends_nothing(server: NatsServer, service: str) -> None:
     async with server.bus(service, timeout=0.3) as bus:
         for event in (request(), started(), STORED):
@@ -106,7 +117,24 @@ async def test_the_operator_reads_everything(server: NatsServer) -> None:
                     await asyncio.wait({heard}, timeout=0.02)
 
 
-@pytest.mark.parametrize("service", ["gateway-pypi", "fusefs", "operator", "fetcher"])
+async def test_the_peer_service_tells_of_peers_and_hears_of_all_that_is_stored(server: NatsServer) -> None:
+    async with server.bus("peer") as peer, server.bus("fetcher") as fetcher:
+        async with aclosing(peer.log.follow(None, after=0)) as events:
+            sequences = [await fetcher.log.append(ref().topic, STORED), await peer.log.append(PEER, BLOCKED)]
+            assert [each.sequence for each in await take(events, 2)] == sequences
+        last = await peer.log.last(PEER)
+        assert last is not None
+        assert last.event == BLOCKED
+
+
+@pytest.mark.parametrize("service", ["gateway-pypi", "fusefs", "operator", "setup"])
+async def test_nobody_else_tells_of_peers(server: NatsServer, service: str) -> None:
+    async with server.bus(service, timeout=0.3) as bus:
+        with pytest.raises(Unavailable):
+            await bus.log.append(PEER, BLOCKED)
+
+
+@pytest.mark.parametrize("service", ["gateway-pypi", "fusefs", "operator", "fetcher", "peer"])
 async def test_only_set_up_makes_or_alters_consumers(server: NatsServer, service: str) -> None:
     before = await state(server)
     durable = {**DURABLE_CONFIG, "max_deliver": 1}

@@ -21,6 +21,10 @@ from dpm_core.events import (
     FetchRequested,
     FetchStarted,
     FetchUnchanged,
+    PeerAdvertised,
+    PeerBlocked,
+    PeerJoined,
+    PeerLeft,
     Unknown,
 )
 from dpm_core.registry import to_json, type_of
@@ -66,6 +70,15 @@ def line(recorded: Recorded) -> Line:
             return Line(when, kind, ref.key)
         case BlobQuarantined(cid=cid, detail=detail):
             return Line(when, kind, str(cid), detail=detail, bad=True)
+        case PeerJoined(peer=peer, network=network, user=user):
+            return Line(when, kind, peer, source=network, detail=user)
+        case PeerAdvertised(peer=peer, network=network, files=files, pages=pages, size=size):
+            return Line(when, kind, peer, _size(size), network, f"{files} files, {pages} pages")
+        case PeerLeft(peer=peer, network=network, reason=reason):
+            return Line(when, kind, peer, source=network, detail=reason)
+        case PeerBlocked(peer=peer, network=network, reason=reason, detail=detail, until=until):
+            until_when = time.strftime("%H:%M:%S", time.localtime(until))
+            return Line(when, kind, peer, "", network, f"until {until_when}, {reason}: {detail}", bad=True)
         case Unknown():
             return Line(when, kind, "", detail="of a newer version of DPM, or malformed")
         case _:

@@ -11,6 +11,7 @@ import msgspec
 from dpm_core import events
 from dpm_core.cids import Cid
 from dpm_core.digests import Digest
+from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.registry import (
     ID_HEADER,
     READER_HEADER,
@@ -22,11 +23,22 @@ from dpm_core.registry import (
 )
 from dpm_core.subjects import ALL_EVENTS, EVENTS, STREAM, kind_filter
 
-_BLOB = "blob"
+_KEYS = {"blob": ("cid", "the blob's CID"), "peer": ("peer", "the peer's id in its network")}
+"""The kinds of topic that are no ecosystem, and what their key is."""
 
 _SCHEMAS: dict[type[Any], dict[str, Any]] = {
     Cid: {"type": "string", "description": "a CIDv1 of sha256 in base32", "pattern": "^b[a-z2-7]{58}$"},
     Digest: {"type": "string", "description": "algorithm:hex", "pattern": "^[a-z0-9]+:[0-9a-f]+$"},
+    PeerId: {
+        "type": "string",
+        "description": "a libp2p peer id in base58btc",
+        "pattern": "^(12D3Koo|Qm)[1-9A-Za-z]+$",
+    },
+    Address: {
+        "type": "string",
+        "description": "a multiaddr by TCP",
+        "pattern": "^/(ip4|ip6|dns|dns4|dns6)/[^/]+/tcp/[0-9]+$",
+    },
 }
 
 _TRACE = {"traceparent": {"type": "string", "description": "W3C trace context, where there is one"}}
@@ -84,8 +96,9 @@ def document() -> dict[str, Any]:
 
 
 def _operation(event: EventType) -> dict[str, Any]:
-    every = kind_filter(_BLOB if _of_blob(event) else None, event.name)
-    one = "" if _of_blob(event) else f"; of one ecosystem: {kind_filter('pypi', event.name)}"
+    kind = _kind(event)
+    every = kind_filter(kind, event.name)
+    one = "" if kind else f"; of one ecosystem: {kind_filter('pypi', event.name)}"
     return {
         "action": "receive",
         "channel": {"$ref": f"#/channels/{event.name}"},
@@ -93,22 +106,26 @@ def _operation(event: EventType) -> dict[str, Any]:
     }
 
 
-def _of_blob(event: EventType) -> bool:
-    return event.name.startswith(f"{_BLOB}-")
+def _kind(event: EventType) -> str | None:
+    """The kind of topic that such an event is about, None for that of an ecosystem."""
+    kind = event.name.partition("-")[0]
+    return kind if kind in _KEYS else None
 
 
 def _channel(event: EventType) -> dict[str, Any]:
-    kind = _BLOB if _of_blob(event) else "{ecosystem}"
-    key = "{cid}" if _of_blob(event) else "{artifact}"
-    names = [name.strip("{}") for name in (kind, key) if name.startswith("{")]
-    descriptions = {
-        "ecosystem": "the ecosystem: pypi, oci, apt",
-        "artifact": "the artifact's id, 32 hex digits",
-        "cid": "the blob's CID",
-    }
+    kind = _kind(event)
+    if kind is not None:
+        key, meaning = _KEYS[kind]
+        parameters = {key: {"description": meaning}}
+    else:
+        key = "artifact"
+        parameters = {
+            "ecosystem": {"description": "the ecosystem: pypi, oci, apt"},
+            key: {"description": "the artifact's id, 32 hex digits"},
+        }
     return {
-        "address": f"{EVENTS}.{kind}.{key}.{event.name}",
-        "parameters": {name: {"description": descriptions[name]} for name in names},
+        "address": f"{EVENTS}.{kind or '{ecosystem}'}.{{{key}}}.{event.name}",
+        "parameters": parameters,
         "messages": {event.name: {"$ref": f"#/components/messages/{event.name}"}},
     }
 

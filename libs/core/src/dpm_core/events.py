@@ -1,7 +1,7 @@
 """What happens, in the past tense: one frozen dataclass an event, one event a decision.
 
-The fetch-* events are process, not state: they expire from the log, and the catalog is folded from the
-others alone.
+The fetch-* events are process, not state: they expire from the log, and the catalog is folded from the artifact-*
+and blob-* events alone, the table of peers from the peer-* events.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,14 @@ from typing import TypeAlias
 
 from dpm_core.artifacts import ArtifactRef, Blob, Fields, Held, Topic, Validators, Want
 from dpm_core.cids import Cid
+from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.registry import event
 
 DAY = 86_400
 """Seconds in a day."""
+
+SILENT_DAYS = 7
+"""A peer that was not heard of for so long has left, and its last advert goes from the log."""
 
 
 class FailReason(StrEnum):
@@ -175,6 +179,94 @@ class BlobQuarantined:
     detail: str
 
 
+class LeaveReason(StrEnum):
+    """Why a peer is no longer one."""
+
+    LEFT = "left"
+    KICKED = "kicked"
+    SILENT = "silent"
+    REPLACED = "replaced"
+    """The same account advertises another peer now."""
+
+
+class BlockReason(StrEnum):
+    """What a peer did to be shut out."""
+
+    WRONG_BYTES = "wrong-bytes"
+    """It gave other bytes than it advertised."""
+    NOT_GIVEN = "not-given"
+    """It does not give what it advertises."""
+    FLOOD = "flood"
+    """It says more than is allowed."""
+    MALFORMED = "malformed"
+    """What it says cannot be read."""
+
+
+@event("peer-joined", version=1)
+@dataclass(frozen=True)
+class PeerJoined:
+    """A member of a network was first heard to have this peer.
+
+    ``network`` is the network's name on this node, ``user`` the member's Matrix id, here as in all peer-* events.
+    """
+
+    peer: PeerId
+    network: str
+    user: str
+
+
+@event("peer-advertised", version=1)
+@dataclass(frozen=True)
+class PeerAdvertised:
+    """A peer says where it can be reached and what it has, unlike before, or again a day later.
+
+    ``inventory`` is the list of all that it shares, in ``epoch`` (milliseconds since the Unix epoch) after ``n``
+    deltas: so many ``files`` and ``pages``, ``size`` bytes of them in total. ``box`` is its public X25519 key, in
+    hex.
+    """
+
+    peer: PeerId
+    network: str
+    user: str
+    addresses: tuple[Address, ...]
+    epoch: int
+    n: int
+    inventory: Cid | None
+    files: int
+    pages: int
+    size: int
+    box: str
+
+
+@event("peer-left", version=1)
+@dataclass(frozen=True)
+class PeerLeft:
+    """A peer is no longer asked, since its member is gone or was not heard of for long."""
+
+    peer: PeerId
+    network: str
+    user: str
+    reason: LeaveReason
+
+
+@event("peer-blocked", version=1)
+@dataclass(frozen=True)
+class PeerBlocked:
+    """A peer did harm and is not asked before ``until`` (seconds since the epoch).
+
+    ``strikes`` counts how often that was so of its member, and not yet forgotten; ``detail`` is a sentence for
+    people.
+    """
+
+    peer: PeerId
+    network: str
+    user: str
+    reason: BlockReason
+    detail: str
+    strikes: int
+    until: float
+
+
 @dataclass(frozen=True)
 class Unknown:
     """An event that cannot be read here: of a type not known, or malformed. Only its place in the log counts.
@@ -187,7 +279,8 @@ class Unknown:
 
 FetchEvent: TypeAlias = FetchRequested | FetchStarted | FetchUnchanged | FetchFailed
 ArtifactEvent: TypeAlias = ArtifactStored | ArtifactEvicted | ArtifactPinned | ArtifactUnpinned
-Event: TypeAlias = FetchEvent | ArtifactEvent | BlobQuarantined | Unknown
+PeerEvent: TypeAlias = PeerJoined | PeerAdvertised | PeerLeft | PeerBlocked
+Event: TypeAlias = FetchEvent | ArtifactEvent | BlobQuarantined | PeerEvent | Unknown
 
 
 def about(event: Event) -> Topic | None:
@@ -197,6 +290,8 @@ def about(event: Event) -> Topic | None:
             return want.ref.topic
         case BlobQuarantined(cid=cid):
             return Topic("blob", cid)
+        case PeerJoined(peer=peer) | PeerAdvertised(peer=peer) | PeerLeft(peer=peer) | PeerBlocked(peer=peer):
+            return Topic("peer", peer)
         case Unknown():
             return None
         case _:
@@ -206,9 +301,12 @@ def about(event: Event) -> Topic | None:
 def lifetime(event: Event) -> int | None:
     """Seconds that the log keeps an event, None for ever.
 
-    Process events go: after a day for what changes anyway, after 30 days for the rest.
+    Process events go: after a day for what changes anyway, after 30 days for the rest. So does what a peer last
+    said of itself.
     """
     match event:
+        case PeerAdvertised():
+            return SILENT_DAYS * DAY
         case FetchRequested(want=want) | FetchStarted(want=want):
             mutable = want.mutable
         case FetchUnchanged(mutable=mutable) | FetchFailed(mutable=mutable):

@@ -97,6 +97,7 @@ def evolve(entry: Entry | None, recorded: Recorded) -> Entry | None:
                 vouched=stored.vouched,
                 pinned=entry is not None and entry.pinned,
                 fields=stored.fields,
+                private=stored.private,
             )
         case FetchUnchanged(cid=cid) if entry is not None and entry.blob.cid == cid:
             return replace(entry, checked_at=max(entry.checked_at, recorded.time))

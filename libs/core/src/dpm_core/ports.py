@@ -97,7 +97,7 @@ class Entry:
 
     ``checked_at`` (epoch seconds) is when upstream last gave or confirmed it; ``token`` the sequence of its
     ArtifactStored. ``fresh_for`` is None for what never changes. ``fields`` are those of upstream's answer that
-    were kept.
+    were kept. ``private``: upstream gives it to those alone who show credentials.
     """
 
     ref: ArtifactRef
@@ -112,6 +112,7 @@ class Entry:
     vouched: bool = True
     pinned: bool = False
     fields: Fields = ()
+    private: bool = False
 
     @property
     def held(self) -> Held:

@@ -20,6 +20,9 @@ FETCHER_EVENTS = (
 )
 """What only a fetcher may say of an artifact."""
 
+PEER_EVENTS = ("peer-joined", "peer-advertised", "peer-left", "peer-blocked")
+"""What only the peer service may say."""
+
 GATEWAYS = "gateway-"
 """What the names of gateways begin with, as services; behind it stands the ecosystem's."""
 
@@ -106,6 +109,11 @@ def grants(ecosystems: Iterable[str] | None = None) -> tuple[Grant, ...]:
             ),
             subscribe=(ALL_HINTS, "dpm.tap.gateway.>", "dpm.tap.fusefs.>"),
             account=STREAM_ACCOUNT,
+        ),
+        Grant(
+            "peer",
+            publish=(*(f"dpm.evt.peer.*.{name}" for name in PEER_EVENTS), "dpm.tap.peer.>", READ),
+            subscribe=(ALL_HINTS,),
         ),
         Grant("fusefs", publish=("dpm.tap.fusefs.>",), subscribe=("dpm.tap.fetcher.>",)),
         Grant(

@@ -27,6 +27,7 @@ CREATE TABLE artifact (
     fresh_for FLOAT,
     vouched BOOLEAN NOT NULL,
     fields VARCHAR,
+    private BOOLEAN NOT NULL,
     PRIMARY KEY (id)
 ) WITHOUT ROWID
 """,

@@ -17,7 +17,7 @@ SELECT artifact.ecosystem, artifact.upstream, artifact."key", artifact.name,
        artifact.cid, blob.size, blob.digests,
        artifact.media_type, artifact.etag, artifact.last_modified, artifact.token,
        artifact.stored_at, freshness.checked_at, artifact.fresh_for, artifact.vouched, pin.artifact_id,
-       artifact.fields
+       artifact.fields, artifact.private
 FROM artifact
 JOIN blob ON blob.cid = artifact.cid
 LEFT JOIN freshness ON freshness.artifact_id = artifact.id
@@ -41,8 +41,8 @@ SELECT token, upstream, "key" FROM artifact WHERE ecosystem = ? AND token > ? OR
 
 _PUT = """
 INSERT OR REPLACE INTO artifact (id, ecosystem, upstream, "key", name, cid, media_type, etag, last_modified,
-                                 token, stored_at, fresh_for, vouched, fields)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                 token, stored_at, fresh_for, vouched, fields, private)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _ORPHAN = (
     "SELECT size FROM blob WHERE cid = ? AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.cid = blob.cid)"
@@ -53,7 +53,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
     """The entry that a row of FIND says."""
     (
         ecosystem, upstream, key, name, cid, size, digests, media_type, etag, last_modified, token,
-        stored_at, checked_at, fresh_for, vouched, pin, fields,
+        stored_at, checked_at, fresh_for, vouched, pin, fields, private,
     ) = row  # fmt: skip
     return Entry(
         ArtifactRef(ecosystem, upstream, key),
@@ -68,6 +68,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         bool(vouched),
         pin is not None,
         () if fields is None else tuple((name, value) for name, value in json.loads(fields)),
+        bool(private),
     )
 
 
@@ -103,6 +104,7 @@ class SqliteShelf:
                 artifact_id, ref.ecosystem, ref.upstream, ref.key, entry.name, entry.blob.cid, entry.media_type,
                 entry.validators.etag, entry.validators.last_modified, entry.token, entry.stored_at,
                 entry.fresh_for, entry.vouched, json.dumps(entry.fields) if entry.fields else None,
+                entry.private,
             ),
         )  # fmt: skip
         self._run("INSERT OR REPLACE INTO freshness VALUES (?, ?)", (artifact_id, entry.checked_at))

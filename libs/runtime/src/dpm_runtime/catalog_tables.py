@@ -30,6 +30,7 @@ class ArtifactRow(SQLModel, table=True):
     fresh_for: float | None
     vouched: bool
     fields: str | None
+    private: bool
 
 
 class BlobRow(SQLModel, table=True):

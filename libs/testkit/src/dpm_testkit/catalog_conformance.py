@@ -125,7 +125,7 @@ class CatalogSuite:
         assert (catalog.position(), catalog.totals()) == (0, Totals(0, 0, 0))
 
     def test_what_was_stored_is_found_as_the_event_said(self, catalog: Catalog) -> None:
-        (event,) = recorded(stored(fresh_for=600.0), first=7)
+        (event,) = recorded(replace(stored(fresh_for=600.0), private=True), first=7)
         catalog.apply([event])
         assert catalog.find(ref().id) == Entry(
             ref=ref(),
@@ -139,6 +139,7 @@ class CatalogSuite:
             fresh_for=600.0,
             vouched=False,
             fields=KEPT,
+            private=True,
         )
         assert catalog.position() == 7
 
