@@ -5,6 +5,8 @@ export PYTHON
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.venv/bin:$(PATH)
 # Packages and programs are built side by side.
 MAKEFLAGS += -j2 --no-print-directory
+# What Python compiles is kept, whatever this machine says: else each process that starts compiles for over a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list the targets

@@ -7,7 +7,7 @@ key=$(cat requirements.lock pyproject.toml libs/*/pyproject.toml services/*/pypr
 
 say "installing $(grep -c == requirements.lock) locked Python packages into .venv (once, half a minute of it compiles pyfuse3)"
 rm -f .venv/.packages
-quietly packages .venv/bin/uv pip sync --python .venv/bin/python \
+quietly packages .venv/bin/uv pip sync --python .venv/bin/python --compile-bytecode \
     --require-hashes --build-constraints requirements.lock requirements.lock
 set --
 for member in libs/*/pyproject.toml services/*/pyproject.toml; do
