@@ -144,14 +144,14 @@ class Want:
     upstream again, None for immutable ones. ``private``: upstream gives it to those alone who show credentials,
     so nobody is given it who has no right to it.
 
-    ``hosts`` may hold ANY_HOST, where a digest decides whether bytes are right. ``credentials`` says whose a
-    fetcher shows: NODES, those under the handle that a client's were told by, or by default the node's for what
-    is private, else nobody's. ``scope`` is the right that a bearer token is asked for
-    (``repository:library/alpine:pull``). ``digest_field`` is the field of upstream's answers that names the
-    body's digest, in lower case: by it what is held is compared without a download. Of the fields that ``keeps``
-    names, in lower case, the values are kept with the artifact. ``stranger``: a client named the upstream, which
-    is not asked at a private address then. ``copies`` is the id of a held artifact whose bytes it is to have:
-    nobody is asked for these.
+    ``hosts`` may hold ANY_HOST where it does not matter who sent the bytes: a digest decides whether they are
+    right, or the client does, by a signature as apt. ``credentials`` says whose a fetcher shows: NODES, those
+    under the handle that a client's were told by, or by default the node's for what is private, else nobody's.
+    ``scope`` is the right that a bearer token is asked for (``repository:library/alpine:pull``).
+    ``digest_field`` is the field of upstream's answers that names the body's digest, in lower case: by it what
+    is held is compared without a download. Of the fields that ``keeps`` names, in lower case, the values are
+    kept with the artifact. ``stranger``: a client named the upstream, which is not asked at a private address
+    then. ``copies`` is the id of a held artifact whose bytes it is to have: nobody is asked for these.
     """
 
     ref: ArtifactRef
