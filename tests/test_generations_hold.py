@@ -181,7 +181,7 @@ class Seasonal(RuleBasedStateMachine):
 
         async def upstream() -> None:
             for _ in range(copies):
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.002)  # so that clients come in between
                 self.copy(1)
 
         await asyncio.gather(*(client(each) for each in CONNECTIONS), upstream())

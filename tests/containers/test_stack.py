@@ -63,7 +63,7 @@ def path_of(upstream: PackageServer, project: str, file: File) -> str:
 
 
 class Client:
-    """Asks the stack for the files of a project, and tries again as often as it may."""
+    """Asks the stack for the files of a project, and tries again as often as it may, ever later."""
 
     def __init__(
         self, stack: Stack, upstream: PackageServer, session: aiohttp.ClientSession, retries: int = 0

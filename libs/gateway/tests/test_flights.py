@@ -78,7 +78,7 @@ async def test_clients_of_a_page_share_a_flight_whenever_they_come(sky: Sky) -> 
     first = sky.board(page, time.time() - 600)
     await sky.asked()
     later = [sky.board(page, time.time() - 600) for _ in range(5)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # their turn to board
     assert len(sky.flights._flights) == len(sky.flights._tasks) == 1
     await sky.landed(page, SMALL, 2)
     for each in (first, *later):

@@ -69,7 +69,7 @@ async def test_clients_do_not_wait_for_a_reader_that_was_stopped() -> None:
     it = frontier(Silent(0))
     waiting = asyncio.create_task(it.read(0, 10))
     advancing = asyncio.create_task(it.advance())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # both begin, and wait
     advancing.cancel()
     with pytest.raises(AttemptLost):
         await soon(waiting)

@@ -91,7 +91,7 @@ async def test_requests_under_way_are_counted_until_they_end(told: Told) -> None
         await going_on.wait()
 
     requests = [asyncio.create_task(Seen(waits, "pypi")(scope(), receive, send)) for _ in range(3)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # all begin, and wait
     assert told.metric("http_server_active_requests") == 3
     requests.pop().cancel()
     going_on.set()

@@ -60,7 +60,7 @@ async def test_a_close_that_waits_behind_stuck_threads_is_done_by_those_of_the_n
     file = await mount.open(tmp_path / "file")
     stuck = threading.Event()
     waiting = asyncio.create_task(mount.run(stuck.wait))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it takes the one reader
     mount.let_go(file)
     mount.health.doubt()
     await until(lambda: not mount.health.suspect)

@@ -138,7 +138,7 @@ async def test_a_drip_is_a_stall() -> None:
         await exchange.head("200 OK", "Content-Length: 100000")
         while True:
             await exchange.send(b"x")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # never as long as a stall
 
     async with upstream(act) as (origin, want):
         with pytest.raises(Unavailable, match="bytes in"):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import web
+from aiohttp.abc import ResolveResult
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.errors import Unavailable
@@ -20,6 +22,7 @@ from dpm_runtime.guard import ForbiddenAddress
 from dpm_runtime.upstream import UpstreamOrigin
 from dpm_runtime.ways import Way, Ways
 from dpm_runtime.wire import Deadlines
+from dpm_testkit.patience import PATIENCE
 
 QUICK = Deadlines(connect=5, first_byte=5, stall=5)
 UPSTREAM = "http://packages.acme.test/simple/"
@@ -153,9 +156,16 @@ async def test_a_name_that_nobody_answers_for_in_time_is_left_to_the_proxy(
     proxy: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "LOOK_UP_SECONDS", 0.01)
-    monkeypatch.setattr(guard, "_look_up", lambda *_: asyncio.run(asyncio.sleep(2)) or [])
+    answered = threading.Event()
+
+    def look_up(*_: object) -> list[ResolveResult]:
+        answered.wait(PATIENCE)
+        return []
+
+    monkeypatch.setattr(guard, "_look_up", look_up)
     async with UpstreamOrigin(QUICK, ways=Ways(Way(proxy=proxy.url))) as origin:
         assert await body(origin, want("http://files.acme.test/file")) == b"body"
+        answered.set()
 
 
 @asynccontextmanager

@@ -56,7 +56,7 @@ class Naming:
                     known[ref.id] = ref
             if len(part) < PART:
                 return
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the catalog is read without waiting: others are to run
 
 
 def _want(like: Want, entry: Entry) -> Want:

@@ -101,7 +101,7 @@ class Promotion:
             return
         for count, fact in enumerate(await desk.every(new), start=1):
             if count % A_WHILE == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # facts at hand are looked up without waiting: others are to run
             old = await desk.fact(before, fact.path)
             if old is None or old == fact:
                 continue

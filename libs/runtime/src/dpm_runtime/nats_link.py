@@ -105,7 +105,7 @@ class Link:
                     raise Unavailable(
                         f"nobody answers on {subject}: JetStream or its stream is missing"
                     ) from error
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # whoever answers on it is being wired again
 
     async def _request(self, subject: str, body: bytes, headers: Mapping[str, str] | None) -> Msg:
         connection = self.connection()

@@ -170,7 +170,7 @@ async def harassed(inputs: int, seed: int) -> Harassed:
             while True:
                 await good.obtain(PROJECT, random.choice(it.files))
                 served += 1
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # they are few among the bad
 
         being_good = asyncio.create_task(be_good())
         try:

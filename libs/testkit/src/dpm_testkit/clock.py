@@ -46,6 +46,7 @@ class ManualClock:
         await self._settle()
 
     async def _settle(self) -> None:
+        """Let those go on who were woken, and those whom they wake."""
         for _ in range(10):
             await asyncio.sleep(0)
 

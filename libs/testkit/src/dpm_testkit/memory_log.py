@@ -61,7 +61,7 @@ class MemoryEventLog:
     async def _append(self, topic: Topic, event: Event, after: int | None, trace: Mapping[str, str]) -> int:
         subject, headers, body = seal(topic, event, uuid4().hex, trace.items())
         self.check()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # on the way to a server others come in between
         last = self._last(topic)
         if after is not None and after != (last.sequence if last else 0):
             raise Conflict(f"{subject} after {after}: the last is {last.sequence if last else 0}")

@@ -36,6 +36,9 @@ AT_ONCE = 1_000
 
 SWEEP_SECONDS = 15.0
 
+READINESS_SECONDS = 0.2
+"""How old what is said of the bus may be."""
+
 TOO_NEW_SECONDS = 10.0
 """After a request that this version cannot read, until it takes others again."""
 
@@ -129,7 +132,7 @@ async def _watch_readiness(context: ServiceContext, bus: NatsBus) -> None:
             context.readiness.ready("bus")
         else:
             context.readiness.waiting("bus", bus.reason)
-        await context.clock.sleep(0.2)
+        await context.clock.sleep(READINESS_SECONDS)
 
 
 def main() -> int:
