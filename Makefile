@@ -17,7 +17,7 @@ up: setup ## set up what is missing and run a node in the foreground
 	@exec .venv/bin/dpm up
 
 .PHONY: test
-test: setup ipfs prometheus index-servers clients docker registries crane apt cargo ## set up what is missing and run all tests, real parts and containers included
+test: setup ipfs synapse prometheus index-servers clients docker registries crane apt cargo ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
 	pytest $(REAL) --durations 25 || pytest -m real --last-failed --last-failed-no-failures none
 	@$(MAKE) test-containers
@@ -104,7 +104,7 @@ test-containers: setup docker ## the tests of the containers, on a Docker engine
 clean: ## remove all that set-up installed here
 	rm -rf .venv .tools
 
-.PHONY: system venv packages nats-server ipfs crane prometheus index-servers clients rivals docker registries apt cargo
+.PHONY: system venv packages nats-server ipfs crane synapse prometheus index-servers clients rivals docker registries apt cargo
 system:
 	@deploy/setup/system.sh
 venv: system
@@ -125,6 +125,8 @@ prometheus: venv
 	@deploy/setup/prometheus.sh
 index-servers: venv
 	@deploy/setup/programs.sh index-servers
+synapse: venv
+	@deploy/setup/programs.sh synapse
 clients: venv
 	@deploy/setup/programs.sh clients oldest-pip
 registries: docker
