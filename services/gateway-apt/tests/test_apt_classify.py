@@ -80,6 +80,10 @@ def test_what_is_called_by_its_digest_is_that_for_ever() -> None:
     assert isinstance(found, Direct)
     (want,) = found.wants
     assert (want.ref.key, want.digests, want.mutable) == (path, (SHA,), False)
+    assert found.indexes == indexed(f"{SUITE}main/binary-amd64/Packages.xz").indexes
+    flat = target(f"repo/by-hash/SHA256/{SHA.hex}")
+    assert isinstance(flat, Direct)
+    assert flat.indexes == indexed("repo/Packages.gz").indexes
 
 
 def test_a_weak_digest_is_no_promise() -> None:
@@ -113,6 +117,7 @@ def test_what_a_release_lists_is_one_artifact_under_both_its_names() -> None:
         assert isinstance(direct, Direct)
         assert want.ref == direct.wants[0].ref
         assert (want.url, want.digests, want.size, want.mutable) == (url, (SHA,), 7, False)
+        assert want.otherwise == ("" if url == HOST + path else HOST + path)
     assert APT.locate(release, Fact(path, HOST + path, (SHA512, SHA))).ref.key.endswith(f"/SHA512/{SHA512.hex}")
 
 

@@ -152,6 +152,8 @@ class Want:
     is held is compared without a download. Of the fields that ``keeps`` names, in lower case, the values are
     kept with the artifact. ``stranger``: a client named the upstream, which is not asked at a private address
     then. ``copies`` is the id of a held artifact whose bytes it is to have: nobody is asked for these.
+    ``otherwise`` is the URL at which an origin is asked that has nothing at ``url``: a digest decides whether what
+    it has there is meant.
     """
 
     ref: ArtifactRef
@@ -171,6 +173,7 @@ class Want:
     keeps: tuple[str, ...] = ()
     stranger: bool = False
     copies: str = ""
+    otherwise: str = ""
 
     @property
     def mutable(self) -> bool:

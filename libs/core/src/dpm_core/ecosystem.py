@@ -91,13 +91,15 @@ class Direct:
     ``wants`` are tried in their order, as those of an IndexPage are. ``realm`` names the right that a client must
     show for those that are private; empty: nobody may have these. ``headers`` go out with it. ``beside``: an
     artifact that is held beside it, and has the bytes that a want asks for, is as good: one of the same upstream
-    with a key that differs only behind the last slash.
+    with a key that differs only behind the last slash. ``indexes`` are where more may stand of what is not held:
+    a fact that is located under the name of a want is fetched in its place. They are only looked at as held.
     """
 
     wants: tuple[Want, ...]
     realm: str = ""
     headers: Fields = ()
     beside: bool = False
+    indexes: tuple[Want, ...] = ()
 
 
 @dataclass(frozen=True)

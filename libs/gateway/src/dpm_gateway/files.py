@@ -1,5 +1,6 @@
 """Artifacts that go out as they are: files that indexes name, and what its own name vouches for."""
 
+import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
 from dpm_gateway.naming import Naming
 from dpm_gateway.pages import Pages, held_body
-from dpm_gateway.promotion import RECHECK_SECONDS
+from dpm_gateway.promotion import A_WHILE, RECHECK_SECONDS
 from dpm_gateway.refusals import refusal_of, refusal_of_status
 from dpm_gateway.responses import Headers, Representation, body_response
 from dpm_runtime.credentials import same_site
@@ -69,14 +70,37 @@ class Files:
             if held is not None and (hit := await self._hit(request, want, held, target.headers)) is not None:
                 sure = held is entry and not want.private and want is target.wants[0]
                 return hit if sure else replace(hit, sources=())
+        want = await self._as_listed(request.connection, target, want)
         if request.method == "HEAD":
             return await self._headed(request, want, target.headers)
         return await self._miss(request, want, entry, target.headers)
 
+    async def _as_listed(self, connection: str, target: Direct, want: Want) -> Want:
+        """What a held index says of it: first the one that was shown on the client's connection."""
+        for each in target.indexes:
+            index = self._pages.connections.shown(connection, each.ref)
+            if index is None and (entry := self._kit.catalog.find(each.ref.id)) is not None:
+                index = index_of(entry)
+            if index is not None:
+                with suppress(Invalid, Unavailable, Untrusted):
+                    for count, fact in enumerate(await self._kit.desk.every(index), start=1):
+                        if count % A_WHILE == 0:
+                            await asyncio.sleep(0)
+                        if answers(fact.digests, want.digests):
+                            found = self._kit.ecosystem.locate(each, fact)
+                            if found.ref == want.ref:
+                                return replace(found, credentials=want.credentials)
+        return want
+
     async def _headed(self, request: Request, want: Want, fields: Fields) -> Answer:
         """What upstream says of it: nobody downloads a layer to learn that it exists. Raises Refused."""
         headed = await self._kit.head(want)
-        if (refusal := refusal_of_status(headed.status, want.name)) is not None:
+        refusal = refusal_of_status(headed.status, want.name)
+        if refusal is not None and refusal.status == 404 and want.otherwise:
+            headed = await self._kit.head(replace(want, url=want.otherwise))
+            other = None not in (want.size, headed.length) and want.size != headed.length
+            refusal = refusal if other else refusal_of_status(headed.status, want.name)
+        if refusal is not None:
             raise Refused(refusal)
         headers = {"Cache-Status": f"dpm; fwd=miss; fwd-status={headed.status}", **dict(fields)}
         about = self._representation(want, None, headed.length, headed.media_type, headers)

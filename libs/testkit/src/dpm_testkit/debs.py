@@ -39,9 +39,9 @@ class Deb:
         return f"{self.name}_{self.version.split(':')[-1]}_{self.architecture}.deb"
 
     @property
-    def body(self) -> bytes:
-        """The file itself, the same for the same package."""
-        control = {
+    def control(self) -> Mapping[str, str]:
+        """The fields of its control file."""
+        return {
             "Package": self.name,
             "Version": self.version,
             "Architecture": self.architecture,
@@ -51,11 +51,15 @@ class Deb:
             "Description": f"{self.name}, made by a test\n There is no more to it than {len(self.files)} file(s).",
             **self.fields,
         }
+
+    @property
+    def body(self) -> bytes:
+        """The file itself, the same for the same package."""
         files = self.files or {f"usr/share/{self.name}/version": self.version.encode()}
         return _ar(
             {
                 "debian-binary": b"2.0\n",
-                "control.tar.gz": gzip.compress(_tar({"control": _stanza(control)}), 1, mtime=0),
+                "control.tar.gz": gzip.compress(_tar({"control": stanza(self.control)}), 1, mtime=0),
                 "data.tar": _tar(files),
             }
         )
@@ -95,7 +99,7 @@ class Source:
             "Standards-Version": "4.6.2",
             **listed,
         }
-        return {tarball: packed, f"{self.name}_{self.version}.dsc": _stanza(control)}
+        return {tarball: packed, f"{self.name}_{self.version}.dsc": stanza(control)}
 
     def write(self, folder: Path) -> list[Path]:
         """Put it into a folder; the files that it consists of."""
@@ -108,7 +112,8 @@ def _written(folder: Path, bodies: Mapping[str, bytes]) -> list[Path]:
     return [folder / name for name in bodies]
 
 
-def _stanza(fields: Mapping[str, str]) -> bytes:
+def stanza(fields: Mapping[str, str]) -> bytes:
+    """A paragraph of a control file."""
     return "".join(f"{name}: {value}\n".replace(": \n", ":\n") for name, value in fields.items()).encode()
 
 

@@ -1,7 +1,8 @@
 """The made-up ecosystem with generations: a shop whose wares change with the season.
 
 ``/season/<name>`` names the wares of a season, ``/ware/<name>/<file>``, by their digests. A season's first line
-says whether the shop keeps old wares under their digest, ``/ware/<name>/<sha256>``, or has but one under a name.
+says whether the shop keeps old wares under their digest, ``/ware/<name>/<sha256>``, or has but one under a name;
+it may keep fewer than it says.
 ``/seal/<name>`` goes with a season.
 """
 
@@ -33,7 +34,8 @@ class Seasons(MadeUp):
             case ["", "seal", name] if name:
                 return IndexPage(seal(name), "plain", coded=False, of=season(name))
             case ["", "ware", name, sha256] if len(sha256) == 64:
-                return Direct((_ware(name, Digest(f"sha256:{sha256}"), f"{SHOP}ware/{name}/{sha256}"),))
+                ware = _ware(name, Digest(f"sha256:{sha256}"), f"{SHOP}ware/{name}/{sha256}")
+                return Direct((ware,), indexes=(season(name),))
             case ["", "ware", name, file] if name and file:
                 return IndexedFile(f"{name}/{file}", (season(name),))
         return super().classify(request)
@@ -62,7 +64,9 @@ class Seasons(MadeUp):
     def locate(self, index: Want, fact: Fact) -> Want:
         if not index.ref.key.startswith("season/"):
             return super().locate(index, fact)
-        return _ware(fact.path.partition("/")[0], fact.digests[0], fact.url)
+        plain = f"{SHOP}ware/{fact.path}"
+        ware = _ware(fact.path.partition("/")[0], fact.digests[0], fact.url)
+        return ware if fact.url == plain else replace(ware, otherwise=plain)
 
 
 def season(name: str) -> Want:

@@ -12,9 +12,10 @@ from dpm_core.attempts import WITHHELD_WHOLE, AttemptState, Failure, Phase, read
 from dpm_core.digests import Hasher
 from dpm_core.errors import DiskFails, Unavailable, Untrusted
 from dpm_core.events import FailReason, OriginKind, Part, Source
-from dpm_core.origins import Opened, Origin
+from dpm_core.origins import NotHeld, Opened, Origin
 from dpm_core.ports import Attempt, Clock
 from dpm_fetcher.hedge import Hedge
+from dpm_fetcher.second_url import SecondUrl
 from dpm_fetcher.sources import Missing, Peering, Sources
 from dpm_runtime.meters import counter
 
@@ -95,7 +96,8 @@ class Transfer:
     ) -> None:
         self._want = want
         self._attempt = attempt
-        self._sources = Sources(want, origins, peering, clock, lambda: self._written)
+        self._seconds = [SecondUrl(each) for each in origins] if want.otherwise and want.vouched else []
+        self._sources = Sources(want, self._seconds or origins, peering, clock, lambda: self._written)
         self._clock = clock
         self._held = held
         self._abandoned = abandoned
@@ -110,6 +112,15 @@ class Transfer:
 
         Raises GivenUp, with what is to be recorded.
         """
+        try:
+            return await self._run(adopted, dead)
+        except GivenUp as given_up:
+            missing = next((each.missing for each in self._seconds if each.missing), None)
+            if missing is None or given_up.failure.reason is not FailReason.UNTRUSTED:
+                raise
+            raise _not_held(missing) from given_up  # other bytes at the other URL are another thing
+
+    async def _run(self, adopted: int, dead: AttemptState | None) -> Outcome:
         self._written = adopted
         if adopted and dead is not None:
             self._state = AttemptState(validators=dead.validators, length=dead.length)
@@ -161,9 +172,7 @@ class Transfer:
         try:
             answer = await self._sources.open(offset, held, digests)
         except Missing as missing:
-            said = missing.answer
-            reason = FailReason.NOT_FOUND if said.status in (None, 404, 410) else FailReason.REFUSED
-            raise GivenUp(Failure(reason, said.detail, said.status)) from missing
+            raise _not_held(missing.answer) from missing
         if isinstance(answer, Opened):
             return answer
         assert self._held is not None, "an origin confirms what it was asked about"
@@ -285,6 +294,11 @@ class Transfer:
         await self._sources.proven()
         parts = self._sources.parts
         return Stored(blob, state, self._source, parts if len(parts) > 1 else ())
+
+
+def _not_held(missing: NotHeld) -> GivenUp:
+    reason = FailReason.NOT_FOUND if missing.status in (None, 404, 410) else FailReason.REFUSED
+    return GivenUp(Failure(reason, missing.detail, missing.status))
 
 
 @contextmanager

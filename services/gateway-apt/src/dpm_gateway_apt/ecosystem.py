@@ -76,15 +76,20 @@ class Apt(Ecosystem):
             return IndexPage(self._release(host, path), "", realm, coded=False, of=of)
         found = by_hash(path)
         if found is not None and found.digest.strong:
-            return Direct((self._vouched(host, path, found),), realm)
+            indexes = tuple(self._release(host, each) for each in releases(path))
+            return Direct((self._vouched(host, path, found),), realm, indexes=indexes)
         indexes = () if is_package(path) else tuple(self._release(host, each) for each in releases(path))
         return IndexedFile(path, indexes, realm, otherwise=self._unlisted(host, path), within=archive(path))
 
     def locate(self, index: Want, fact: Fact) -> Want:
-        """The file that a fact of ``index`` names; what a Release lists is kept under its digest."""
+        """The file that a fact of ``index`` names; what a Release lists is kept under its digest.
+
+        Some mirrors have a Release that promises names by digest, and have none.
+        """
         host = self._hosts.of(index.ref.upstream)
         listed = split(index.ref.key)[1] in RELEASES
         key = path_by_hash(fact.path, fact.digests[0]) if listed else fact.path
+        plain = index.ref.upstream + fact.path
         return Want(
             ref=ArtifactRef(self.name, index.ref.upstream, key),
             name=f"{host.name}/{fact.path}",
@@ -95,6 +100,7 @@ class Apt(Ecosystem):
             hosts=(ANY_HOST,),
             private=index.private,
             stranger=host.stranger,
+            otherwise="" if fact.url == plain else plain,
         )
 
     def facts(self, index: ArtifactRef, media_type: str, body: bytes) -> Iterable[Fact]:

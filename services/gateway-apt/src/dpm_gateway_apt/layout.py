@@ -96,12 +96,14 @@ def releases(path: str) -> tuple[str, ...]:
     repository they are in the same folder, or the one above.
     """
     segments = path.split("/")[:-1]
+    if by_hash(path):
+        segments = segments[:-2]
     if DISTS in segments:
         first = segments.index(DISTS) + 2
         inner = (at for at, each in enumerate(segments) if at >= first and _ARCHITECTURE.fullmatch(each))
         last = next(inner, len(segments))
         folders = [segments[:end] for end in range(first, max(last, first) + 1)]
-    elif _INDEX.fullmatch(split(path)[1]) or BY_HASH in segments:
+    elif _INDEX.fullmatch(split(path)[1]) or by_hash(path):
         folders = [segments, segments[:-1]] if segments else [segments]
     else:
         folders = []
