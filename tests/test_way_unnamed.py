@@ -108,6 +108,20 @@ async def test_of_several_held_indexes_the_last_one_that_came_counts(way: Way, s
     assert shop.read["nails/=third"] == 1
 
 
+async def test_a_file_that_was_asked_for_often_is_another_once_a_later_index_says_so(way: Way) -> None:
+    await lists(way, first=line("hook", HOOK))
+    way.origin.has(SHOP + "good/nails/hook", HOOK)
+    await way.client.get(GOOD)
+    await way.folded()
+    often = [await way.client.get(GOOD) for _ in range(3)]
+    assert {(each.content, each.headers["cache-status"]) for each in often} == {(HOOK, "dpm; hit")}
+    await lists(way, first=line("hook", HOOK), second=line("nut", HOOK))
+    assert (await way.client.get(GOOD)).content == HOOK
+    await lists(way, first=line("hook", HOOK), second=line("nut", HOOK), third=line("hook", OTHER))
+    way.origin.has(SHOP + "good/nails/hook", OTHER)
+    assert (await way.client.get(GOOD)).content == OTHER
+
+
 async def test_an_index_that_left_the_store_names_nothing(way: Way) -> None:
     await lists(way, more=line("hook", HOOK))
     [stored] = [each for each in way.log.events if isinstance(each, ArtifactStored) and "=more" in each.name]

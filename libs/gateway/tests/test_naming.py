@@ -22,7 +22,8 @@ LIKE = Want(ref("good/nails/hook"), "hook", SHOP + "good/nails/hook", Lane.BLOB,
 
 
 async def keys(naming: Naming, prefix: str = "nails/") -> list[str]:
-    return [want.ref.key async for want, _ in naming.held(LIKE, prefix)]
+    await naming.search(SHOP)
+    return [want.ref.key for want, _ in naming.held(LIKE, prefix)]
 
 
 async def test_the_last_one_stored_comes_first_and_is_wanted_like_what_is_looked_for() -> None:
@@ -36,7 +37,7 @@ async def test_the_last_one_stored_comes_first_and_is_wanted_like_what_is_looked
     assert await keys(naming, "") == ["nails/=b", "screws/=a", "nails/=a"]
     catalog.apply(recorded(sheet("nails/=a", BODIES[2]), first=6))
     assert await keys(naming) == ["nails/=a", "nails/=b"]
-    [(want, entry), _] = [each async for each in naming.held(LIKE, "nails/")]
+    [(want, entry), _] = naming.held(LIKE, "nails/")
     assert (want.url, want.stranger, want.fresh_for) == (SHOP + "nails/=a", True, None)
     assert (want.digests, entry.blob) == (entry.blob.digests, blob(BODIES[2]))
 
@@ -70,3 +71,28 @@ async def test_a_log_that_counts_anew_is_learnt_anew() -> None:
     assert await keys(naming) == ["nails/=a"]
     catalogs[0].__dict__.update(catalogs[1].__dict__)
     assert await keys(naming) == ["nails/=b"]
+
+
+async def test_a_search_stands_until_something_comes_that_may_name_files_of_the_same_upstream() -> None:
+    catalog = MemoryCatalog()
+    naming = Naming(MadeUp(), catalog)
+    catalog.apply(recorded(sheet("nails/=a")))
+    search = await naming.search(SHOP)
+    elsewhere = replace(sheet("nails/=x"), ref=ArtifactRef("made-up", "http://other.example/", "nails/=x"))
+    catalog.apply(recorded(elsewhere, sheet("nails/plain"), first=2))
+    assert naming.stands(search)
+    catalog.apply(recorded(sheet("nails/=b"), first=4))
+    assert not naming.stands(search)
+    assert naming.stands(await naming.search(SHOP))
+    catalog.apply(recorded(*(sheet(f"nails/{number}") for number in range(PART)), first=5))
+    assert not naming.stands(search), "all that has come takes too long to learn at once"
+
+
+async def test_a_search_of_a_log_that_counts_anew_stands_no_more() -> None:
+    catalogs = [MemoryCatalog(), MemoryCatalog()]
+    catalogs[0].apply(recorded(sheet("nails/=a"), first=900))
+    catalogs[1].apply(recorded(sheet("nails/=a")))
+    naming = Naming(MadeUp(), catalogs[0])
+    search = await naming.search(SHOP)
+    catalogs[0].__dict__.update(catalogs[1].__dict__)
+    assert not naming.stands(search)

@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dpm_core.artifacts import ArtifactRef
 from dpm_core.cids import cid_of
 from dpm_core.errors import Unavailable
-from dpm_gateway.answer import Answer, Source
+from dpm_gateway.answer import Answer, Search, Source
 from dpm_gateway.facts import Index
 from dpm_gateway.repeats import KEPT, LONGEST_WORDS, Repeats
 from dpm_runtime.host_names import TARGET
@@ -27,7 +27,7 @@ class Desk:
         self.told: list[str] = []
         self.current = True
         self.away = False
-        self.sources: tuple[Source, ...] = SOURCES
+        self.sources: tuple[Source | Search, ...] = SOURCES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked += 1
@@ -36,7 +36,7 @@ class Desk:
         scope["state"] = {"answer": answer, "result": "hit"}
         await answer.response(scope, receive, send)
 
-    def holds(self, sources: Iterable[Source]) -> bool:
+    def holds(self, sources: Iterable[Source | Search]) -> bool:
         assert sources == SOURCES
         if self.away:
             raise Unavailable("the catalog cannot be read")

@@ -28,6 +28,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Search:
+    """That all held indexes of an upstream were asked in their order; ``changes``: how often they had changed."""
+
+    upstream: str
+    changes: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """A response, and in one word how it came about: the ``result`` of metrics.
 
@@ -36,7 +44,7 @@ class Answer:
 
     result: str
     response: Response
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Source | Search, ...] = ()
 
 
 def index_of(entry: Entry) -> Index:

@@ -13,7 +13,7 @@ from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Entry
-from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Source, caching, index_of
+from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Search, Source, caching, index_of
 from dpm_gateway.choice import first
 from dpm_gateway.conditions import last_modified
 from dpm_gateway.doorkeeper import Refused, Visitor
@@ -33,11 +33,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Found:
-    """What an index says of a file: the index that was wanted, the one that was held, and the fact."""
+    """What an index says of a file: the index that was wanted, the one that was held, and the fact.
+
+    ``search``: it was found among all that are held, and who searches again finds it until these change.
+    """
 
     want: Want
     index: Index
     fact: Fact
+    search: Search | None = None
 
 
 class Files:
@@ -132,10 +136,7 @@ class Files:
             await self._kit.doorkeeper.let_in(visitor, [want])
         entry = self._kit.catalog.find(want.ref.id)
         if (hit := await self._hit(request, want, entry)) is not None:
-            # where the likeliest index does not name it, that one may do so by and by
-            sure = not target.realm and target.indexes and found.want is target.indexes[0]
-            sure = sure and self._kit.ecosystem.newest(found.want) is None
-            return replace(hit, sources=(Source(found.index.ref.id, found.index), *hit.sources) if sure else ())
+            return replace(hit, sources=self._sources(target, found, hit))
         if request.method == "HEAD" and want.size is not None:
             about = self._representation(want, None, want.size, "", {"Cache-Status": "dpm; fwd=miss"})
             return Answer("miss", body_response("HEAD", request.headers, about, None))
@@ -148,6 +149,21 @@ class Files:
         except Refused:
             self._pages.doubt(found.want)
             raise
+
+    def _sources(self, target: IndexedFile, found: _Found, hit: Answer) -> tuple[Source | Search, ...]:
+        """What the answer stands on for everybody; nothing if others may get another one."""
+        index = Source(found.index.ref.id, found.index)
+        if target.realm:
+            return ()
+        if not target.indexes:
+            return () if found.search is None else (index, found.search, *hit.sources)
+        # where the likeliest index does not name it, that one may do so by and by
+        likeliest = found.want is target.indexes[0] and self._kit.ecosystem.newest(found.want) is None
+        return (index, *hit.sources) if likeliest else ()
+
+    def stands(self, search: Search) -> bool:
+        """Whether it would come out as it did. Raises Unavailable if the catalog cannot be read."""
+        return self._naming.stands(search)
 
     async def _unnamed(self, request: Request, want: Want, visitor: Visitor | None) -> Answer:
         """What no index vouches for: fresh if that can be had, else stale, as indexes are. Raises Refused."""
@@ -318,17 +334,20 @@ class Files:
         like = target.otherwise or next(iter(target.indexes), None)
         if like is None:
             return None
-        async for want, entry in self._naming.held(like, prefix):
+        search: Search | None = await self._naming.search(like.ref.upstream)
+        for want, entry in self._naming.held(like, prefix):
             if not await self._pages.holds(entry, self._kit.desk.has_facts):
+                search = None
                 continue
             try:
                 fact = await self._kit.desk.fact(index_of(entry), target.path)
             except Untrusted:
+                search = None
                 continue
             except Invalid:
                 self._naming.dismiss(entry)
                 continue
             if fact is not None:
                 self._kit.marks.note(entry.ref.id)
-                return _Found(want, index_of(entry), fact)
+                return _Found(want, index_of(entry), fact, search)
         return None

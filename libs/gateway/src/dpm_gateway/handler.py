@@ -9,7 +9,7 @@ from starlette.responses import Response
 from dpm_core.attempts import Failure
 from dpm_core.ecosystem import Direct, IndexedFile, IndexPage, Made, Redirect, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
-from dpm_gateway.answer import Answer, Source
+from dpm_gateway.answer import Answer, Search, Source
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.files import Files
 from dpm_gateway.kit import Kit
@@ -72,10 +72,14 @@ class Handler:
         about = {"method": method, "path": path, "status": answer.response.status_code}
         log.info("request", extra={**about, "result": answer.result, "seconds": round(seconds, 4)})
 
-    def holds(self, sources: Iterable[Source]) -> bool:
+    def holds(self, sources: Iterable[Source | Search]) -> bool:
         """Whether they are still what is held, and fresh; then they count as used now."""
         now = self._kit.clock.now()
         for source in sources:
+            if isinstance(source, Search):
+                if not self._files.stands(source):
+                    return False
+                continue
             entry = self._kit.catalog.find(source.artifact_id)
             if entry is None or not source.index.matches(entry):
                 return False
@@ -84,7 +88,8 @@ class Handler:
             if source.filed and not self._kit.store.at_hand(source.index.cid):
                 return False
         for source in sources:
-            self._kit.marks.note(source.artifact_id)
+            if isinstance(source, Source):
+                self._kit.marks.note(source.artifact_id)
         return True
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dpm_core.errors import Unavailable
-from dpm_gateway.answer import Answer, Source
+from dpm_gateway.answer import Answer, Search, Source
 from dpm_gateway.responses import BodyResponse
 from dpm_runtime.host_names import TARGET
 
@@ -34,7 +34,7 @@ Words: TypeAlias = tuple[str, str, bytes, bytes, tuple[tuple[bytes, bytes], ...]
 class Answering(Protocol):
     """What a handler does for repeats."""
 
-    def holds(self, sources: Iterable[Source]) -> bool:
+    def holds(self, sources: Iterable[Source | Search]) -> bool:
         """See Handler."""
 
     def tell(self, method: str, path: str, answer: Answer, seconds: float) -> None:
