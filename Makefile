@@ -97,7 +97,7 @@ images: setup docker ## build the images of all services, and print the megabyte
 	@deploy/setup/docker.sh deploy/setup/images.sh
 
 .PHONY: test-containers
-test-containers: setup docker ## the tests of the containers, on a Docker engine that is started if none runs
+test-containers: setup docker apt ## the tests of the containers, on a Docker engine that is started if none runs
 	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -m containers tests/containers'
 
 .PHONY: clean

@@ -2,17 +2,16 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
 
 from dpm_testkit.apt_client import AptClient
-from dpm_testkit.apt_repository import AptlyRepository, publisher
 from dpm_testkit.debian_roots import ENVIRONMENT
-from dpm_testkit.debs import Deb
-from dpm_testkit.file_server import FileServer, file_server
+from dpm_testkit.little_archive import LittleArchive, little_archive
 from dpm_testkit.node import COMMAND, Node, running_node
 from dpm_testkit.programs import output_of
 
@@ -33,10 +32,10 @@ def blocks(kind: str = "sh") -> list[str]:
 class Machine:
     """A machine with apt of its own, and with the command ``dpm`` of a node."""
 
-    def __init__(self, folder: Path, node: Node, *, archive: FileServer, keyring: Path) -> None:
+    def __init__(self, folder: Path, node: Node, archive: LittleArchive) -> None:
         self.apt = AptClient("bookworm", folder / "apt")
-        self.apt.trusts(keyring)
-        self.apt.sources(f"deb {archive.url}aptly stable main")
+        self.apt.trusts(archive.keyring)
+        self.apt.sources(archive.source())
         self._node = node
         self._folder = folder
         for each in ("etc/apt/apt.conf.d", "var/lib/apt"):
@@ -80,31 +79,30 @@ class Machine:
         return await output_of(*command, folder=self._folder, environment=environment)
 
 
+World: TypeAlias = tuple[LittleArchive, Node]
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[FileServer, Path, Node]]:
-    """An archive, the key that it is signed with, and a node that may ask it."""
-    async with file_server(tmp_path_factory.mktemp("site")) as server, publisher(server.served.parent) as made:
-        repository = AptlyRepository(made, server.served / "aptly")
-        await repository.add(Deb("hello", fields={"Depends": "data"}), Deb("data"))
-        await repository.publish()
-        allowed = server.url.removeprefix("http://").strip("/")
-        async with running_node(apt_allow=allowed) as node:
-            yield server, made.keyring, node
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """An archive, and a node that may ask it."""
+    async with (
+        little_archive(tmp_path_factory.mktemp("site")) as archive,
+        running_node(apt_allow=archive.host) as node,
+    ):
+        yield archive, node
 
 
 @pytest.fixture
-def machines(
-    tmp_path_factory: pytest.TempPathFactory, world: tuple[FileServer, Path, Node]
-) -> Iterator[list[Machine]]:
-    server, keyring, node = world
-    folders = [tmp_path_factory.mktemp("m") for _ in range(2)]
-    yield [Machine(each, node, archive=server, keyring=keyring) for each in folders]
+def machines(tmp_path_factory: pytest.TempPathFactory, world: World) -> list[Machine]:
+    archive, node = world
+    return [Machine(tmp_path_factory.mktemp("m"), node, archive) for _ in range(2)]
 
 
 async def test_a_laptop_and_a_build_machine_are_served_as_the_guide_says(
-    world: tuple[FileServer, Path, Node], machines: list[Machine]
+    world: World, machines: list[Machine]
 ) -> None:
-    server, _, node = world
+    archive, node = world
+    server = archive.server
     laptop, build = machines
     on_laptop, undone, once, on_build, resolved, by_name = blocks()
     begins, *rest = on_laptop.splitlines()
@@ -135,9 +133,10 @@ async def test_a_laptop_and_a_build_machine_are_served_as_the_guide_says(
 
 
 async def test_what_a_dockerfile_runs_takes_the_node_from_the_environment(
-    world: tuple[FileServer, Path, Node], machines: list[Machine]
+    world: World, machines: list[Machine]
 ) -> None:
-    server, _, _ = world
+    archive, _ = world
+    server = archive.server
     machine = machines[0]
     [dockerfile] = blocks("dockerfile")
     [steps] = re.findall(r"^RUN (.*)", dockerfile, re.MULTILINE)
@@ -147,17 +146,14 @@ async def test_what_a_dockerfile_runs_takes_the_node_from_the_environment(
     assert await server.asked() == asked
 
 
-async def test_a_source_may_name_the_node_and_the_archive_behind_it(
-    world: tuple[FileServer, Path, Node], machines: list[Machine]
-) -> None:
-    server, _, _ = world
+async def test_a_source_may_name_the_node_and_the_archive_behind_it(world: World, machines: list[Machine]) -> None:
+    archive, _ = world
     machine = machines[0]
     [line] = re.findall(
         r"^deb http://127\.0\.0\.1:3142/mirror\.example/debian bookworm main$", GUIDE.read_text(), re.M
     )
-    archive = server.url.removeprefix("http://")
     for before, after in (
-        (HERE, machine.proxy), ("mirror.example/debian", f"{archive}aptly"), ("bookworm", "stable"),
+        (HERE, machine.proxy), ("mirror.example/debian", f"{archive.host}/aptly"), ("bookworm", "stable"),
     ):  # fmt: skip
         line = line.replace(before, after)
     machine.apt.sources(line)

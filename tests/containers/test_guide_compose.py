@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ GUIDE = ROOT / "docs" / "guides" / "compose.md"
 PATIENCE = 450.0
 
 
-def commands(project: str, port: int, images: int) -> str:
-    """The shell blocks of the guide, with a container, a volume and ports of their own."""
+def commands(project: str, ports: Mapping[int, int]) -> str:
+    """The shell blocks of the guide, with a container, a volume and ``ports`` of their own."""
     blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) > 5
-    text = "\n".join(blocks).replace("127.0.0.1:3141", f"127.0.0.1:{port}")
-    text = text.replace("127.0.0.1:5000", f"127.0.0.1:{images}")
+    text = "\n".join(blocks)
+    for ours, free in ports.items():
+        assert f"127.0.0.1:{ours}:{ours}" in text, "each port is published by the node in one container"
+        text = text.replace(f"127.0.0.1:{ours}", f"127.0.0.1:{free}")
     text, count = re.subn(r"(--name|--volume|exec|stop --time 30|rm|}}') dpm\b", rf"\1 {project}", text)
     assert count == 6, text
     return text
@@ -33,8 +36,9 @@ def commands(project: str, port: int, images: int) -> str:
 
 async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
     with shared_folder() as folder:
-        project, port, images, home = project_of(folder), choose_free(), choose_free(), folder / "home"
-        script = f"set -ex\n{sys.executable} -m venv {tmp_path}\n{commands(project, port, images)}"
+        project, home = project_of(folder), folder / "home"
+        ports = {ours: choose_free() for ours in (3141, 5000, 3142)}
+        script = f"set -ex\n{sys.executable} -m venv {tmp_path}\n{commands(project, ports)}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
         try:
             async with Relay(machine_index(os.environ, ())).running(host=await bridge_address()) as upstream:
@@ -46,10 +50,10 @@ async def test_the_commands_of_the_guide_work(tmp_path: Path) -> None:
                     "PIP_FORCE_REINSTALL": "1",
                     "COMPOSE_PROJECT_NAME": project,
                     "DPM_HOME": str(home),
-                    "DPM_PYPI_PORT": str(port),
+                    "DPM_PYPI_PORT": str(ports[3141]),
                     "DPM_PYPI_UPSTREAM": upstream.url,
-                    "DPM_OCI_PORT": str(images),
-                    "DPM_APT_PORT": str(choose_free()),
+                    "DPM_OCI_PORT": str(ports[5000]),
+                    "DPM_APT_PORT": str(ports[3142]),
                     "DPM_OCI_UPSTREAM": "none",
                 }
                 process = await asyncio.create_subprocess_exec(

@@ -3,47 +3,34 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from dpm_testkit import scrape
+from dpm_testkit.loading import loading, more
 from dpm_testkit.package_server import File, PackageServer
-from dpm_testkit.patience import eventually, soon, until
-from dpm_testkit.stack import Stack, bridge_address, docker, running_stack
+from dpm_testkit.patience import eventually, soon
+from dpm_testkit.stack import Stack, docker
 
 pytestmark = [
     pytest.mark.containers,
     pytest.mark.timeout(400),
-    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.asyncio(loop_scope="session"),
 ]
 
 KIB, MIB = 1024, 1024 * 1024
-GATEWAYS, FETCHERS = 3, 2
-REPLICAS = {"gateway-pypi": GATEWAYS, "fetcher": FETCHERS}
+GATEWAYS = 3
+"""As the stack of this folder has them."""
 SERVICES = {"nats", "fetcher", "fusefs", "gateway-pypi", "gateway-oci", "gateway-apt", "balancer"}
 BODY = random.Random(3).randbytes(2 * MIB)
 RETRIES = 7
 """As of ``pip --retries 7``: half a minute in all, because containers start slowly on a busy machine."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upstream() -> AsyncIterator[PackageServer]:
-    async with PackageServer().running(host=await bridge_address()) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(upstream: PackageServer) -> AsyncIterator[Stack]:
-    scale = {"gateway_pypi": GATEWAYS, "fetcher": FETCHERS}
-    async with running_stack(scale=scale, DPM_PYPI_UPSTREAM=upstream.url) as stack:
-        yield stack
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         yield session
@@ -96,42 +83,6 @@ class Client:
         raise AssertionError
 
 
-@asynccontextmanager
-async def loading(fetch: Callable[[int], Awaitable[None]], at_once: int = 4) -> AsyncIterator[Callable[[], int]]:
-    """Clients that fetch one thing after the other while the context lasts; yields how many they got so far.
-
-    What one of them raises comes out at the end.
-    """
-    ended = asyncio.Event()
-    done = 0
-
-    async def go_on(number: int) -> None:
-        nonlocal done
-        while not ended.is_set():
-            await fetch(number)
-            done += 1
-
-    async with asyncio.TaskGroup() as clients:
-        for number in range(at_once):
-            clients.create_task(go_on(number))
-        try:
-            yield lambda: done
-        finally:
-            ended.set()
-
-
-async def more(done: Callable[[], int], count: int = 20) -> None:
-    """Wait until so many more have been got."""
-    wanted = done() + count
-    await until(lambda: done() >= wanted)
-
-
-async def shares(stack: Stack, service: str, count: int, metric: str) -> list[float]:
-    """A metric of each process of a service."""
-    pages = [await scrape.get(stack.home.socket(service, number), "/metrics") for number in range(count)]
-    return [scrape.total(page, metric) for page in pages]
-
-
 async def test_no_service_may_more_than_it_needs(stack: Stack) -> None:
     containers = await stack.inspect()
     running = {name: told for name, told in containers.items() if told["State"]["Running"]}
@@ -171,16 +122,16 @@ async def test_many_clients_share_all_replicas_and_upstream_is_asked_once_for_ea
         for file in files:
             await one.file("shared", file)
 
-    before = await shares(stack, "gateway-pypi", GATEWAYS, "dpm_gateway_requests_total")
+    before = await stack.shares("gateway-pypi", "dpm_gateway_requests_total")
     await asyncio.gather(*(install() for _ in range(12)))
-    after = await shares(stack, "gateway-pypi", GATEWAYS, "dpm_gateway_requests_total")
+    after = await stack.shares("gateway-pypi", "dpm_gateway_requests_total")
     answered = [now - then for now, then in zip(after, before, strict=True)]
     assert sum(answered) == 12 * 41
     assert min(answered) >= 0.2 * sum(answered), answered
     asked = {path: count for path, count in upstream.asked.items() if "/shared/" in path}
     assert len(asked) == 41
     assert set(asked.values()) == {1}, asked
-    assert await shares(stack, "gateway-pypi", GATEWAYS, "dpm_fuse_bypass_total") == [0] * GATEWAYS
+    assert await stack.shares("gateway-pypi", "dpm_fuse_bypass_total") == [0] * GATEWAYS
 
 
 async def test_a_gateway_that_is_drained_loses_nothing_at_all(
@@ -216,7 +167,7 @@ async def test_a_gateway_that_is_drained_loses_nothing_at_all(
         assert await docker("inspect", "--format", "{{.State.ExitCode}}", first) == "0\n"
         await more(done)
         await docker("rm", first)
-        await stack.bring_back("gateway-pypi", GATEWAYS)
+        await stack.bring_back("gateway-pypi")
         await more(done)
     assert never_again.retried == 0
 
@@ -254,7 +205,7 @@ async def test_a_container_that_dies_under_load_costs_a_retry_and_no_request(
         (first, *_) = await stack.containers(service)
         await docker("kill", first)
         await docker("rm", first)
-        await stack.bring_back(service, REPLICAS.get(service, 1))
+        await stack.bring_back(service)
         await more(done)
     await eventually(lambda: gateways_are_ready(stack))
 
@@ -277,14 +228,14 @@ async def test_gateways_go_on_through_the_mount_of_a_new_fusefs(
     assert stack.mounts() == 1
 
     async def read_through_it() -> bool:
-        bypasses = await shares(stack, "gateway-pypi", GATEWAYS, "dpm_fuse_bypass_total")
+        bypasses = await stack.shares("gateway-pypi", "dpm_fuse_bypass_total")
         for _ in range(GATEWAYS):
             for file in files:
                 await one.file("remounted", file)
-        return bypasses == await shares(stack, "gateway-pypi", GATEWAYS, "dpm_fuse_bypass_total")
+        return bypasses == await stack.shares("gateway-pypi", "dpm_fuse_bypass_total")
 
     await eventually(read_through_it)
-    (reads,) = await shares(stack, "fusefs", 1, "dpm_fuse_reads_total")
+    (reads,) = await stack.shares("fusefs", "dpm_fuse_reads_total")
     assert reads > 0
 
 
@@ -310,7 +261,7 @@ async def test_down_leaves_nothing_but_the_home_and_what_is_held_needs_no_upstre
     assert stack.project not in await docker("network", "ls")
 
     asked = upstream.asked.total()
-    await stack.up(gateway_pypi=GATEWAYS, fetcher=FETCHERS)
+    await stack.up()
     assert {key.name: key.read_bytes() for key in stack.home.keys.iterdir()} == keys
     await one.file("kept", file)
     assert upstream.asked.total() == asked

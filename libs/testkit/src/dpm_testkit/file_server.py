@@ -27,12 +27,12 @@ http {{
     uwsgi_temp_path /srv/.tmp/d; scgi_temp_path /srv/.tmp/e;
     root /srv/served;
     server {{
-        listen 127.0.0.1:{port};
+        listen {host}:{port};
         if (-f /srv/ill) {{ return 503; }}
         {mirror}
     }}
     server {{
-        listen 127.0.0.1:{bare_port};
+        listen {host}:{bare_port};
         etag off; if_modified_since off; max_ranges 0; add_header Last-Modified "";
         if (-f /srv/ill) {{ return 503; }}
     }}
@@ -73,15 +73,15 @@ class FileServer:
     ports; while ``ill`` it answers 503 to all.
     """
 
-    def __init__(self, folder: Path, port: Callable[[], int], mirror: str = "") -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, port: Callable[[], int], mirror: str = "", host: str = "127.0.0.1") -> None:
+        self._folder, self._host = folder, host
         self._process: asyncio.subprocess.Process | None = None
         self._log, self._ill, self._seen = folder / "asked", folder / "ill", 0
         self.served = folder / "served"
         self.served.mkdir(parents=True)
         self._ports = port(), port()
-        self.url, self.bare_url = (f"http://127.0.0.1:{port}/" for port in self._ports)
-        listen = dict(zip(("port", "bare_port"), self._ports, strict=True))
+        self.url, self.bare_url = (f"http://{host}:{port}/" for port in self._ports)
+        listen = {"host": host, **dict(zip(("port", "bare_port"), self._ports, strict=True))}
         (folder / "nginx.conf").write_text(_CONFIGURATION.format(mirror=_ask(mirror) if mirror else "", **listen))
 
     @property
@@ -139,7 +139,7 @@ class FileServer:
     async def _accepts(self) -> bool:
         for port in self._ports:
             try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                _, writer = await asyncio.open_connection(self._host, port)
             except OSError:
                 return False
             writer.close()
@@ -148,13 +148,13 @@ class FileServer:
 
 @asynccontextmanager
 async def file_server(
-    folder: Path, *, port: Callable[[], int] = choose_free, mirror: str = ""
+    folder: Path, *, port: Callable[[], int] = choose_free, mirror: str = "", host: str = "127.0.0.1"
 ) -> AsyncIterator[FileServer]:
-    """nginx with its files in ``folder``, on two ports that it is given, for as long as the context lasts.
+    """nginx with its files in ``folder``, on two ports of ``host``, for as long as the context lasts.
 
     At ``url`` it has what is at ``mirror`` (``http://<host>/``), if there is one, in place of files.
     """
-    server = FileServer(folder, port, mirror)
+    server = FileServer(folder, port, mirror, host)
     await server.start()
     try:
         yield server

@@ -19,6 +19,7 @@ from testcontainers.compose import DockerCompose
 from dpm_cli.ports import choose_free
 from dpm_runtime.home import Home
 from dpm_runtime.mounts import detach, mounted_at
+from dpm_testkit import scrape
 
 ROOT = Path(__file__).parents[4]
 COMMAND_SECONDS = 200.0
@@ -48,18 +49,22 @@ async def healthy(container: str) -> None:
 
 
 class Stack:
-    """The services of ``files`` as a project of its own, with a home and a port of its own.
+    """The services of ``files`` as a project of its own, with a home and ports of its own.
 
-    ``settings`` are variables of the compose files.
+    ``settings`` are variables of the compose files; ``scale`` says of which services there are several.
     """
 
-    def __init__(self, folder: Path, files: Sequence[str], settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, files: Sequence[str], settings: Mapping[str, str], scale: Mapping[str, int]
+    ) -> None:
+        self._scale = scale
         self.project = project_of(folder)
         self.home = Home(folder / "home", folder / "vault")
         self.port = choose_free()
         self.index = f"http://127.0.0.1:{self.port}/simple/"
-        images = choose_free()
+        images, packages = choose_free(), choose_free()
         self.registry = f"http://127.0.0.1:{images}/v2/"
+        self.apt = f"http://127.0.0.1:{packages}/"
         environment = {
             "COMPOSE_PROJECT_NAME": self.project,
             "DPM_HOME": str(self.home.root),
@@ -67,7 +72,7 @@ class Stack:
             "DPM_PYPI_PORT": str(self.port),
             "DPM_OCI_PORT": str(images),
             "DPM_OCI_UPSTREAM": "none",
-            "DPM_APT_PORT": str(choose_free()),
+            "DPM_APT_PORT": str(packages),
             **settings,
         }
         file = folder / "environment"
@@ -80,14 +85,20 @@ class Stack:
         """Run ``docker compose`` for this project. Returns and raises as ``docker``."""
         return await _run(*self._compose.docker_compose_command(), *arguments, check=check)
 
-    async def up(self, **scale: int) -> None:
-        """Start what does not run, so many of each service (``gateway_pypi=3``), and wait until all is healthy."""
-        scaled = [f"--scale={name.replace('_', '-')}={count}" for name, count in scale.items()]
+    async def up(self) -> None:
+        """Start what does not run, and wait until all is healthy."""
+        scaled = [f"--scale={service}={count}" for service, count in self._scale.items()]
         await self.compose("up", "--wait", "--no-recreate", *scaled)
 
-    async def bring_back(self, service: str, count: int) -> None:
-        """Start what is missing of one service, and wait until all ``count`` of it are healthy."""
-        await self.compose("up", "--wait", "--no-deps", "--no-recreate", f"--scale={service}={count}", service)
+    async def bring_back(self, service: str) -> None:
+        """Start what is missing of one service, and wait until all of it is healthy."""
+        scaled = f"--scale={service}={self._scale.get(service, 1)}"
+        await self.compose("up", "--wait", "--no-deps", "--no-recreate", scaled, service)
+
+    async def shares(self, service: str, metric: str) -> list[float]:
+        """A metric of each process of a service."""
+        sockets = [self.home.socket(service, number) for number in range(self._scale.get(service, 1))]
+        return [scrape.total(await scrape.get(each, "/metrics"), metric) for each in sockets]
 
     async def containers(self, service: str) -> list[str]:
         """The ids of the service's running containers, in the order of their numbers."""
@@ -115,10 +126,10 @@ async def running_stack(
 ) -> AsyncIterator[Stack]:
     """The services of ``files``, by default ``compose.yaml``, for as long as it lasts, and nothing after it."""
     with shared_folder() as folder:
-        stack = Stack(folder, files or ("compose.yaml",), settings)
+        stack = Stack(folder, files or ("compose.yaml",), settings, scale or {})
         try:
             try:
-                await stack.up(**(scale or {}))
+                await stack.up()
             except AssertionError as error:
                 raise AssertionError(f"{error}\n{await stack.logs()}") from None
             yield stack
