@@ -12,6 +12,12 @@ from dpm_core.artifacts import ArtifactRef, Fields, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
 
+PROTOCOL = 1
+"""The version of what is written here, and of all that ``docs/reference/ecosystems.md`` tells.
+
+It stays while what was written for it goes on; additions have defaults, and are no other version.
+"""
+
 
 @dataclass(frozen=True)
 class Request:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from dpm_core.ecosystem import PROTOCOL
 from dpm_core.errors import Invalid
 from dpm_runtime.credentials import Place
 from dpm_runtime.upstream_settings import UpstreamSettings
@@ -39,6 +40,9 @@ class EcosystemSettings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    protocol: ClassVar[int] = 1
+    """The version of the ecosystem protocol that the ecosystem was written for."""
 
     explained: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
@@ -75,7 +79,8 @@ class EcosystemSettings(BaseModel):
 def declared() -> Mapping[str, type[EcosystemSettings]]:
     """The classes of all ecosystems that are known here, by name.
 
-    Raises Invalid, naming what declares it, for a name that is none, and for what cannot be loaded.
+    Raises Invalid, naming what declares it, for a name that is none, for what cannot be loaded, and for an
+    ecosystem that was written for another version of the protocol.
     """
     found: dict[str, type[EcosystemSettings]] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda each: each.name):
@@ -88,6 +93,11 @@ def declared() -> Mapping[str, type[EcosystemSettings]]:
             raise Invalid(f"{whose}, cannot be loaded: {type(error).__name__}: {error}") from error
         if not (isinstance(section, type) and issubclass(section, EcosystemSettings)):
             raise Invalid(f"{whose}, declares no class of EcosystemSettings")
+        if section.protocol != PROTOCOL:
+            raise Invalid(
+                f"{whose}, was written for protocol {section.protocol} of ecosystems, and this node has "
+                f"{PROTOCOL}: install a version of it that was written for that"
+            )
         found[entry.name] = section
     return found
 
