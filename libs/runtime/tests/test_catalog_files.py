@@ -10,7 +10,7 @@ from dpm_core.errors import Conflict, Unavailable
 from dpm_core.events import ArtifactPinned
 from dpm_runtime.catalog import SqliteCatalog
 from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES, file_name
-from dpm_testkit.catalog_conformance import recorded, ref, stored
+from dpm_testkit.catalog_conformance import BODIES, blob, recorded, ref, stored
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def in_another_process(folder: Path, script: str) -> str:
         import os
         from pathlib import Path
         from dpm_runtime.catalog import SqliteCatalog
-        from dpm_testkit.catalog_conformance import recorded, ref, stored
+        from dpm_testkit.catalog_conformance import BODIES, blob, recorded, ref, stored
         folder = Path({str(folder)!r})
     """
     done = subprocess.run(
@@ -52,6 +52,22 @@ def test_readers_see_each_fold_of_a_living_writer(tmp_path: Path, reader: Sqlite
         writer.apply(recorded(stored(name), first=sequence))
         assert reader.find(ref(name).id) is not None
         assert reader.totals().artifacts == sequence
+    writer.close()
+
+
+def test_what_was_looked_up_before_is_looked_up_anew_once_somebody_has_written(
+    tmp_path: Path, reader: SqliteCatalog
+) -> None:
+    writer = SqliteCatalog.writer(tmp_path)
+    seen = []
+    history = recorded(ArtifactPinned(ref()), stored(), stored(held=blob(BODIES[1])))
+    for sequence, event in enumerate(history, start=1):
+        writer.apply([event])
+        for _ in range(2):
+            found = reader.find(ref().id)
+            seen.append((reader.position(), found and found.blob, len(reader.since("pypi", sequence - 1, 5))))
+    first, second = blob(), blob(BODIES[1])
+    assert seen == [(1, None, 0)] * 2 + [(2, first, 1)] * 2 + [(3, second, 1)] * 2
     writer.close()
 
 

@@ -112,8 +112,9 @@ class Seen:
                     span.set_status(StatusCode.ERROR)
 
 
-def _asked_by(headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
+def _asked_by(headers: Iterable[tuple[bytes, bytes]]) -> Context:
+    """What a request is a part of; not of the one before it on its connection, from whose end it was begun."""
     for name, value in headers:
         if name == b"traceparent":
             return _propagator.extract({"traceparent": value.decode("latin-1")})
-    return None
+    return Context()

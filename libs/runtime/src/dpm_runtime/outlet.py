@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from dpm_core.errors import Unavailable
 from dpm_runtime.disk import Descriptor
+from dpm_runtime.joining import Joining
 from dpm_runtime.mount_reads import MountAway
 from dpm_runtime.tunnel import TunnelProtocol
 
@@ -130,7 +131,11 @@ class OutletProtocol(TunnelProtocol):
         """See TunnelProtocol."""
         super().on_headers_complete()
         cycle: RequestResponseCycle | None = self.cycle
-        if self.scheme == "http" and cycle is not None and cycle.scope is self.scope:
+        if cycle is None or cycle.scope is not self.scope:
+            return
+        if self.scope["method"] != "HEAD":
+            cycle.transport = Joining(self.transport)  # type: ignore[assignment]
+        if self.scheme == "http":
             self.scope["extensions"] = {EXTENSION: Outlet(cycle, self._watches)}  # type: ignore[dict-item]
 
 

@@ -174,8 +174,7 @@ class _Look:
             case IndexedFile(path=file, indexes=indexes, otherwise=otherwise, within=within):
                 read = [(want, *self._read(want, file)) for want in indexes]
                 if within is not None:
-                    like = otherwise or indexes[0]
-                    naming = Naming(self._ecosystem, self._catalog)
+                    like, naming = otherwise or indexes[0], Naming(self._ecosystem, self._catalog)
                     await naming.search(like.ref.upstream)
                     read += [(want, *self._read(want, file)) for want, _ in naming.held(like, within)]
                 named = next(((want, fact) for want, _, fact in read if fact is not None), None)
