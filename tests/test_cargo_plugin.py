@@ -1,4 +1,4 @@
-"""The example ecosystem: what pip installs beside a node is a part of it, and cargo builds through it."""
+"""The example ecosystem: what pip installs beside a node that runs joins it, and cargo builds through it."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import pytest_asyncio
 from dpm_testkit.crate_registry import CrateRegistry
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.patience import eventually
-from dpm_testkit.plugged import environment_with
+from dpm_testkit.plugged import environment_beside, install
 from dpm_testkit.programs import output_of
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
@@ -70,16 +70,16 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         registry.add(folder / name / "target" / "package" / f"{name}-1.0.0.crate", place)
     said = 'fn main() { println!("{} {}", leaf::said(), dew::said()); }\n'
     write_crate(folder / "app", "app", said, dict.fromkeys(CRATES, "1"))
-    command = await environment_with(folder / "environment", PLUGIN)
+    command = await environment_beside(folder / "environment")
     async with AsyncExitStack() as away:
         await away.enter_async_context(registry.running())
-        async with running_node(
-            command=command,
-            cargo_upstream=f"sparse+{registry.url}",
-            cargo_port="0",
-            index_fresh_seconds="0",
-            replicas="gateway-pypi=0",
-        ) as node:
+        async with running_node(command=command, index_fresh_seconds="0", replicas="gateway-pypi=0") as node:
+            before = {name: told["pid"] for name, told in (await node.services()).items()}
+            await install(PLUGIN, "--python", folder / "environment" / "bin" / "python")
+            (node.home.root / "dpm.toml").write_text(f'cargo_port = 0\ncargo_upstream = "sparse+{registry.url}"\n')
+            await node.dpm("start", GATEWAY)
+            after = {name: told["pid"] for name, told in (await node.services()).items()}
+            assert {name for name in after if before.get(name) != after[name]} == {"fetcher", GATEWAY}
             address = node.address(GATEWAY)
             (folder / "app" / ".cargo").mkdir()
             (folder / "app" / ".cargo" / "config.toml").write_text(

@@ -2,16 +2,20 @@
 
 import asyncio
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from dpm_testkit.crate_registry import CrateRegistry
 from dpm_testkit.package_server import File, PackageServer
-from dpm_testkit.stack import bridge_address, docker, healthy
+from dpm_testkit.plugged import install
+from dpm_testkit.stack import ROOT, bridge_address, docker, healthy
 
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 from testcontainers.core.container import DockerContainer
@@ -20,6 +24,9 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
 
 IMAGE = "dpm/node"
 BODY = bytes(range(256)) * 1024
+CRATES = 3143
+PAGE = ROOT / "docs" / "reference" / "ecosystems.md"
+PLUGIN = ROOT / "examples" / "ecosystem-cargo"
 FUSE: dict[str, Any] = {
     "devices": ["/dev/fuse"],
     "cap_add": ["SYS_ADMIN"],
@@ -45,26 +52,32 @@ async def volume() -> AsyncIterator[str]:
 
 @contextmanager
 def node(
-    upstream: PackageServer, volume: str, settings: Mapping[str, str] | None = None, **given: Any
+    upstream: PackageServer,
+    volume: str,
+    settings: Mapping[str, str] | None = None,
+    *,
+    image: str = IMAGE,
+    **given: Any,
 ) -> Iterator[DockerContainer]:
-    """The image with one volume and its port on the loopback, and whatever else is ``given`` to the container."""
+    """The image with one volume and its ports on the loopback, and whatever else is ``given`` to the container."""
     container = (
-        DockerContainer(IMAGE)
+        DockerContainer(image)
         .with_volume_mapping(volume, "/var/lib/dpm", "rw")
         .with_envs(DPM_PYPI_UPSTREAM=upstream.url, DPM_OCI_UPSTREAM="none", **(settings or {}))
         .with_kwargs(**given)
     )
-    container.ports[3141] = ("127.0.0.1", None)  # type: ignore[index, assignment]  # as docker's own client takes it
+    for port in (3141, 3142, CRATES):
+        container.ports[port] = ("127.0.0.1", None)  # type: ignore[index, assignment]  # as docker's own client takes it
     try:
         yield container.start()
     finally:
         container.stop()
 
 
-async def address(container: DockerContainer) -> str:
-    """Where the container's port is on this machine, once the node is healthy."""
+async def address(container: DockerContainer, port: int = 3141, path: str = "simple/") -> str:
+    """Where a port of the container is on this machine, once the node is healthy."""
     await healthy(name(container))
-    return f"http://127.0.0.1:{container.get_exposed_port(3141)}/simple/"
+    return f"http://127.0.0.1:{container.get_exposed_port(port)}/{path}"
 
 
 def name(container: DockerContainer) -> str:
@@ -120,3 +133,33 @@ async def test_it_serves_from_the_store_if_it_is_told_to(upstream: PackageServer
         told = await docker("exec", name(container), "dpm", "doctor")
     assert "form nofuse" in told
     assert "Nothing is wrong" in told, told
+
+
+async def test_an_image_made_from_the_nodes_has_an_ecosystem_more(
+    upstream: PackageServer, volume: str, tmp_path: Path
+) -> None:
+    crate = tmp_path / "leaf-1.0.0.crate"
+    crate.write_bytes(BODY)
+    registry = CrateRegistry()
+    registry.add(crate, "le/af/leaf")
+    (dockerfile,) = re.findall(r"^```dockerfile\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    await install(PLUGIN, "--target", tmp_path / "plugin")
+    image = f"{volume}-crates"
+    try:
+        await docker("build", "--tag", image, str(tmp_path))
+        async with registry.running(await bridge_address()):
+            settings = {"DPM_CARGO_UPSTREAM": f"sparse+{registry.url}", "DPM_FUSE": "false"}
+            with node(upstream, volume, settings, image=image) as container:
+                url = await address(container, CRATES, "")
+                async with aiohttp.ClientSession(raise_for_status=True) as client:
+                    async with client.get(f"{url}config.json") as config:
+                        led = (await config.json())["dl"]
+                    async with client.get(f"{url}le/af/leaf") as page:
+                        told = await page.json(content_type=None)
+                    words = {"crate": "leaf", "version": "1.0.0", "sha256-checksum": told["cksum"]}
+                    async with client.get(led.format(**words)) as answer:
+                        assert await answer.read() == BODY
+                assert "cargo" in await docker("exec", name(container), "dpm", "status")
+    finally:
+        await docker("image", "rm", "--force", image, check=False)

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any
 
-from dpm_cli import control, nats_server, ports, processes
+from dpm_cli import control, nats_server, newcomers, ports, processes
 from dpm_cli.control import Message, Say
 from dpm_cli.fuse import require_fuse
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning
-from dpm_cli.services import gateways, installed, order, service_of, services
+from dpm_cli.services import FETCHER, gateways, installed, order, service_of, services
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
 from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
@@ -124,6 +124,8 @@ class _Node:
             say=self._tell,
             backoff=Backoff(most=settings.restart_seconds),
         )
+        self._installed = installed()
+        self._admission = asyncio.Lock()
         self._stop = asyncio.Event()
         self._stopped = asyncio.Event()
         self._remains: Unavailable | None = None
@@ -208,9 +210,27 @@ class _Node:
 
     async def _on_start(self, request: Message, say: Say) -> Message:
         name = str(request.get("service"))
+        async with self._admission:
+            if newcomers.has_come(name, self._installed):
+                await self._admit(name)
         await self._supervisor.resume(name)
         self._tell(f"{name} was started")
         return {}
+
+    async def _admit(self, name: str) -> None:
+        """Have a gateway that was installed meanwhile among the services. Raises Invalid, Unavailable."""
+        self._settings, added = await newcomers.admit(self._home, name)
+        self._installed |= {name}
+        for service in added:
+            self._supervisor.add(service)
+        for unit in self._supervisor.units:
+            if service_of(unit.service.name) == FETCHER and unit.state is not State.STOPPED:
+                # one after the other: what is set of an ecosystem's upstreams it reads when it starts
+                await self._supervisor.suspend(unit.service.name)
+                await self._supervisor.resume(unit.service.name)
+        for service in added[1:]:
+            await self._supervisor.resume(service.name)
+        self._tell(f"{name} is new here: it has a key on the bus now")
 
     async def _on_stop(self, request: Message, say: Say) -> Message:
         name = str(request.get("service"))

@@ -58,7 +58,10 @@ def down(as_json: AsJson = False) -> None:
 
 
 def start(service: ServiceName, as_json: AsJson = False) -> None:
-    """Start a service that `dpm stop` has stopped, and supervise it again."""
+    """Start a service that `dpm stop` has stopped, or a gateway that was installed since the node began.
+
+    Its settings are read then. Fetchers, which are to know what is set of its upstreams, start anew one by one.
+    """
     _change("start", service, "running", f"{service} runs", as_json)
 
 

@@ -114,6 +114,11 @@ def services(
     return [bus, *(_service(home, process) for process in processes_of(others, replicas))]
 
 
+def one_more(home: Home, name: str, replicas: Mapping[str, int]) -> list[Service]:
+    """The processes of one gateway, for a node that runs already."""
+    return [_service(home, process) for process in processes_of((name,), {name: replicas.get(name, 1)})]
+
+
 def _service(home: Home, process: str) -> Service:
     name = service_of(process)
     return Service(process, service_command(name), readiness(home, name), stage=1, loads_early=True)

@@ -152,6 +152,11 @@ class Supervisor:
             for unit in these:
                 await self._first_ready(unit)
 
+    def add(self, service: Service) -> None:
+        """Have one more, which ``resume`` starts: all that it needs runs already."""
+        unit = self._units[service.name] = Unit(service)
+        unit.may_begin.set()
+
     async def stop(self) -> None:
         """End everything in reverse order; nothing starts any more."""
         self._closing = True

@@ -109,6 +109,12 @@ def all_together() -> type[BaseModel]:
     return create_model("Ecosystems", __config__=ConfigDict(extra="forbid"), **fields)
 
 
+def look_again() -> None:
+    """Forget which ecosystems were found: one may have been installed since."""
+    declared.cache_clear()
+    all_together.cache_clear()
+
+
 def table_of(section: type[BaseModel], field: str) -> type[BaseModel] | None:
     """What the tables below a setting of an ecosystem hold; None if it is no such setting."""
     about = section.model_fields.get(field)

@@ -34,14 +34,14 @@ class CrateRegistry:
         )  # fmt: skip
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["CrateRegistry"]:
-        """Serve on a free port of the loopback for as long as the context lasts."""
+    async def running(self, host: str = "127.0.0.1") -> AsyncIterator["CrateRegistry"]:
+        """Serve on a free port of ``host`` for as long as the context lasts."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        root = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, host, 0).start()
+        root = f"http://{host}:{runner.addresses[0][1]}"
         self.url = f"{root}/index/"
         self._bodies["/index/config.json"] = json.dumps({"dl": f"{root}/files"}).encode()
         try:
