@@ -3,7 +3,8 @@
 It may be a module. It is loaded by commands that people wait for, so it imports what is large when that is needed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -55,3 +56,20 @@ def installed(name: str | None = None) -> Mapping[str, Plugin]:
     """The ecosystems whose gateways are installed here, by name; or the one of this ``name`` alone."""
     found = entry_points(group=GROUP)
     return {each.name: each.load() for each in found if name in (None, each.name)}
+
+
+def served_by(module: str) -> tuple[Callable[[Settings], Ecosystem], Callable[[Settings, str], Iterable[str]]]:
+    """A plugin's ``ecosystem`` and ``paths``, which ``module`` has under these names.
+
+    It is imported when one of them is called: most commands need neither.
+    """
+
+    def ecosystem(settings: Settings) -> Ecosystem:
+        made: Ecosystem = import_module(module).ecosystem(settings)
+        return made
+
+    def paths(settings: Settings, what: str) -> Iterable[str]:
+        found: Iterable[str] = import_module(module).paths(settings, what)
+        return found
+
+    return ecosystem, paths

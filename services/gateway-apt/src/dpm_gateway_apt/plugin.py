@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
-from dpm_core.ecosystem import Ecosystem
 from dpm_core.errors import Invalid
 from dpm_runtime.apt_hosts import AptHosts
 from dpm_runtime.apt_settings import AptSettings
 from dpm_runtime.machine.apt import pointed
+from dpm_runtime.plugins import served_by
 from dpm_runtime.settings import Settings
 
 __all__ = ["EXPECTED", "addresses", "ecosystem", "paths", "pointed", "probe", "upstream", "upstreams", "welcome"]
+
+ecosystem, paths = served_by("dpm_gateway_apt.served")
 
 EXPECTED = frozenset({401, 403, 404})
 """What is as good as a success: a host has its repositories somewhere below, and often nothing at its root."""
@@ -34,20 +36,6 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 def probe(upstream: str) -> str:
     """The root of the host."""
     return upstream
-
-
-def ecosystem(settings: Settings) -> Ecosystem:
-    """See :func:`dpm_gateway_apt.served.ecosystem`."""
-    from dpm_gateway_apt import served
-
-    return served.ecosystem(settings)
-
-
-def paths(settings: Settings, what: str) -> Iterator[str]:
-    """See :func:`dpm_gateway_apt.served.paths`."""
-    from dpm_gateway_apt import served
-
-    return served.paths(settings, what)
 
 
 def addresses(settings: Settings, url: str) -> Iterator[tuple[str, str]]:

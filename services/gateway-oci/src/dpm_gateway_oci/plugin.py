@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from dpm_core.ecosystem import Ecosystem
 from dpm_core.errors import Invalid
 from dpm_runtime.machine.containers import pointed
 from dpm_runtime.oci_settings import OciSettings
+from dpm_runtime.plugins import served_by
 from dpm_runtime.registries import Registries
 from dpm_runtime.settings import Settings
 
 __all__ = ["EXPECTED", "addresses", "ecosystem", "paths", "pointed", "probe", "upstream", "upstreams", "welcome"]
+
+ecosystem, paths = served_by("dpm_gateway_oci.served")
 
 EXPECTED = frozenset({401})
 """What is as good as a success: most registries want a token, anybody's, before they say anything."""
@@ -43,20 +45,6 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 def probe(upstream: str) -> str:
     """The base of the API, which is there to be asked."""
     return f"{upstream}v2/"
-
-
-def ecosystem(settings: Settings) -> Ecosystem:
-    """See :func:`dpm_gateway_oci.served.ecosystem`."""
-    from dpm_gateway_oci import served
-
-    return served.ecosystem(settings)
-
-
-def paths(settings: Settings, what: str) -> Iterator[str]:
-    """See :func:`dpm_gateway_oci.served.paths`."""
-    from dpm_gateway_oci import served
-
-    return served.paths(settings, what)
 
 
 def addresses(settings: Settings, url: str) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 
-from dpm_core.ecosystem import Ecosystem
 from dpm_runtime.ecosystem_settings import NO_UPSTREAM
 from dpm_runtime.index_settings import PyPISettings
 from dpm_runtime.machine.pip import machine_index
 from dpm_runtime.machine.python import pointed
+from dpm_runtime.plugins import served_by
 from dpm_runtime.settings import Settings
 
 __all__ = ["EXPECTED", "addresses", "ecosystem", "paths", "pointed", "probe", "upstream", "upstreams", "welcome"]
+
+ecosystem, paths = served_by("dpm_gateway_pypi.served")
 
 EXPECTED: frozenset[int] = frozenset()
 """No answer but a page is as good as one."""
@@ -42,20 +44,6 @@ def upstreams(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[
 def probe(upstream: str) -> str:
     """The page of one well-known project. Never the list of all projects, which is large."""
     return f"{upstream.rstrip('/')}/{WELL_KNOWN}/"
-
-
-def ecosystem(settings: Settings) -> Ecosystem:
-    """See :func:`dpm_gateway_pypi.served.ecosystem`."""
-    from dpm_gateway_pypi import served
-
-    return served.ecosystem(settings)
-
-
-def paths(settings: Settings, what: str) -> Iterator[str]:
-    """See :func:`dpm_gateway_pypi.served.paths`."""
-    from dpm_gateway_pypi import served
-
-    return served.paths(settings, what)
 
 
 def addresses(settings: Settings, url: str) -> Iterator[tuple[str, str]]:
