@@ -294,3 +294,17 @@ async def test_a_log_that_has_grown_large_is_set_aside_when_its_service_starts(
     await process.wait()
     assert (home.logs / "fetcher.log.1").read_text() == "long"
     assert (home.logs / "fetcher.log").read_text() == ""
+
+
+async def test_a_service_that_came_later_is_started_alone_and_ends_before_the_others(
+    home: Home, diary: Path
+) -> None:
+    async with supervised(home, service("first", diary)) as (supervisor, _):
+        await supervisor.start()
+        (first,) = supervisor.units
+        pid = first.pid
+        supervisor.add(service("later", diary, stage=1))
+        await supervisor.resume("later")
+        assert [unit.state for unit in supervisor.units] == [State.RUNNING, State.RUNNING]
+        assert first.pid == pid
+    assert diary.read_text().split() == ["later", "first"]
