@@ -139,8 +139,12 @@ CASES = {
         Answer.FETCHING, Why.STARTED, "other bytes", None,
     ),
     "upstream's no is believed for a minute": (
-        file(), told(failed(FILE, FailReason.NOT_FOUND, 404)),
+        replace(file(), want=replace(FILE, digests=())), told(failed(FILE, FailReason.NOT_FOUND, 404)),
         Answer.REFUSED, Why.FAILED, "not-found: upstream said so", NOW + 30,
+    ),
+    "but not where its own index says otherwise": (
+        file(), told(failed(FILE, FailReason.NOT_FOUND, 404)),
+        Answer.MISS, Why.FAILED, "tried again: not-found", None,
     ),
     "so it is of a page that is held": (
         page(entry=entry(PAGE, 700), present=HELD), told(failed(PAGE, FailReason.NOT_FOUND, 404)),

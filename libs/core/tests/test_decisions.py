@@ -8,6 +8,7 @@ from dpm_core.artifacts import NO_VALIDATORS, ArtifactRef, Blob, Lane, Want
 from dpm_core.attempts import AttemptState, AttemptView, Phase
 from dpm_core.cids import cid_of
 from dpm_core.decisions import (
+    DENIED_FOR,
     NEGATIVE_FOR,
     Ask,
     Behind,
@@ -96,6 +97,13 @@ def test_a_no_is_believed_for_a_while() -> None:
     assert decide_request(last(NOT_FOUND), NOW, fresh_since=0) == Refuse(NOT_FOUND)
     assert decide_request(last(NOT_FOUND, at=old), NOW, fresh_since=0) == Ask(42)
     assert decide_request(last(NOT_FOUND), NOW, fresh_since=NOW) == Ask(42)
+
+
+def test_a_no_to_what_metadata_names_is_believed_for_a_moment() -> None:
+    digests = (Digest("sha256:" + "0" * 64),)
+    at = NOW - DENIED_FOR
+    assert decide_request(last(NOT_FOUND, at=at), NOW, fresh_since=0, digests=digests) == Refuse(NOT_FOUND)
+    assert decide_request(last(NOT_FOUND, at=at - 1), NOW, fresh_since=0, digests=digests) == Ask(42)
 
 
 @pytest.mark.parametrize("reason", [reason for reason in FailReason if reason is not FailReason.NOT_FOUND])

@@ -24,6 +24,12 @@ from dpm_core.events import (
 NEGATIVE_FOR = 60.0
 """Seconds for which upstream's "there is no such thing" or "come back later" is believed."""
 
+DENIED_FOR = 2.0
+"""Seconds for which "there is no such thing" is believed of what metadata gave a digest of.
+
+The metadata is upstream's own: it is being brought up to date, and has the thing in a moment.
+"""
+
 NEGATIVE = frozenset({FailReason.NOT_FOUND})
 """Failures that are answers, and believed for a while."""
 
@@ -51,15 +57,15 @@ class Recorded:
         return self.time if told is None else told
 
 
-def believed_until(failed: Recorded) -> float:
+def believed_until(failed: Recorded, digests: Iterable[Digest] = ()) -> float:
     """Until when (epoch seconds) a fetch that failed is not tried again; when it failed, if it may be at once.
 
     That is so for upstream's own answers, and for as long as it asked to be left alone, never beyond
-    NEGATIVE_FOR.
+    NEGATIVE_FOR. ``digests``: what metadata gave.
     """
     match failed.event:
         case FetchFailed(reason=reason) if reason in NEGATIVE:
-            return failed.time + NEGATIVE_FOR
+            return failed.time + (DENIED_FOR if tuple(digests) else NEGATIVE_FOR)
         case FetchFailed(status=int(), retry_after=float() as pause):
             return failed.time + min(pause, NEGATIVE_FOR)
         case _:
@@ -149,7 +155,7 @@ def decide_request(
         case FetchFailed() if answered:
             return Refuse(last.event)
         case FetchFailed(reason=reason) if reason in NEGATIVE:
-            believed = last.time >= fresh_since and now <= believed_until(last)
+            believed = last.time >= fresh_since and now <= believed_until(last, digests)
             return Refuse(last.event) if believed else Ask(last.sequence)
         case FetchFailed() as failed:
             left = believed_until(last) - now  # upstream asked to be left alone: fresh or not

@@ -177,7 +177,7 @@ def _asked_of_log(sight: Sight, events: Sequence[Recorded], now: float, *, held:
             case Follow(token=token):
                 return _under_way(sight.attempt, token, last)
             case Refuse(failed=failed):
-                until = believed_until(last)
+                until = believed_until(last, want.digests)
                 if want.fresh_for is not None and failed.reason in NEGATIVE:
                     until = min(until, last.time + want.fresh_for)
                 text = f"upstream's answer of {moment(last.time)} still counts: {_failure(failed)}"
