@@ -90,6 +90,8 @@ class Seasonal(RuleBasedStateMachine):
     @rule(pick=picks, how=st.sampled_from(("gone", "refused", "others", "short", "cut")))
     def sicken(self, pick: int, how: str) -> None:
         """One file is not given as it should be."""
+        if not self.node.origin.held:
+            return
         url = sorted(self.node.origin.held)[pick % len(self.node.origin.held)]
         held = self.node.origin.held[url]
         match how:
