@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dpm_core import registry
@@ -155,6 +155,8 @@ def test_malformed_headers_are_invalid(headers: dict[str, str]) -> None:
 
 
 @given(st.binary(max_size=50))
+@example(b'{"want":0,"gateway":"\xff"}')
+@example(b'{"more":' + b"[" * 100_000)
 def test_a_malformed_body_is_invalid_and_nothing_worse(body: bytes) -> None:
     with pytest.raises(Invalid):
         decode({TYPE_HEADER: "fetch-requested", VERSION_HEADER: "1"}, body)

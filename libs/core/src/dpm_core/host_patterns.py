@@ -1,10 +1,8 @@
 """Hosts as settings name many of them at once: ``*.registry.example``, ``registry.example:*``."""
 
-import re
 from collections.abc import Iterable
-from functools import lru_cache
 
-_WILD = {"*": "[^:]*", "?": "[^:]"}
+from dpm_core.globs import glob
 
 
 def matches(host: str, patterns: Iterable[str]) -> bool:
@@ -12,9 +10,4 @@ def matches(host: str, patterns: Iterable[str]) -> bool:
 
     ``*`` and ``?`` stand for no colon: whoever means a port says so.
     """
-    return any(_pattern(pattern).fullmatch(host) for pattern in patterns)
-
-
-@lru_cache(maxsize=1024)
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile("".join(_WILD.get(each) or re.escape(each) for each in text.lower()))
+    return any(glob(pattern.lower(), "[^:]").fullmatch(host) for pattern in patterns)

@@ -107,7 +107,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Any | None:
     plain = from_json(body, dict)
     for older in range(version, known.version):
         plain = known.upcasters[older](plain)
-    return _convert(plain, known.cls)
+    return from_plain(plain, known.cls)
 
 
 def to_json(value: object) -> bytes:
@@ -119,7 +119,7 @@ def from_json(body: bytes, cls: type[T]) -> T:
     """The dataclass back from JSON; unknown fields are ignored. Raises Invalid."""
     try:
         return msgspec.json.decode(body, type=cls, dec_hook=_revive)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"not a {cls.__name__}: {error}") from error
 
 
@@ -139,7 +139,8 @@ def from_file(body: bytes, cls: type[T], what: str, *, known: int) -> T:
     return from_json(body, cls)
 
 
-def _convert(plain: Plain, cls: type[T]) -> T:
+def from_plain(plain: object, cls: type[T]) -> T:
+    """As ``from_json``, from what JSON was read to. Raises Invalid."""
     try:
         return msgspec.convert(plain, cls, dec_hook=_revive)
     except msgspec.ValidationError as error:
