@@ -5,6 +5,7 @@ comes where an answer is odd, and a member with an odd display name is none to i
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ ANSWER_SECONDS = 30.0
 
 PATIENCE_SECONDS = 120.0
 """For how long a request is asked again because of 429. A homeserver that wants more is unavailable."""
+
+_UNTOLD_WAIT_SECONDS, _LEAST_WAIT_SECONDS = 5.0, 1.0
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -70,15 +73,17 @@ class MatrixLink:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, homeserver: str, clock: Clock, account: Account | None = None
+        cls, homeserver: str, clock: Clock, account: Account | None = None, tls: ssl.SSLContext | None = None
     ) -> AsyncIterator["MatrixLink"]:
-        """Nothing is asked yet. Raises Invalid for a URL that no homeserver has."""
-        parts = urlsplit(homeserver)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-            raise Invalid(f"{homeserver!r} is no homeserver's URL (https://matrix.example)")
+        """Nothing is asked yet; ``tls`` in place of what this machine trusts.
+
+        Raises Invalid for a URL that no homeserver has.
+        """
+        _check_url(homeserver)
         # nio would wait and ask again for ever
         config = nio.AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=ANSWER_SECONDS)
-        client = nio.AsyncClient(homeserver := homeserver.rstrip("/"), config=config)
+        homeserver = homeserver.rstrip("/")
+        client = nio.AsyncClient(homeserver, config=config, ssl=tls or ssl.create_default_context())
         if account:
             client.restore_login(account.user, account.device, account.access_token)
         try:
@@ -150,6 +155,16 @@ class MatrixLink:
                 raise Unavailable(f"{what}: the homeserver cannot be reached: {why}") from None
 
 
+def _check_url(homeserver: str) -> None:
+    try:
+        parts = urlsplit(homeserver)
+        good = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.username
+    except ValueError:
+        good = False
+    if not good:
+        raise Invalid("a homeserver's URL has the form https://matrix.example, and no credentials in it")
+
+
 async def _read(what: str, answer: aiohttp.ClientResponse) -> Content | None:
     """The body, if it is a JSON object. Raises Unavailable for one that is too large."""
     body = bytearray()
@@ -169,7 +184,8 @@ def _refusal(what: str, status: int, body: Content) -> Exception:
     code, said = str(body.get("errcode") or ""), str(body.get("error") or "")[:300]
     if status == 429 or code == "M_LIMIT_EXCEEDED":
         wait = body.get("retry_after_ms")
-        return _TooManyRequests(max(wait, 0) / 1000 if isinstance(wait, int | float) else 5.0)
+        seconds = wait / 1000 if isinstance(wait, int | float) else _UNTOLD_WAIT_SECONDS
+        return _TooManyRequests(max(seconds, _LEAST_WAIT_SECONDS))
     if code in _NO_TOKEN and status in (401, 403):
         return NotAllowed(f"{what}: the homeserver does not take our access token: {said}", status=status)
     if code == "M_FORBIDDEN":
