@@ -1,7 +1,8 @@
 """Who is silent, and since when, by the time in which there was somebody to hear."""
 
+from dpm_core.adverts import DELTA
 from dpm_peer.attendance import Attendance
-from dpm_peer.room import DELTA, Batch, Said
+from dpm_peer.room import Batch, Said
 
 ANN, BOB = "@ann:matrix.test", "@bob:matrix.test"
 

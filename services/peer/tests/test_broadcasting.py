@@ -7,9 +7,10 @@ from contextlib import aclosing, suppress
 import pytest
 import pytest_asyncio
 
+from dpm_core.adverts import ADVERT, DELTA
 from dpm_core.errors import Invalid, Unavailable
 from dpm_peer.broadcasting import BURST, MOST_DELTAS, PACE_SECONDS, Broadcasting
-from dpm_peer.room import ADVERT, DELTA, NotAllowed
+from dpm_peer.room import NotAllowed
 from dpm_testkit.clock import ManualClock, QuickClock
 from dpm_testkit.memory_room import MemoryHomeserver
 from dpm_testkit.patience import soon

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE
+from dpm_core.seals import CONTENT_LIMIT
 from dpm_peer.hearing import CREATE, KINDS, MEMBER, POWER_LEVELS, ROOM_KINDS, Hearing, is_mxid
-from dpm_peer.room import ADVERT, DELTA, KEYS, MOST_BYTES, RULE, Said, check_content
+from dpm_peer.room import Said, check_content
 from dpm_peer.room_keeping import power_levels
 
 KEEPER, ANN, BOB = (f"@{name}:matrix.test" for name in ("keeper", "ann", "bob"))
@@ -99,7 +101,7 @@ def test_what_stands_anew_replaces_what_was_heard() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"v": 1.5}, {"v": 2**53}, {"v": "x" * MOST_BYTES}, {"v": "\ud800"}, [], {}, None, "text"]
+    "content", [{"v": 1.5}, {"v": 2**53}, {"v": "x" * CONTENT_LIMIT}, {"v": "\ud800"}, [], {}, None, "text"]
 )
 def test_a_content_that_no_room_takes_is_passed_over(content: Any) -> None:
     assert heard(delta(ANN, content))[0] == []
@@ -116,7 +118,7 @@ def test_a_content_nested_without_end_is_passed_over() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 WORDS = st.sampled_from([*KINDS, *ROOM_KINDS, KEEPER, ANN, BOB, "", "join", "leave"])
 CONTENTS = st.dictionaries(

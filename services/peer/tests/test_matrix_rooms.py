@@ -11,13 +11,32 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from dpm_core.adverts import (
+    ADVERT,
+    DELTA,
+    KEYS,
+    Advert,
+    Delta,
+    KeyInBox,
+    read_advert,
+    read_delta,
+    seal_advert,
+    seal_delta,
+)
+from dpm_core.canonical import Content
 from dpm_core.errors import Unavailable
+from dpm_core.multiaddrs import PeerId
+from dpm_core.seals import SealKey
+from dpm_core.swarm_keys import SwarmKey
+from dpm_peer.box_keys import BoxKey
 from dpm_peer.matrix_link import Account, MatrixLink
 from dpm_peer.matrix_room import MatrixRoom
-from dpm_peer.room import ADVERT, DELTA, Content, NotAllowed
+from dpm_peer.room import NotAllowed
 from dpm_peer.room_keeping import create_room, join, leave, log_in, log_out, register, registration_token
+from dpm_peer.rotation import new_key, remove_member
 from dpm_runtime.service import SystemClock
 from dpm_testkit.patience import soon
+from dpm_testkit.peer_things import file_of, page_of
 from dpm_testkit.room_conformance import Listener, RoomKit, RoomSuite
 from dpm_testkit.synapse import SERVER_NAME, Synapse, running_synapse
 
@@ -158,6 +177,43 @@ async def test_an_advert_under_a_name_that_is_nobodys_does_not_count(homeserver:
         await keeper.next()
     assert not keeper.said
     assert keeper.ignored == [f"{ADVERT}: it stands under another's name"] * 2
+
+
+async def test_what_is_sealed_comes_out_as_it_was_sent_and_its_seal_holds(homeserver: Homeserver) -> None:
+    kit = await homeserver.new_room()
+    await kit.let_in("ann", "bob")
+    key = SealKey(SwarmKey(bytes(32)), kit.id)
+    files = tuple(file_of(number, 2_000_000, "application/ünusual+json") for number in range(150))
+    advert = Advert(
+        PeerId.of_ed25519(bytes(32)), (), 1_764_000_000_000, 0, None, 0, 0, 0, 1_764_000_000_000, bytes(32)
+    )
+    delta = Delta(advert.epoch, 1, add=files, pages=(page_of(1),))
+    await kit.ann.advertise(seal_advert(advert, key, mxid("ann")))
+    await kit.ann.tell(seal_delta(delta, key, mxid("ann")), f"{delta.epoch}-1")
+    async with aclosing(kit.bob.follow()) as batches:
+        said = (await anext(batches)).said
+    heard = {each.kind: each for each in said}
+    assert read_advert(heard[ADVERT].content, key, heard[ADVERT].sender) == advert
+    assert read_delta(heard[DELTA].content, key, heard[DELTA].sender) == delta
+
+
+async def test_a_new_key_reaches_who_stays_when_a_member_is_removed(homeserver: Homeserver) -> None:
+    kit = await homeserver.new_room()
+    await kit.let_in("ann", "bob")
+    pairs = {name: BoxKey.make() for name in kit.names}
+    boxes = {mxid(name): pair.public for name, pair in pairs.items()}
+    fresh = KeyInBox(kit.id, 2, SwarmKey(bytes(range(32))))
+    left_out = await remove_member(
+        kit.keeper, mxid("bob"), "no longer of the team", fresh=fresh, ours=pairs["keeper"], boxes=boxes
+    )
+    assert not left_out
+    async with aclosing(kit.ann.follow()) as batches:
+        (heard,) = [each.content for each in (await anext(batches)).said if each.kind == KEYS]
+    keeper = pairs["keeper"].public
+    found = new_key(heard, user=mxid("ann"), room=kit.id, generation=1, ours=pairs["ann"], keeper=keeper)
+    assert found == fresh
+    with pytest.raises(NotAllowed):
+        await anext(kit.bob.follow())
 
 
 async def test_many_deltas_that_were_missed_are_read_back(homeserver: Homeserver) -> None:

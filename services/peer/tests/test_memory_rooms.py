@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpm_peer.room import Content
+from dpm_core.canonical import Content
 from dpm_testkit.memory_room import MemoryHomeserver
 from dpm_testkit.room_conformance import RoomKit, RoomSuite
 

@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE
+from dpm_core.canonical import Content
 from dpm_core.errors import Unavailable
 from dpm_peer.hearing import CREATE, MEMBER, POWER_LEVELS, Hearing
-from dpm_peer.room import ADVERT, DELTA, KEYS, RULE, Batch, Content, NotAllowed, NotMember, check_content
+from dpm_peer.room import Batch, NotAllowed, NotMember, check_content
 from dpm_peer.room_keeping import power_levels
 
 POLL_SECONDS = 0.05

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE
+from dpm_core.canonical import Content
 from dpm_core.errors import Invalid
-from dpm_peer.room import ADVERT, DELTA, KEYS, RULE, Batch, Content, KeptRoom, NotAllowed, NotMember, Said
+from dpm_peer.room import Batch, KeptRoom, NotAllowed, NotMember, Said
 from dpm_testkit.patience import PATIENCE, soon
 
 

@@ -5,9 +5,10 @@ import logging
 from collections import deque
 from contextlib import suppress
 
+from dpm_core.canonical import Content
 from dpm_core.errors import Unavailable
 from dpm_core.ports import Clock
-from dpm_peer.room import Content, Room, check_content
+from dpm_peer.room import Room, check_content
 
 MOST_DELTAS = 64
 """That wait to be sent: 3 MiB. A new inventory says more in less."""

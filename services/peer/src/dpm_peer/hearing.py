@@ -6,13 +6,14 @@ https://spec.matrix.org/v1.16/client-server-api/#events
 """
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE
 from dpm_core.errors import Invalid
-from dpm_peer.room import ADVERT, DELTA, KEYS, RULE, Ignored, Said, check_content
+from dpm_core.networks import user_id
+from dpm_peer.room import Ignored, Said, check_content
 
 CREATE, MEMBER, POWER_LEVELS = "m.room.create", "m.room.member", "m.room.power_levels"
 
@@ -20,14 +21,16 @@ STATE_KINDS = (ADVERT, RULE, KEYS)
 KINDS = (*STATE_KINDS, DELTA)
 ROOM_KINDS = (CREATE, MEMBER, POWER_LEVELS)
 
-_MXID = re.compile(r"@[^:\0\s]{1,200}:[A-Za-z0-9.\-:\[\]]{1,230}")
 _BEFORE_CREATORS = frozenset(map(str, range(1, 12)))
 """Room versions in which who created a room has the power that its power levels give, and no other."""
 
 
 def is_mxid(text: object) -> bool:
-    """Whether it is a user's id: https://spec.matrix.org/v1.16/appendices/#user-identifiers."""
-    return isinstance(text, str) and len(text) <= 255 and _MXID.fullmatch(text) is not None
+    """Whether it is a user's id."""
+    try:
+        return isinstance(text, str) and bool(user_id(text))
+    except Invalid:
+        return False
 
 
 @dataclass

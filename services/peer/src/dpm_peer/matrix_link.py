@@ -16,9 +16,10 @@ import aiohttp
 import msgspec
 import nio
 
+from dpm_core.canonical import Content
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import Clock
-from dpm_peer.room import Content, NotAllowed
+from dpm_peer.room import NotAllowed
 
 T = TypeVar("T")
 

@@ -11,11 +11,13 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import quote
 
+from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE
+from dpm_core.canonical import Content
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import Clock
 from dpm_peer.hearing import CREATE, KINDS, MEMBER, ROOM_KINDS, STATE_KINDS, Hearing, is_mxid
 from dpm_peer.matrix_link import MatrixLink, Refused
-from dpm_peer.room import ADVERT, DELTA, KEYS, RULE, Batch, Content, NotAllowed, NotMember, check_content
+from dpm_peer.room import Batch, NotAllowed, NotMember, check_content
 
 POLL_SECONDS = 30.0
 """For how long the homeserver may keep a sync waiting for something new."""

@@ -5,20 +5,11 @@ Contents are plain data here; what they mean is the core's.
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
-import msgspec
-
+from dpm_core.canonical import Content, canonical
 from dpm_core.errors import Invalid, Unavailable
-
-Content: TypeAlias = dict[str, Any]
-
-ADVERT, DELTA, RULE, KEYS = "dpm.advert", "dpm.delta", "dpm.rule", "dpm.keys"
-
-MOST_BYTES = 48 * 1024
-"""Of one content, as canonical JSON. Matrix allows 64 KiB for the event around it."""
-
-_WHOLE = 2**53 - 1
+from dpm_core.seals import CONTENT_LIMIT
 
 
 class NotAllowed(Unavailable):
@@ -37,7 +28,7 @@ class Said:
     """A member said it: ``kind`` is ADVERT, DELTA, RULE or KEYS, ``sender`` the member's MXID.
 
     An advert stood under its sender's own name, and a rule or keys came from who may set them. ``content`` is
-    canonical JSON (whole numbers only) of at most MOST_BYTES, and no more is known of it.
+    canonical JSON of at most CONTENT_LIMIT bytes, and no more is known of it.
     """
 
     kind: str
@@ -123,39 +114,9 @@ class KeptRoom(Room, Keeper, Protocol):
 
 
 def check_content(content: object) -> Content:
-    """``content``, if a room takes it. Raises Invalid.
-
-    Canonical JSON (https://spec.matrix.org/v1.16/appendices/#canonical-json) has whole numbers below 2**53 alone.
-    """
+    """``content``, if a room takes it. Raises Invalid."""
     if not isinstance(content, dict) or not content:
         raise Invalid("a content is a JSON object with something in it")
-    _check_value(content, 0)
-    if (size := len(msgspec.json.encode(content))) > MOST_BYTES:
-        raise Invalid(f"a content has at most {MOST_BYTES} bytes, and this one {size}")
+    if (size := len(canonical(content))) > CONTENT_LIMIT:
+        raise Invalid(f"a content has at most {CONTENT_LIMIT} bytes, and this one {size}")
     return content
-
-
-_DEEPEST = 16
-
-
-def _check_value(value: object, depth: int) -> None:
-    if depth > _DEEPEST:
-        raise Invalid(f"a content is nested at most {_DEEPEST} deep")
-    if isinstance(value, dict):
-        for name, each in value.items():
-            if not isinstance(name, str):
-                raise Invalid("the names in a content are strings")
-            _check_value(name, depth + 1)
-            _check_value(each, depth + 1)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            _check_value(each, depth + 1)
-    elif isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Invalid("a string in a content is not Unicode") from None
-    elif isinstance(value, float) or (isinstance(value, int) and abs(value) > _WHOLE):
-        raise Invalid("a number in a content is whole and below 2**53")
-    elif not isinstance(value, bool | int | None):
-        raise Invalid(f"a content cannot hold a {type(value).__name__}")

@@ -6,9 +6,11 @@ What a room is created with is in ``room_settings``; what it allows whom is in d
 from collections.abc import Mapping
 from typing import Any
 
+from dpm_core.adverts import ADVERT, DELTA
+from dpm_core.canonical import Content
 from dpm_core.errors import Invalid, Unavailable
 from dpm_peer.matrix_link import Account, MatrixLink, Refused
-from dpm_peer.room import ADVERT, DELTA, Content, NotAllowed
+from dpm_peer.room import NotAllowed
 
 TOKEN_SECONDS = 7 * 86400
 """How long a registration token can be used."""

@@ -1,0 +1,45 @@
+"""A new swarm key for who stays, in the room that all of them read, when somebody is removed."""
+
+from collections.abc import Mapping
+
+from dpm_core.adverts import KeyInBox, Keys, keys_content, read_keys
+from dpm_core.canonical import Content
+from dpm_core.errors import Untrusted
+from dpm_peer.box_keys import BoxKey
+from dpm_peer.room import KeptRoom
+
+
+async def remove_member(
+    room: KeptRoom, member: str, why: str, *, fresh: KeyInBox, ours: BoxKey, boxes: Mapping[str, bytes]
+) -> frozenset[str]:
+    """Kick ``member`` (MXID), and give ``fresh`` to all others whose public keys are in ``boxes``, by MXID.
+
+    Returns the members that get no new key, because theirs is not known: they never advertised. Broken off between
+    the two, it is to be done again with the same ``fresh``: until then the old key counts. Raises NotAllowed,
+    Unavailable, and Invalid for more members than one event has boxes for (about 150).
+    """
+    await room.kick(member, why)
+    stay = await room.members()
+    closed = {each: ours.close(fresh.encode(), boxes[each]) for each in sorted(stay) if each in boxes}
+    await room.set_keys(keys_content(Keys(fresh.generation, closed)))
+    return stay - closed.keys()
+
+
+def new_key(
+    content: Content, *, user: str, room: str, generation: int, ours: BoxKey, keeper: bytes
+) -> KeyInBox | None:
+    """The key that a ``dpm.keys`` of ``room`` has for ``user``; None if it is not newer than ``generation``.
+
+    ``keeper`` is the public key of who keeps the room, as the invitation has it. Raises Invalid, TooNew, and
+    Untrusted for a box that the keeper did not close for us, for this room and with this number: a homeserver can
+    show any content under the keeper's name.
+    """
+    keys = read_keys(content)
+    if keys.generation <= generation:
+        return None
+    if user not in keys.boxes:
+        raise Untrusted(f"the keys of generation {keys.generation} have none for {user}")
+    found = KeyInBox.decode(ours.open(keys.boxes[user], keeper))
+    if (found.room, found.generation) != (room, keys.generation):
+        raise Untrusted("a new swarm key is for another room, or of another generation")
+    return found
