@@ -16,7 +16,8 @@ import pytest
 from dpm_cli import processes
 from dpm_cli.node import forget
 from dpm_cli.outcome import WrongState
-from dpm_cli.supervisor import Ailment, Backoff, Service, State, Supervisor, Unit
+from dpm_cli.supervisor import Ailment, Service, State, Supervisor, Unit
+from dpm_core.backoff import Backoff
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
 from dpm_testkit.patience import until

@@ -16,7 +16,8 @@ from dpm_cli.outcome import AlreadyRunning
 from dpm_cli.services import FETCHER, gateways, installed, order, service_of, services
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
-from dpm_cli.supervisor import Backoff, Service, State, Supervisor, Unit
+from dpm_cli.supervisor import Service, State, Supervisor, Unit
+from dpm_core.backoff import Backoff
 from dpm_core.errors import Unavailable
 from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.bus_address import announce_bus, withdraw_bus

@@ -33,12 +33,7 @@ LOG_LIMIT_BYTES = 16 * 1024 * 1024
 
 def service_command(name: str) -> tuple[str, ...]:
     """The command that runs an installed service."""
-    return (sys.executable, "-P", launch.__file__, str(os.getpid()), "service", name)
-
-
-def program_command(program: str, *arguments: str) -> tuple[str, ...]:
-    """The command that runs a program, its life tied to this process."""
-    return (sys.executable, "-I", "-S", launch.__file__, str(os.getpid()), "exec", program, *arguments)
+    return (sys.executable, "-P", launch.__file__, str(os.getpid()), name)
 
 
 async def spawn(

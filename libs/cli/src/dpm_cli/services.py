@@ -8,13 +8,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from dpm_cli import ask
-from dpm_cli.processes import program_command, service_command
+from dpm_cli.processes import service_command
 from dpm_cli.supervisor import Ailment, Service
 from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import SERVICE as NATS
 from dpm_runtime.bus_grants import GATEWAYS
 from dpm_runtime.cards import read_card
 from dpm_runtime.home import Home
+from dpm_runtime.tied import tied_command
 
 REQUIRED = ("fetcher", "fusefs")
 """Without these, and a gateway, a node cannot serve; in the order of their start."""
@@ -105,7 +106,7 @@ def services(
 
     bus = Service(
         first,
-        program_command(str(nats_server), "-c", str(nats_config)),
+        tied_command(str(nats_server), "-c", str(nats_config)),
         nats_waits_for,
         stage=0,
         when_ready=provision,

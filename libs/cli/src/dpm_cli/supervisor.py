@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from dpm_cli import processes
 from dpm_cli.outcome import WrongState
+from dpm_core.backoff import Backoff
 from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_runtime.cards import clean_up
 from dpm_runtime.home import Home
@@ -60,20 +61,6 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True)
-class Backoff:
-    """Pauses before restarts, in seconds: doubling from ``first`` to ``most``, from ``first`` again after a
-    run that was ready for ``healthy`` seconds."""
-
-    first: float = 0.1
-    most: float = 30.0
-    healthy: float = 60.0
-
-    def after(self, failures: int) -> float:
-        """The pause after so many failures in a row (1 or more)."""
-        return min(self.most, self.first * 2.0 ** min(failures - 1, 32))
-
-
 @dataclass
 class Unit:
     """A service and what has become of it."""
@@ -118,7 +105,7 @@ class Supervisor:
         say: Callable[[str], None],
         grace: float = 10.0,
         patience: float = 30.0,
-        backoff: Backoff = Backoff(),
+        backoff: Backoff | None = None,
         care: float = CARE_SECONDS,
     ) -> None:
         self._units = {service.name: Unit(service) for service in services}
@@ -127,7 +114,7 @@ class Supervisor:
         self._say = say
         self._grace = grace
         self._patience = patience
-        self._backoff = backoff
+        self._backoff = backoff or Backoff()
         self._care = care
         self._closing = False
 
