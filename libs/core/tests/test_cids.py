@@ -5,7 +5,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dpm_core.cids import CHUNK, FANOUT, Cid, CidHasher, cid_of, cid_of_leaves, raw_cid
+from dpm_core.cids import (
+    CHUNK,
+    FANOUT,
+    Cid,
+    CidHasher,
+    blocks_of_leaves,
+    cid_of,
+    cid_of_folder,
+    cid_of_leaves,
+    raw_cid,
+)
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
 
@@ -38,6 +48,22 @@ def zeros(size: int) -> Cid:
 )
 def test_zeros_have_the_cids_that_kubo_once_gave_them(size: int, cid: str) -> None:
     assert zeros(size) == cid
+
+
+def test_the_blocks_of_a_file_are_its_leaves_and_the_nodes_above_them() -> None:
+    leaves = [bytes([number % 251]) * 32 for number in range(FANOUT + 2)]
+    size = len(leaves) * CHUNK
+    *of_leaves, left, right, root = blocks_of_leaves(leaves, size)
+    assert of_leaves == [Cid.of_raw(leaf) for leaf in leaves]
+    assert left == cid_of_leaves(leaves[:FANOUT], FANOUT * CHUNK)
+    assert right == cid_of_leaves(leaves[FANOUT:], 2 * CHUNK)
+    assert root == cid_of_leaves(leaves, size)
+    assert blocks_of_leaves(leaves[:1], 1) == (Cid.of_raw(leaves[0]),)
+
+
+def test_a_folder_of_one_file_has_the_cid_that_kubo_once_gave_it() -> None:
+    small = Cid("bafkreidcfsztoha2baew5kwfmt5vtlgm3ip43pqtvhorbneg4zddzdbfeu")
+    assert cid_of_folder(small, small, 6) == "bafybeiahtrcfi374uv7tirmskssiga2uhtgtvw77l6kzfrs6gtg7n6tnai"
 
 
 @given(st.lists(st.integers(0, len(BODY)), max_size=8))

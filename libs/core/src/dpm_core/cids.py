@@ -8,7 +8,7 @@ around UnixFS file data (https://specs.ipfs.tech/unixfs/).
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dpm_core.digests import Digest
@@ -115,22 +115,43 @@ class _Link:
     file_bytes: int
     tree_bytes: int
 
+    def as_cid(self) -> Cid:
+        return Cid.of_raw(self.cid[4:]) if self.cid.startswith(_RAW) else Cid.of_node(self.cid[4:])
+
 
 def cid_of_leaves(leaves: Sequence[bytes], size: int) -> Cid:
     """The root over leaves given by their sha256, of a file of ``size`` bytes.
 
     Raises Invalid if so many leaves cannot hold ``size`` bytes.
     """
+    *_, (root,) = _levels(leaves, size)
+    return root.as_cid()
+
+
+def blocks_of_leaves(leaves: Sequence[bytes], size: int) -> tuple[Cid, ...]:
+    """Every block of such a file: its leaves in order, then the nodes above them, the root last.
+
+    Raises Invalid if so many leaves cannot hold ``size`` bytes.
+    """
+    return tuple(link.as_cid() for level in _levels(leaves, size) for link in level)
+
+
+def cid_of_folder(name: str, cid: Cid, tree_bytes: int) -> Cid:
+    """The UnixFS folder with one file in it, ``cid`` under ``name``; ``tree_bytes`` are of all its blocks."""
+    link = _field(0x0A, cid.binary) + _field(0x12, name.encode()) + b"\x18" + _varint(tree_bytes)
+    return Cid.of_node(hashlib.sha256(_field(0x12, link) + _field(0x0A, b"\x08\x01")).digest())
+
+
+def _levels(leaves: Sequence[bytes], size: int) -> Iterator[list[_Link]]:
     if len(leaves) != max(1, -(-size // CHUNK)):
         raise Invalid(f"{size} bytes are {max(1, -(-size // CHUNK))} leaves, not {len(leaves)}")
-    if len(leaves) == 1:
-        return Cid.of_raw(leaves[0])
     last = size - CHUNK * (len(leaves) - 1)
     level = [_Link(_RAW + leaf, CHUNK, CHUNK) for leaf in leaves[:-1]]
     level.append(_Link(_RAW + leaves[-1], last, last))
+    yield level
     while len(level) > 1:
         level = [_node(level[start : start + FANOUT]) for start in range(0, len(level), FANOUT)]
-    return Cid.of_node(level[0].cid[4:])
+        yield level
 
 
 def _node(links: Sequence[_Link]) -> _Link:
