@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from dpm_runtime import outlet, pouring
 from dpm_runtime.daemon_pool import DaemonPool
 from dpm_runtime.disk import Descriptor
 from dpm_runtime.mount_reads import MountAway
-from dpm_runtime.outlet import EXTENSION, TURN, Outlet, Run
+from dpm_runtime.outlet import EXTENSION, Outlet, Run
+from dpm_runtime.pouring import TURN
 from dpm_runtime.serving import serving
 from dpm_testkit.patience import soon, until
 
@@ -42,32 +44,47 @@ async def in_thread(work: Callable[[], None]) -> None:
 class Served:
     """Serves a file by its outlet, the rest by reading; ``poured`` is what went by the outlet, an answer."""
 
-    def __init__(self, file: Descriptor, content: bytes, run: Run, start: int, size: int) -> None:
+    def __init__(self, file: Descriptor, content: bytes, run: Run, start: int, size: int, crowded: bool) -> None:
         self._file, self._content, self._run, self._start, self._size = file, content, run, start, size
+        self._crowded = crowded
         self.poured: list[int] = []
         self.port = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-length", str(self._size).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        outlet = scope["extensions"][EXTENSION]
-        assert isinstance(outlet, Outlet)
-        sent = await outlet.pour(self._file, self._start, self._size, self._run)
+        way_out = scope["extensions"][EXTENSION]
+        assert isinstance(way_out, Outlet)
+        sent = await way_out.pour(self._file, self._start, self._size, self._run, lambda: self._crowded)
         self.poured.append(sent)
-        assert outlet.sent == sent
+        assert way_out.sent == sent
         rest = self._content[self._start + sent : self._start + self._size]
         await send({"type": "http.response.body", "body": rest, "more_body": False})
 
 
 @asynccontextmanager
 async def served(
-    file: Descriptor, content: bytes, run: Run = in_thread, start: int = 0, size: int = SIZE
+    file: Descriptor,
+    content: bytes,
+    run: Run = in_thread,
+    start: int = 0,
+    size: int = SIZE,
+    *,
+    crowded: bool = True,
 ) -> AsyncIterator[Served]:
-    app = Served(file, content, run, start, size)
+    app = Served(file, content, run, start, size, crowded)
     listener = socket.create_server(("127.0.0.1", 0))
     app.port = listener.getsockname()[1]
     async with serving(app, [listener]):
         yield app
+
+
+def received(client: socket.socket, size: int) -> None:
+    """Take so many bytes behind the head of an answer as quickly as can be."""
+    got = client.recv(65536)
+    left = size - len(got.partition(b"\r\n\r\n")[2])
+    while left:
+        left -= len(client.recv(min(left, 1 << 20)))
 
 
 def open_descriptors() -> int:
@@ -144,6 +161,79 @@ async def test_a_thread_that_comes_back_after_it_was_given_up_sends_nothing(
         begin.set()
         writer.close()
     assert app.poured == [0, 0]
+
+
+async def test_who_is_given_up_while_it_sends_is_asked_how_much_went(
+    file: Descriptor, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, go_on = threading.Event(), threading.Event()
+    send = os.sendfile
+
+    def late(out: int, source: int, offset: int, count: int) -> int:
+        sent = send(out, source, offset, count)
+        sending.set()
+        go_on.wait(60)
+        return sent
+
+    async def given_up(work: Callable[[], None]) -> None:
+        threading.Thread(target=work, daemon=True).start()
+        await asyncio.to_thread(sending.wait, 60)
+        asyncio.get_running_loop().call_soon(go_on.set)
+        raise MountAway
+
+    monkeypatch.setattr(os, "sendfile", late)
+    monkeypatch.setattr(pouring, "QUICK", 0)
+    async with served(file, content, given_up) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(HEAD)
+        assert await soon(asyncio.create_task(body(reader))) == content
+        writer.close()
+    assert 0 < app.poured[0] < SIZE
+
+
+async def test_a_client_of_whom_nobody_knows_what_it_was_sent_is_cut_off(
+    file: Descriptor, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, go_on = threading.Event(), threading.Event()
+
+    def stuck(out: int, source: int, offset: int, count: int) -> int:
+        sending.set()
+        go_on.wait(60)
+        return 0
+
+    async def given_up(work: Callable[[], None]) -> None:
+        threading.Thread(target=work, daemon=True).start()
+        await asyncio.to_thread(sending.wait, 60)
+        raise MountAway
+
+    monkeypatch.setattr(os, "sendfile", stuck)
+    monkeypatch.setattr(pouring, "QUICK", 0)
+    monkeypatch.setattr(outlet, "PARTING_SECONDS", 0.01)
+    async with served(file, content, given_up) as app:
+        reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(HEAD)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await soon(asyncio.create_task(body(reader)))
+        writer.close()
+        go_on.set()
+    assert app.poured == []
+
+
+async def test_a_thread_goes_on_unless_others_wait_for_it(file: Descriptor, content: bytes) -> None:
+    for crowded in (True, False):
+        turns = 0
+
+        async def counted(work: Callable[[], None]) -> None:
+            nonlocal turns
+            turns += 1
+            await asyncio.to_thread(work)
+
+        async with served(file, content, counted, crowded=crowded) as app:
+            with socket.create_connection(("127.0.0.1", app.port)) as client:
+                client.sendall(HEAD)
+                await asyncio.to_thread(received, client, SIZE)
+        assert app.poured == [SIZE]
+        assert turns > 1 or not crowded
 
 
 async def test_where_no_files_are_left_a_body_goes_by_other_means(

@@ -40,6 +40,11 @@ class DaemonPool:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
         return future
 
+    @property
+    def crowded(self) -> bool:
+        """Whether work waits for a thread."""
+        return bool(self._work)
+
     def close(self) -> None:
         """Take no more work; what waits is cancelled, what runs ends when it ends. Waits for nothing."""
         with self._changed:

@@ -159,6 +159,10 @@ class MountReads:
             if given_up and unwanted is not None:  # it may have come this very moment
                 job.add_done_callback(lambda done: _discard(done, unwanted))
 
+    def crowded(self) -> bool:
+        """Whether others wait for a thread of those that never wait themselves."""
+        return self._readers.crowded
+
     def bypassed(self) -> None:
         """Something was read from the store instead."""
         self.bypasses += 1

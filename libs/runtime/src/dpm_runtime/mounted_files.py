@@ -116,7 +116,7 @@ class MountedBody:
             file = await self._file.get()
         except (MountAway, OSError):
             return 0
-        return await outlet.pour(file.descriptor, offset, size, self._mount.run)
+        return await outlet.pour(file.descriptor, offset, size, self._mount.run, self._mount.crowded)
 
     async def _part(self, offset: int, size: int) -> bytes:
         try:
