@@ -197,3 +197,24 @@ async def test_an_index_that_is_a_file_is_read_and_written_by_the_worker(packed:
 async def test_without_a_folder_facts_are_told_all_the_same(packed: Desk) -> None:
     index = Index(ArtifactRef("test", "http://one.example/", "demo/"), Cid.of_raw(sha256(PACKED).digest()), "x/y")
     assert len(list(await packed.every(index))) == 20_000
+
+
+def lets_go(pipe: Path) -> None:
+    """Of whoever reads it now, for good."""
+    with pipe.open("wb"):
+        pipe.unlink()
+
+
+async def test_nobodys_page_waits_while_a_large_index_is_read(tmp_path: Path) -> None:
+    store = MemoryBlobStore()
+    blob = await stored(store, 1, BODY, "index")
+    desk = Desk(cast("Ecosystem", Packed()), store, tmp_path)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    large = Index(ArtifactRef("test", "http://one.example/", str(pipe)), blob.cid, "x/y")
+    reading = asyncio.create_task(desk.fact(large, ""))
+    page = await desk.page(replace(large, media_type="z/z"), "", Coding.IDENTITY)
+    assert int(page.page.body) != os.getpid()
+    assert not reading.done()
+    await asyncio.to_thread(lets_go, pipe)
+    assert await reading is None
+    desk.close()

@@ -5,21 +5,12 @@ says something else under each address. Anyone may delete them.
 """
 
 import asyncio
-import ctypes
 import gzip
 import hashlib
 import logging
-import multiprocessing
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from io import RawIOBase
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, Unpack
 
 from dpm_core.artifacts import ArtifactRef, Fields
 from dpm_core.cids import Cid
@@ -30,6 +21,7 @@ from dpm_gateway import fact_files
 from dpm_gateway.coding import Coding
 from dpm_gateway.fact_table import Damaged, Table, encode
 from dpm_gateway.memo import Memo
+from dpm_gateway.worker import Worker, handed
 
 INLINE_BYTES = 64 * 1024
 """Indexes up to this size are worked on at once: handing them over would cost more."""
@@ -46,6 +38,9 @@ KEPT_PAGE_BYTES = 64 * 1024 * 1024
 COMPRESSED_FROM_BYTES = 1024
 """Smaller pages fit into one packet as they are."""
 
+NICE = 5
+"""By how much the reading of large indexes stands back for clients (nice(2))."""
+
 LEVEL = 6
 """Of compression: index pages become a tenth, and higher levels take longer and gain nothing."""
 
@@ -56,8 +51,6 @@ TRIES = 2
 """Facts that were damaged are computed again, and then are right unless the disk fails."""
 
 log = logging.getLogger(__name__)
-V = TypeVar("V")
-Args = TypeVarTuple("Args")
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ class Rendered:
 
 
 class Desk:
-    """Works on indexes for one ecosystem: reads facts from them and renders them, in a process of its own."""
+    """Works on indexes for one ecosystem: reads facts from them and renders them, in processes of its own."""
 
     def __init__(self, ecosystem: Ecosystem, store: BlobStore, folder: Path) -> None:
         self._ecosystem = ecosystem
@@ -104,7 +97,9 @@ class Desk:
         self._pages: Memo[tuple[str, str, Coding], Rendered] = Memo(
             KEPT_PAGE_BYTES, lambda kept: len(kept.page.body)
         )
-        self._pool = _pool()
+        self._worker = Worker()
+        self._patient = Worker(nice=NICE)
+        """For what takes seconds: nobody else's page waits for it, nor do clients for the processor."""
 
     def has_facts(self, index: Index) -> bool:
         """Whether facts of ``index`` are at hand, so that its bytes are not needed."""
@@ -160,8 +155,14 @@ class Desk:
         if (kept := await asyncio.to_thread(fact_files.load, file)) is not None:
             return kept
         body = await self._body(index)
-        here = _size(body) <= (PACKED_BYTES if self._ecosystem.names_files(index.ref) else INLINE_BYTES)
-        encoded = await self._work(here, body, _facts, self._ecosystem, index, None if here else file)
+        packed = self._ecosystem.names_files(index.ref)
+        here = _size(body) <= (PACKED_BYTES if packed else INLINE_BYTES)
+        about = (self._ecosystem, index, None if here else file)
+        if here:
+            encoded = _facts(b"".join(body), *about)
+        else:
+            async with handed(body) as path:
+                encoded = await (self._patient if packed else self._worker).run(_facts, path, *about)
         if encoded is None:
             if (kept := await asyncio.to_thread(fact_files.load, file)) is None:
                 raise Unavailable("the facts of an index have gone", retry_after=1.0)
@@ -174,23 +175,13 @@ class Desk:
     async def _render(self, index: Index, variant: str, coding: Coding) -> Rendered:
         body = await self._body(index)
         about = (self._ecosystem, index, variant, coding)
-        rendered = await self._work(_size(body) <= INLINE_BYTES, body, _render, *about)
+        if _size(body) <= INLINE_BYTES:
+            rendered = _render(b"".join(body), *about)
+        else:
+            async with handed(body) as path:
+                rendered = await self._worker.run(_render, path, *about)
         self.prepare(index)
         return rendered
-
-    async def _work(
-        self, here: bool, body: Sequence[bytes], work: Callable[[bytes | Path, Unpack[Args]], V], *args: *Args
-    ) -> V:
-        if here:
-            return work(b"".join(body), *args)
-        pool = self._pool
-        try:
-            async with handed(body) as path:
-                return await asyncio.get_running_loop().run_in_executor(pool, work, path, *args)
-        except BrokenProcessPool as error:
-            if self._pool is pool:  # who notices first
-                self._pool = _pool()
-            raise Unavailable("the worker for indexes died", retry_after=1.0) from error
 
     async def _body(self, index: Index) -> Sequence[bytes]:
         body = await self._store.open(index.cid)
@@ -206,8 +197,9 @@ class Desk:
             body.close()
 
     def close(self) -> None:
-        """End the worker."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the workers."""
+        self._worker.close()
+        self._patient.close()
 
 
 def _damaged() -> Unavailable:
@@ -234,35 +226,5 @@ def _render(body: bytes | Path, ecosystem: Ecosystem, index: Index, variant: str
     return Rendered(page, coding, f'"{hashlib.sha256(page.body).hexdigest()[:32]}"')
 
 
-@asynccontextmanager
-async def handed(parts: Sequence[bytes]) -> AsyncIterator[Path]:
-    """Where another process of this user reads ``parts``, for as long as the context lasts.
-
-    To pickle them would hold up all clients meanwhile: a tenth of a second for an index of 50 MB.
-    """
-    with os.fdopen(os.memfd_create("index"), "wb", buffering=0) as file:
-        await asyncio.to_thread(_write, file, parts)
-        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
-
-
-def _write(file: RawIOBase, parts: Sequence[bytes]) -> None:
-    for part in parts:
-        left = memoryview(part)
-        while left:
-            left = left[file.write(left) :]
-
-
 def _read(body: bytes | Path) -> bytes:
     return body if isinstance(body, bytes) else body.read_bytes()
-
-
-def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent)
-
-
-def _die_with_parent() -> None:
-    """A worker whose gateway was killed would wait for work for ever; it also leaves Ctrl-C to its gateway."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError, AttributeError):  # only Linux has prctl
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
