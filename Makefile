@@ -74,8 +74,9 @@ bench-images: setup registries ## images beside docker-registry as a cache, judg
 	@python bench/images.py --rounds $(or $(ROUNDS),5)
 
 .PHONY: bench-debs
-bench-debs: setup apt ## Debian packages beside apt-cacher-ng, judged, as root: ROUNDS=5
+bench-debs: setup apt ## Debian packages beside apt-cacher-ng and beside the reading of a large index, judged, as root: ROUNDS=5
 	@python bench/debs.py --rounds $(or $(ROUNDS),5)
+	@python bench/reading.py --rounds $(or $(ROUNDS),5)
 
 .PHONY: chaos
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)

@@ -5,24 +5,20 @@ the real one of the newest release. The three take turns, ratios are of the same
 median of the rounds.
 """
 
-import argparse
 import asyncio
 import os
 import random
-import shutil
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).with_name("speed")))
 
 from client import fetch  # type: ignore[import-not-found]
-from table import Measure, Table, ratios, turns  # type: ignore[import-not-found]
+from table import Table, each, judged, ratios, turns  # type: ignore[import-not-found]
 
 from dpm_testkit.apt_client import RELEASES, AptClient
 from dpm_testkit.apt_repository import publisher
@@ -160,31 +156,14 @@ def _measure(table: Table, bases: dict[str, str], clients: dict[str, AptClient],
             large(base, 0)
             update(clients[name], 0)
             install(clients[name], 0)
-    reached, busy = turns(rounds, {name: partial(large, base) for name, base in bases.items()})
+    reached, busy = turns(rounds, each(bases, large))
     table.row(".deb of 100 MiB", reached, "MiB/s", busy)
     table.at_least("of apt-cacher-ng", ratios(reached, "dpm", "apt-cacher-ng"), 1.0)
     for what, measure in ((f"update, {LISTED} packages", update), (f"fetch {TAKEN} packages", install)):
-        reached, busy = turns(rounds, _each(clients, measure))
+        reached, busy = turns(rounds, each(clients, measure))
         table.row(f"apt-get: {what}", reached, "s", busy)
         table.at_most("times apt-cacher-ng", ratios(reached, "dpm", "apt-cacher-ng"), 1.0, "")
 
 
-def _each(clients: dict[str, AptClient], of: Callable[[AptClient, int], float]) -> dict[str, Measure]:
-    return {name: partial(of, client) for name, client in clients.items()}
-
-
-def main() -> int:
-    """Measure, print, judge."""
-    parser = argparse.ArgumentParser(prog="bench/debs.py", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="in which they take turns (default 5)")
-    rounds = parser.parse_args().rounds
-    folder = Path(tempfile.mkdtemp(prefix="dpm-bench-"))
-    try:
-        table = asyncio.run(run(folder, rounds))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return table.verdict()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judged("bench/debs.py", __doc__, run))

@@ -4,22 +4,18 @@ Prints a table, judges what is promised, and exits with 1 if something misses. A
 take turns, ratios are of the same round, and what counts is the median of the rounds.
 """
 
-import argparse
 import asyncio
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).with_name("speed")))
 
 from client import Connection  # type: ignore[import-not-found]
-from table import Measure, Table, ratios, turns  # type: ignore[import-not-found]
+from table import Table, each, judged, ratios, turns  # type: ignore[import-not-found]
 
 from dpm_testkit.images import MANIFESTS, OCI, Image, Part
 from dpm_testkit.node import running_node
@@ -52,7 +48,7 @@ def made() -> Image:
     return Image(Part(f"{OCI}.manifest.v1+json", json.dumps(manifest).encode()), (config, *layers))
 
 
-def layer(base: str, part: Part, _round: int) -> float:
+def layer(part: Part, base: str, _round: int) -> float:
     """MiB/s of one download. Raises RuntimeError for any other answer."""
     url = f"{base}v2/{NAME}/blobs/{part.digest}"
     with Connection(url) as connection:
@@ -94,35 +90,18 @@ def _measure(table: Table, image: Image, bases: dict[str, str], upstream: Regist
         for base in bases.values():
             manifests(base, 0)
             for part in layers:
-                layer(base, part, 0)
+                layer(part, base, 0)
     upstream.forget()
     for what, part in zip(LAYERS, layers, strict=True):
-        reached, busy = turns(rounds, _each(bases, lambda base, part=part: partial(layer, base, part)))
+        reached, busy = turns(rounds, each(bases, partial(layer, part)))
         table.row(what, reached, "MiB/s", busy)
         table.at_least("of docker-registry", ratios(reached, "dpm", "docker-registry"), OF_REGISTRY)
     if any("/blobs/" in path for path in upstream.asked):
         raise RuntimeError(f"upstream was asked for layers that are held: {upstream.asked}")
-    reached, busy = turns(rounds, _each(bases, lambda base: partial(manifests, base)))
+    reached, busy = turns(rounds, each(bases, manifests))
     table.row("manifest of a tag, one connection", reached, "manifests/s", busy)
     table.at_least("times docker-registry", ratios(reached, "dpm", "docker-registry"), TIMES_REGISTRY)
 
 
-def _each(bases: dict[str, str], of: Callable[[str], Measure]) -> dict[str, Measure]:
-    return {name: of(base) for name, base in bases.items()}
-
-
-def main() -> int:
-    """Measure, print, judge."""
-    parser = argparse.ArgumentParser(prog="bench/images.py", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="in which the two take turns (default 5)")
-    rounds = parser.parse_args().rounds
-    folder = Path(tempfile.mkdtemp(prefix="dpm-bench-"))
-    try:
-        table = asyncio.run(run(folder, rounds))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return table.verdict()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judged("bench/images.py", __doc__, run))

@@ -1,17 +1,25 @@
 """What was measured, as a table, and whether it is as promised."""
 
+import argparse
+import asyncio
 import resource
+import shutil
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 Rounds: TypeAlias = dict[str, list[float]]
 """What each contestant reached, round by round."""
 
 Measure: TypeAlias = Callable[[int], float]
 """One contestant's value, in the round of this number."""
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -53,6 +61,31 @@ class Table:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def judged(name: str, description: str | None, run: Callable[[Path, int], Awaitable[Table]]) -> int:
+    """A bench's ``main``: measures in a folder that goes again, in so many rounds as the command line says.
+
+    Returns the exit status.
+    """
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser.add_argument("--rounds", type=int, default=5, help="in which all take turns (default 5)")
+    rounds = parser.parse_args().rounds
+    folder = Path(tempfile.mkdtemp(prefix="dpm-bench-"))
+    try:
+        table = asyncio.run(_awaited(run(folder, rounds)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return table.verdict()
+
+
+async def _awaited(table: Awaitable[Table]) -> Table:
+    return await table
+
+
+def each(contestants: Mapping[str, T], of: Callable[[T, int], float]) -> dict[str, Measure]:
+    """What to measure of each, given what each is known by."""
+    return {name: partial(of, known) for name, known in contestants.items()}
 
 
 def turns(rounds: int, contestants: Mapping[str, Measure]) -> tuple[Rounds, str]:

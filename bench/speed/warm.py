@@ -4,15 +4,14 @@ import hashlib
 import random
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import content
 from client import Connection
 from content import MIB
 from contestants import Contestant
 from load import Generator
-from table import Measure, Table, ratios, turns
+from table import Table, each, ratios, turns
 
 RANGE = 4 * MIB
 RANGES = 16
@@ -70,36 +69,23 @@ def measure(
     for _ in range(2):  # the first time it is fetched, and a second one finds it where it is to stay
         if len({digest(url) for url in large.values()}) != 1:
             raise RuntimeError("not all send the same file")
-    reached, busy = turns(rounds, _each(large, lambda url: whole(url, content.BIG)))
+    reached, busy = turns(rounds, each(large, lambda url, _: whole(url, content.BIG)))
     table.row("file of 100 MiB", reached, "MiB/s", busy)
     table.at_least("of nginx", ratios(reached, "dpm", "nginx"), OF_NGINX)
     able = {name: url for name, url in large.items() if sends_ranges(url)}
-    reached, busy = turns(rounds, _each(able, lambda url: ranges(url, content.BIG)))
+    reached, busy = turns(rounds, each(able, lambda url, _: ranges(url, content.BIG)))
     table.row("ranges of 4 MiB of it", reached, "MiB/s", busy)
     table.at_least("of nginx", ratios(reached, "dpm", "nginx"), OF_NGINX)
     for project, what in (("forty", "index of 40 files"), ("many", "index of 3,000 files")):
         pages = {each.name: each.page(project) for each in everybody}
-        reached, busy = turns(rounds, _each(pages, lambda url: load.rate([url], connections=CONNECTIONS)))
+        reached, busy = turns(rounds, each(pages, lambda url, _: load.rate([url], connections=CONNECTIONS)))
         table.row(f"{what}, {CONNECTIONS} clients", reached, "pages/s", busy)
         table.at_least("times proxpi", ratios(reached, "dpm", "proxpi"), TIMES_PROXPI)
     small = {each.name: each.files("small") for each in everybody}
     for urls in small.values():
         _fetch(urls)
-    asked: dict[str, Measure] = {name: partial(_small, load, urls) for name, urls in small.items()}
-    reached, busy = turns(rounds, asked)
+    reached, busy = turns(rounds, each(small, lambda urls, _: load.rate(urls, connections=1)))
     table.row(f"{content.SMALL:,} small files, one connection", reached, "files/s", busy)
-
-
-def _each(urls: Mapping[str, str], rate: Callable[[str], float]) -> dict[str, Measure]:
-    return {name: partial(_one, rate, url) for name, url in urls.items()}
-
-
-def _one(rate: Callable[[str], float], url: str, _round: int) -> float:
-    return rate(url)
-
-
-def _small(load: Generator, urls: Sequence[str], _round: int) -> float:
-    return load.rate(urls, connections=1)
 
 
 def _fetch(urls: Sequence[str]) -> None:
