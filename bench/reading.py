@@ -136,8 +136,8 @@ def _measure(table: Table, base: str, reading: Reading, rounds: int) -> None:
     for number in range(rounds + 1):  # in the first one all is fetched, and the processes begin
         before = quiet(url)
         known, used = reading.done(), reading.seconds()
-        if fetch(f"{base}{_index(number)}").status != 200:
-            raise RuntimeError("the index cannot be had")
+        if (answer := fetch(f"{base}{_index(number)}")).status != 200:
+            raise RuntimeError(f"the index cannot be had: {answer.status}")
         meanwhile = hits(url, lambda known=known: reading.done() != known)
         if not number:
             continue
