@@ -37,19 +37,28 @@ def choose_free(address: str = "127.0.0.1") -> int:
         return int(bound.getsockname()[1])
 
 
-def holder_of(port: int) -> str:
-    """The program and pid that listens on a TCP port, as well as this user may know."""
+def listeners(port: int) -> frozenset[int] | None:
+    """The pids of those that listen on a TCP port; 0 for one of another user, None if this one may not look."""
     import psutil
 
     try:
-        pids = {
-            connection.pid
-            for connection in psutil.net_connections(kind="tcp")
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-        }
+        return frozenset(
+            each.pid or 0
+            for each in psutil.net_connections(kind="tcp")
+            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
+        )
     except psutil.AccessDenied:
-        pids = set()
-    return ", ".join(_program(pid) for pid in sorted(pid for pid in pids if pid)) or "an unknown program"
+        return None
+
+
+def holder_of(port: int) -> str:
+    """The program and pid that listens on a TCP port, as well as this user may know."""
+    return programs((listeners(port) or frozenset()) - {0}) or "an unknown program"
+
+
+def programs(pids: Iterable[int]) -> str:
+    """The names of programs by their pids, with these."""
+    return ", ".join(map(_program, sorted(pids)))
 
 
 def _program(pid: int) -> str:

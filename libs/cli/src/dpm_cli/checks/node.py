@@ -1,10 +1,10 @@
 """Checks of the node's processes: their ports, whether they are ready, and what a killed node left."""
 
 import json
-from collections.abc import Iterable
 
 from dpm_cli.checks.model import Check, Finding, Subject, failed, info, ok, together, warning
 from dpm_cli.outcome import NotRunning
+from dpm_cli.ports import listeners, programs
 from dpm_core.errors import Unavailable
 from dpm_runtime.cards import read_cards
 from dpm_runtime.settings import is_loopback
@@ -60,37 +60,18 @@ def _own_pids(subject: Subject) -> frozenset[int]:
 
 
 def _held(what: str, port: int, ours: frozenset[int]) -> Finding:
-    import psutil
-
-    try:
-        pids = {
-            each.pid
-            for each in psutil.net_connections(kind="tcp")
-            if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
-        }
-    except psutil.AccessDenied:
+    pids = listeners(port)
+    if pids is None:
         return info(f"{what}: this user may not see who holds port {port}")
-    strangers = {pid for pid in pids if pid} - ours
+    strangers = pids - ours - {0}
     if strangers:
         return failed(
-            f"{what}: port {port} is held by {_programs(strangers)}, which is not of this node",
+            f"{what}: port {port} is held by {programs(strangers)}, which is not of this node",
             f"end it, or set another port: DPM_{what.upper()}=<port>",
         )
     return (
         ok(f"{what} {port} is held by this node") if pids else warning(f"{what}: nothing listens on port {port}")
     )
-
-
-def _programs(pids: Iterable[int]) -> str:
-    import psutil
-
-    names = []
-    for pid in sorted(pids):
-        try:
-            names.append(f"{psutil.Process(pid).name()} (pid {pid})")
-        except psutil.Error:
-            names.append(f"pid {pid}")
-    return ", ".join(names)
 
 
 async def services_ready(subject: Subject) -> Finding:
