@@ -1,7 +1,6 @@
 """What a fetcher does about a want that is a copy of what is held under another name."""
 
 import hashlib
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from dpm_core.artifacts import ArtifactRef, Lane, Want
 from dpm_core.digests import Digest
-from dpm_core.events import ArtifactStored, Event, FailReason, FetchFailed, FetchRequested
+from dpm_core.events import ArtifactStored, Event, FailReason, FetchFailed
 from dpm_fetcher.copying import HeldOrigin
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.lanes import Lanes
@@ -64,12 +63,7 @@ class Bench:
 
     async def fetch(self, want: Want) -> Event:
         """What a request comes to."""
-        last = await self.log.last(want.ref.topic)
-        request = FetchRequested(want, time.time() + 30, "gateway-0")
-        await self.log.append(want.ref.topic, request, after=last.sequence if last else 0)
-        recorded = await self.log.last(want.ref.topic)
-        assert recorded is not None
-        await self.fetcher.on_request(recorded)
+        await self.fetcher.on_request(await self.log.request(want))
         ended = await self.log.last(want.ref.topic)
         assert ended is not None
         self.catalog.apply([ended])

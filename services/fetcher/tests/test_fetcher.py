@@ -55,13 +55,7 @@ class Bench:
         )
 
     async def ask(self, want: Want, *, held: Held | None = None, deadline: float | None = None) -> Recorded:
-        """What a gateway appends."""
-        last = await self.log.last(want.ref.topic)
-        request = FetchRequested(want, time.time() + 30 if deadline is None else deadline, "gateway-0", held)
-        await self.log.append(want.ref.topic, request, after=last.sequence if last else 0)
-        recorded = await self.log.last(want.ref.topic)
-        assert recorded is not None
-        return recorded
+        return await self.log.request(want, held=held, deadline=deadline)
 
     @property
     def kinds(self) -> list[type]:

@@ -1,7 +1,6 @@
 """What a fetcher does about a disk that is full, and about one that fails."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,12 +53,8 @@ class Bench:
 
     async def fetch(self, it: Want) -> None:
         """Settle a request."""
-        last = await self.log.last(it.ref.topic)
-        request = FetchRequested(it, time.time() + 30, "gateway-0")
-        await self.log.append(it.ref.topic, request, after=last.sequence if last else 0)
-        recorded = await self.log.last(it.ref.topic)
-        assert recorded is not None
-        assert await soon(asyncio.ensure_future(self.fetcher.on_request(recorded))) == Done()
+        request = await self.log.request(it)
+        assert await soon(asyncio.ensure_future(self.fetcher.on_request(request))) == Done()
 
     def why(self) -> str:
         """What is recorded of a disk that did not take the wheel."""

@@ -1,6 +1,5 @@
 """Going on with what is here already, and ending with a word whatever happens."""
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -16,7 +15,6 @@ from dpm_core.events import (
     Event,
     FailReason,
     FetchFailed,
-    FetchRequested,
     FetchStarted,
     OriginKind,
     Source,
@@ -87,20 +85,12 @@ class Bench:
 
     async def fetch(self, it: Want) -> object:
         """The event that a request ends with."""
-        assert await self.fetcher.on_request(await self.asked(it)) == Done()
+        assert await self.fetcher.on_request(await self.log.request(it)) == Done()
         return self.log.events[-1]
-
-    async def asked(self, it: Want) -> Recorded:
-        last = await self.log.last(it.ref.topic)
-        request = FetchRequested(it, time.time() + 30, "gateway-0")
-        await self.log.append(it.ref.topic, request, after=last.sequence if last else 0)
-        recorded = await self.log.last(it.ref.topic)
-        assert recorded is not None
-        return recorded
 
     async def adopts(self, it: Want, state: AttemptState, got: bytes) -> object:
         """The event that a request ends with, whose first fetcher died with these bytes."""
-        request = await self.asked(it)
+        request = await self.log.request(it)
         token = await self.log.append(it.ref.topic, FetchStarted(it, request.sequence, "fetcher-9"))
         await (await begun(self.store, token, it, state, got)).close()
         assert await self.fetcher.on_request(request) == Done()
@@ -108,7 +98,7 @@ class Bench:
 
     async def dies_untold(self, it: Want) -> tuple[Recorded, int]:
         """A request whose fetcher died when it had stored BODY and not said so; with the token of its attempt."""
-        request = await self.asked(it)
+        request = await self.log.request(it)
         token = await self.log.append(it.ref.topic, FetchStarted(it, request.sequence, "fetcher-9"))
         dead = await begun(self.store, token, it, open_state(), BODY)
         await dead.store(open_state(), Source(OriginKind.UPSTREAM, "upstream.example"))
@@ -181,7 +171,7 @@ async def test_a_claim_ends_with_a_word_whatever_goes_wrong(error: Exception) ->
 
 async def test_an_attempt_that_cannot_be_begun_on_disk_is_told_to_have_failed() -> None:
     bench = Bench(Part(BODY))
-    request = await bench.asked(want())
+    request = await bench.log.request(want())
     begin = bench.store.begin
 
     async def begin_and_fill(it: Want) -> object:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from dpm_core.artifacts import Topic
+from dpm_core.artifacts import Held, Topic, Want
 from dpm_core.decisions import Recorded
 from dpm_core.envelope import seal, unseal
 from dpm_core.errors import Conflict, Unavailable
@@ -81,6 +81,13 @@ class MemoryEventLog:
         self.check()
         entry = self._last(topic)
         return entry.recorded() if entry else None
+
+    async def request(self, want: Want, *, held: Held | None = None, deadline: float | None = None) -> Recorded:
+        """What a gateway appends, by default for half a minute; returns it as it was recorded."""
+        last = await self.last(want.ref.topic)
+        request = FetchRequested(want, wall.time() + 30 if deadline is None else deadline, "gateway-0", held)
+        sequence = await self.append(want.ref.topic, request, after=last.sequence if last else 0)
+        return self.recorded[sequence - 1]
 
     async def follow(
         self, kind: str | None, *, after: int, name: str | None = None
