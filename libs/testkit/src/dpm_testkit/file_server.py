@@ -1,10 +1,9 @@
 """nginx with a folder of files, as mirrors of Debian are: it counts what it is asked, can go away, and be ill."""
 
-import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,8 +11,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from dpm_cli.ports import choose_free
+from dpm_testkit.daemon import Daemon
 from dpm_testkit.debian_roots import ENVIRONMENT, in_root
-from dpm_testkit.patience import PATIENCE
 
 _CONFIGURATION = """
 daemon off; master_process off; user root; pid /srv/nginx.pid; error_log /srv/error.log;
@@ -66,7 +65,7 @@ class Answer:
     sent: int
 
 
-class FileServer:
+class FileServer(Daemon):
     """nginx at ``url`` (with a closing slash), with what is below ``served``.
 
     At ``bare_url`` it has the same without validators and ranges. It can be stopped and started again on the same
@@ -74,14 +73,16 @@ class FileServer:
     """
 
     def __init__(self, folder: Path, port: Callable[[], int], mirror: str = "", host: str = "127.0.0.1") -> None:
-        self._folder, self._host = folder, host
-        self._process: asyncio.subprocess.Process | None = None
-        self._log, self._ill, self._seen = folder / "asked", folder / "ill", 0
+        self._asked, self._ill, self._seen = folder / "asked", folder / "ill", 0
         self.served = folder / "served"
         self.served.mkdir(parents=True)
-        self._ports = port(), port()
-        self.url, self.bare_url = (f"http://{host}:{port}/" for port in self._ports)
-        listen = {"host": host, **dict(zip(("port", "bare_port"), self._ports, strict=True))}
+        ports = port(), port()
+        super().__init__(
+            *in_root("publisher", folder), "nginx", "-p", "/srv", "-e", "/srv/error.log", "-c", "/srv/nginx.conf",
+            host=host, ports=ports, log=folder / "error.log", environment=ENVIRONMENT,
+        )  # fmt: skip
+        self.url, self.bare_url = (f"http://{host}:{port}/" for port in ports)
+        listen = {"host": host, **dict(zip(("port", "bare_port"), ports, strict=True))}
         (folder / "nginx.conf").write_text(_CONFIGURATION.format(mirror=_ask(mirror) if mirror else "", **listen))
 
     @property
@@ -100,7 +101,7 @@ class FileServer:
         """All that it answered since ``forget``, complete for whoever has read an answer to its end."""
         async with aiohttp.ClientSession() as session, session.get(self.url.rstrip("/") + _MARK) as answer:
             await answer.read()  # it does one thing after the other, so all before this is written by now
-        with self._log.open("rb") as log:
+        with self._asked.open("rb") as log:
             log.seek(self._seen)
             lines = [line.rsplit(" ", 2) for line in log.read().decode().splitlines()]
         return [Answer(asked, int(status), int(sent)) for asked, status, sent in lines if _MARK not in asked]
@@ -111,39 +112,7 @@ class FileServer:
 
     def forget(self) -> None:
         """Nothing has been asked for yet."""
-        self._seen = self._log.stat().st_size
-
-    async def start(self) -> None:
-        """Start it, and wait until it accepts connections."""
-        command = in_root("publisher", self._folder)
-        with (self._folder / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *command, "nginx", "-p", "/srv", "-e", "/srv/error.log", "-c", "/srv/nginx.conf",
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT,
-            )  # fmt: skip
-        async with asyncio.timeout(PATIENCE):
-            while not await self._accepts():
-                assert self._process.returncode is None, self._said()
-                await asyncio.sleep(0.02)
-
-    async def stop(self) -> None:
-        """Nobody listens any more."""
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
-
-    def _said(self) -> str:
-        return "".join(each.read_text() for each in self._folder.glob("*log"))
-
-    async def _accepts(self) -> bool:
-        for port in self._ports:
-            try:
-                _, writer = await asyncio.open_connection(self._host, port)
-            except OSError:
-                return False
-            writer.close()
-        return True
+        self._seen = self._asked.stat().st_size
 
 
 @asynccontextmanager

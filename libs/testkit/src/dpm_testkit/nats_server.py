@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import signal
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dpm_runtime.bus_grants import STREAM_ACCOUNT, Grant, grants
 from dpm_runtime.home import Home
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_link import Link
+from dpm_testkit.daemon import Daemon
 from dpm_testkit.patience import PATIENCE
 
 ANYTHING = Grant("anything", publish=(">",), subscribe=(">",), account=STREAM_ACCOUNT)
@@ -31,7 +31,7 @@ def nats_server_binary() -> Path:
     return Path(found)
 
 
-class NatsServer:
+class NatsServer(Daemon):
     """A server that can be stopped and started again on the same port and store."""
 
     def __init__(self, home: Home, table: Iterable[Grant] = ()) -> None:
@@ -39,26 +39,9 @@ class NatsServer:
         self.home = home
         self.port = choose_free()
         self.url = local_url(self.port)
-        self._config = configure(home, self.port, (*grants(), *(table or (ANYTHING,))))
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it and wait until it accepts connections."""
-        with (self.home.logs / "nats.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                nats_server_binary(), "-c", str(self._config), stdout=log, stderr=log
-            )
-        async with asyncio.timeout(PATIENCE):
-            while not await self._accepts():
-                if self._process.returncode is not None:
-                    raise RuntimeError((self.home.logs / "nats.log").read_text())
-                await asyncio.sleep(0.02)
-
-    async def stop(self) -> None:
-        """Kill it, as a crash would."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
-            await self._process.wait()
+        config = configure(home, self.port, (*grants(), *(table or (ANYTHING,))))
+        log = home.logs / "nats.log"
+        super().__init__(nats_server_binary(), "-c", config, ports=(self.port,), log=log)
 
     async def provision(self) -> None:
         """What set-up does."""
@@ -80,14 +63,6 @@ class NatsServer:
             async with asyncio.timeout(PATIENCE):
                 await link.up()
             yield link
-
-    async def _accepts(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return False
-        writer.close()
-        return True
 
 
 @contextlib.asynccontextmanager

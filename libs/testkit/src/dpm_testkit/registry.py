@@ -1,12 +1,11 @@
 """Real registries for tests: docker-registry, over folders that it keeps, and crane's, which knows referrers."""
 
-import asyncio
 import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -14,8 +13,8 @@ import bcrypt
 import trustme
 
 from dpm_cli.ports import choose_free
+from dpm_testkit.daemon import Daemon
 from dpm_testkit.images import Image, Part
-from dpm_testkit.patience import PATIENCE
 from dpm_testkit.registry_tokens import TokenServer
 
 _ACCESS = re.compile(r'"(GET|HEAD|PUT|POST) (\S+) HTTP/[\d.]+" (\d+) ', re.MULTILINE)
@@ -24,15 +23,14 @@ PIECE_BYTES = 4 * 1024 * 1024
 """What is pushed at a time."""
 
 
-class Registry:
+class Registry(Daemon):
     """A registry at ``url`` (with a closing slash), called ``host`` in names of images.
 
     It can be stopped and started again on the same port and folder.
     """
 
     def __init__(self, command: list[str | Path], log: Path, port: int, *, tls: bool = False) -> None:
-        self._command, self._log = command, log
-        self._process: asyncio.subprocess.Process | None = None
+        super().__init__(*command, ports=(port,), log=log)
         self._seen = 0
         self.host = f"127.0.0.1:{port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}/"
@@ -45,24 +43,6 @@ class Registry:
     def forget(self) -> None:
         """Nothing has been asked for yet."""
         self._seen = self._log.stat().st_size
-
-    async def start(self) -> None:
-        """Start it, and wait until it accepts connections."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        async with asyncio.timeout(PATIENCE):
-            while not await self._accepts():
-                assert self._process.returncode is None, self._log.read_text()
-                await asyncio.sleep(0.02)
-
-    async def stop(self) -> None:
-        """Nobody listens any more."""
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-            await self._process.wait()
 
     async def push(self, name: str, tag: str, image: Image) -> Image:
         """Let the registry have an image, and all that it names, under a tag.
@@ -98,14 +78,6 @@ class Registry:
         with self._log.open("rb") as log:
             log.seek(self._seen)
             return log.read().decode(errors="replace")
-
-    async def _accepts(self) -> bool:
-        try:
-            _, writer = await asyncio.open_connection(*self.host.split(":"))
-        except OSError:
-            return False
-        writer.close()
-        return True
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
