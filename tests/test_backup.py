@@ -18,6 +18,7 @@ import pytest
 from dpm_core.cids import CHUNK
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.programs import output_of
 
 pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -184,10 +185,5 @@ async def test_the_commands_of_the_guide_back_a_node_up_and_restore_it(
         assert await node.package("small") == BODIES["small"]
         script = script.replace("/var/backups/dpm", str(tmp_path)).replace("/srv/dpm", str(other.home.root))
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        process = await asyncio.create_subprocess_exec(
-            "bash", "-ec", script, env={**node.environment, "PATH": path}, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        told, _ = await process.communicate()
-        assert process.returncode == 0, told.decode()
+        await output_of("bash", "-ec", script, folder=tmp_path, environment={**node.environment, "PATH": path})
         assert await other.package("small") == BODIES["small"]

@@ -1,6 +1,5 @@
 """The example ecosystem: what pip installs beside a node that runs joins it, and cargo builds through it."""
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -15,7 +14,7 @@ from dpm_testkit.crate_registry import CrateRegistry
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.patience import eventually
 from dpm_testkit.plugged import environment_beside, install
-from dpm_testkit.programs import output_of
+from dpm_testkit.programs import output_of, without
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -42,9 +41,7 @@ class World:
 
 
 def environment_of(home: Path) -> Mapping[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_", "http", "HTTP"))}
-    rust = {name: kept[name] for name in ("RUSTUP_HOME",) if name in kept}
-    return {**kept, **rust, "CARGO_HOME": str(home)}
+    return without("CARGO_", "http", "HTTP", CARGO_HOME=str(home))
 
 
 def write_crate(folder: Path, name: str, code: str, needs: Mapping[str, str] = {}) -> None:

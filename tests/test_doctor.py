@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import socket
@@ -32,6 +31,7 @@ from dpm_testkit.nats_server import NatsServer, running_nats
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
+from dpm_testkit.programs import without
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -42,12 +42,11 @@ class Doctor:
     """The command on one home; ``told`` are its findings by code."""
 
     def __init__(self, root: Path, *, before: Sequence[str] = (), **environ: str) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
         alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-apt=0,gateway-oci=0"}
         settings = {**alone, "DPM_PYPI_UPSTREAM": NOBODY_ASKED, **environ}
         ended = subprocess.run(
             [*before, sys.executable, "-m", "dpm_cli", "doctor", "--json"],
-            env={**clean, "DPM_HOME": str(root), **settings},
+            env=without("DPM_", DPM_HOME=str(root), **settings),
             capture_output=True,
             text=True,
             timeout=90,

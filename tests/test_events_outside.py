@@ -17,6 +17,7 @@ import pytest_asyncio
 from dpm_runtime.bus_address import bus_url
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.programs import without
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
@@ -42,8 +43,7 @@ async def node(upstream: PackageServer) -> AsyncIterator[Node]:
 @pytest.fixture
 def outside(tmp_path: Path) -> dict[str, str]:
     """The environment of a machine without a node."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
-    return {**inherited, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "none")}
+    return without("DPM_", HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "none"))
 
 
 def blocks(language: str) -> list[str]:

@@ -1,6 +1,5 @@
 """The guide to several indexes does what it says: its settings, its commands, its project."""
 
-import asyncio
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import pytest
 
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import PackageServer
+from dpm_testkit.programs import ended
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
@@ -87,13 +87,8 @@ async def test_the_guide_is_true_from_beginning_to_end(
         "UV_NO_CACHE": "1",
         "UV_PYTHON_DOWNLOADS": "never",
     }
-    process = await asyncio.create_subprocess_exec(
-        "bash", "-c", "\n".join(lines), env=environment, cwd=tmp_path, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(300):
-        output, _ = await process.communicate()
-    assert process.returncode == 0, f"{output.decode()}\n{node.logs()}"
+    status, told = await ended("bash", "-c", "\n".join(lines), folder=tmp_path, environment=environment)
+    assert status == 0, f"{told}\n{node.logs()}"
     lock = (tmp_path / "uv.lock").read_text()
     assert f"{here}acme/simple" in lock
     assert "dpm_" not in lock

@@ -1,6 +1,5 @@
 """The commands of the guide for telemetry do what it says."""
 
-import asyncio
 import re
 import shutil
 import sys
@@ -17,6 +16,7 @@ from dpm_testkit.node import Node
 from dpm_testkit.otlp_receiver import OtlpReceiver
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import until
+from dpm_testkit.programs import output_of
 from dpm_testkit.prometheus import PORT
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(200)]
@@ -41,12 +41,7 @@ async def home(upstream: str = "http://127.0.0.1:9/simple/") -> AsyncIterator[No
 
 async def follow(commands: str, node: Node) -> None:
     path = f"{Path(sys.executable).parent}:{node.environment['PATH']}"
-    process = await asyncio.create_subprocess_exec(
-        "bash", "-ec", commands, cwd=ROOT, env={**node.environment, "PATH": path},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    await output_of("bash", "-ec", commands, folder=ROOT, environment={**node.environment, "PATH": path})
 
 
 async def test_one_port_answers_for_all_services() -> None:

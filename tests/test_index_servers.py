@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from dpm_cli.ports import choose_free
 from dpm_testkit.node import Node, running_node
+from dpm_testkit.programs import INSTALLERS, ended, without
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
@@ -185,9 +186,6 @@ class Client:
 
     async def installs(self, index: str, package: str) -> tuple[bool, str]:
         """Whether it could install the package into a fresh folder, and what it said."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
-        for name in ("NETRC", "PYTHON_KEYRING_BACKEND"):
-            clean.pop(name, None)
         target = Path(tempfile.mkdtemp(dir=self.folder))
         if self.name == "uv":
             uv = Path(sys.executable).with_name("uv")
@@ -196,15 +194,13 @@ class Client:
         else:
             command = [sys.executable, "-m", "pip", "--isolated", "install", "--no-cache-dir", "--no-input"]
             command += ["--target", target, "--index-url", index, package]
-        process = await asyncio.create_subprocess_exec(
-            *command, env=clean, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        output, _ = await process.communicate()
+        status, said = await ended(
+            *command, folder=self.folder, environment=without(*INSTALLERS, "NETRC", "PYTHON_KEYRING_BACKEND")
+        )
         for module in ("acme_rocket", "acme_fuel"):
-            if process.returncode == 0:
+            if status == 0:
                 assert (target / f"{module}.py").read_text() == "SAYS = 'acme'\n"
-        return process.returncode == 0, output.decode()
+        return status == 0, said
 
 
 @pytest.fixture(params=["pip", "uv"])

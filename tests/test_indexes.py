@@ -1,7 +1,5 @@
 """Several indexes on one node: pip and uv get each name from its owner, and from nobody else."""
 
-import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import PackageServer
+from dpm_testkit.programs import INSTALLERS, ended, without
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -45,15 +44,10 @@ async def node(public: PackageServer, acme: PackageServer) -> AsyncIterator[Node
 async def installed(folder: Path, index: str, *packages: str) -> tuple[int, str]:
     """What ``uv pip install`` of the packages ends with and says."""
     uv = Path(sys.executable).with_name("uv")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
-    process = await asyncio.create_subprocess_exec(
+    return await ended(
         uv, "pip", "install", "--no-config", "--target", folder, "--default-index", index, *packages,
-        env={**clean, "UV_CACHE_DIR": str(folder / "cache")}, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        folder=folder.parent, environment=without(*INSTALLERS, UV_CACHE_DIR=str(folder / "cache")),
     )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
 
 
 async def test_a_private_name_comes_from_its_index_and_is_unknown_on_the_public_one(

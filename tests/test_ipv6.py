@@ -1,8 +1,6 @@
 """A node on a machine that has IPv6 alone: its upstream, its files, its clients, and the commands about them."""
 
-import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest_asyncio
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.own_network import own_network
 from dpm_testkit.package_server import PackageServer
+from dpm_testkit.programs import INSTALLERS, output_of, without
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -41,14 +40,10 @@ async def node() -> AsyncIterator[Node]:
 async def test_a_client_installs_from_it(node: Node, tmp_path: Path) -> None:
     address = (await node.status())["addresses"]["pypi"]
     assert address.startswith(f"http://[{NODE}]:")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
-    process = await asyncio.create_subprocess_exec(
+    await output_of(
         Path(sys.executable).with_name("uv"), "pip", "install", "--no-config", "--no-cache", "--target", tmp_path,
-        "--default-index", address, "rocket", env=environment, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        "--default-index", address, "rocket", folder=tmp_path, environment=without(*INSTALLERS),
     )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
     assert (tmp_path / "rocket.py").read_text() == "SAYS = 'by IPv6'\n"
 
 

@@ -24,6 +24,7 @@ from dpm_cli.ports import choose_free
 from dpm_cli.processes import MARK
 from dpm_runtime.mounts import mounted_at
 from dpm_testkit.patience import until_now
+from dpm_testkit.programs import without
 
 pytestmark = [pytest.mark.long, pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -38,10 +39,9 @@ class Node:
     settings: Mapping[str, str]
 
     def dpm(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
         return subprocess.run(
             [sys.executable, "-m", "dpm_cli", *arguments],
-            env={**environment, **self.settings, "DPM_HOME": str(self.home), **settings},
+            env=without("DPM_", **{**self.settings, "DPM_HOME": str(self.home), **settings}),
             capture_output=True,
             text=True,
             timeout=90,

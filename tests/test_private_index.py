@@ -12,6 +12,7 @@ import pytest
 
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.programs import INSTALLERS, ended, without
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -62,15 +63,10 @@ def client(node: Node, secret: str | None = None) -> httpx.AsyncClient:
 
 async def installed(folder: Path, index: str, package: str) -> tuple[int, str]:
     """What ``pip install`` ends with and says."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
-    process = await asyncio.create_subprocess_exec(
+    return await ended(
         Path(sys.executable).with_name("uv"), "pip", "install", "--no-config", "--no-cache", "--target", folder,
-        "--default-index", index, package, env=clean, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        "--default-index", index, package, folder=folder.parent, environment=without(*INSTALLERS),
     )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
 
 
 def holding_secrets(folder: Path) -> list[Path]:

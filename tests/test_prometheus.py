@@ -1,6 +1,5 @@
 """A real Prometheus, set up as shipped, sees all services of a running node; its rules do what they say."""
 
-import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -10,6 +9,7 @@ from dpm_cli.ports import choose_free
 from dpm_testkit.node import running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
+from dpm_testkit.programs import output_of, without
 from dpm_testkit.prometheus import SHIPPED, running_prometheus
 
 pytestmark = pytest.mark.real
@@ -108,9 +108,4 @@ async def test_a_node_tells_its_health_on_the_same_port() -> None:
     ["check config prometheus.yml", "check rules recording.yml alerts.yml", "test rules rules.test.yml"],
 )
 async def test_promtool_is_content(command: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "promtool", *command.split(), cwd=SHIPPED,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    await output_of("promtool", *command.split(), folder=SHIPPED, environment=without())

@@ -1,6 +1,5 @@
 """Secrets that are planted wherever one may come in turn up nowhere else."""
 
-import asyncio
 import json
 import os
 import stat
@@ -21,6 +20,7 @@ from dpm_testkit import scrape
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.otlp_receiver import OtlpReceiver
 from dpm_testkit.patience import eventually, until
+from dpm_testkit.programs import output_of, without
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -313,17 +313,12 @@ def files_of(root: Path) -> Iterator[Path]:
 async def test_an_index_with_a_password_is_refused_without_a_word_of_it(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
     alone = {"DPM_PYPI_PORT": "0", "DPM_NATS_PORT": "0", "DPM_REPLICAS": "gateway-apt=0,gateway-oci=0"}
-    given = {**inherited, "DPM_HOME": str(tmp_path / "h"), **alone, **settings}
+    given = without("DPM_", DPM_HOME=str(tmp_path / "h"), **{**alone, **settings})
     dpm = Path(sys.executable).with_name("dpm")
     for command in ("up", "status", "doctor"):
-        process = await asyncio.create_subprocess_exec(
-            dpm, command, env=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        output, _ = await process.communicate()
-        assert process.returncode, command
-        assert MARK.encode() not in output, output
+        said = await output_of(dpm, command, folder=tmp_path, environment=given, fails=True)
+        assert MARK not in said, said
     for file in (tmp_path / "h").rglob("*"):
         if file.is_file():
             assert MARK.encode() not in file.read_bytes(), file

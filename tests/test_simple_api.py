@@ -1,6 +1,5 @@
 """The simple repository API as clients of a real node get it, of a made-up upstream."""
 
-import asyncio
 import email
 import email.policy
 import hashlib
@@ -20,6 +19,7 @@ from pypi_simple import ProjectPage
 from dpm_testkit.index_pages import PROJECT, SDIST, WHEEL, as_body
 from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
+from dpm_testkit.programs import INSTALLERS, output_of, without
 from dpm_testkit.wheels import wheel
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -246,19 +246,16 @@ async def test_a_client_with_a_cache_fetches_no_page_and_no_file_twice(
 ) -> None:
     project = f"cached-{program}"
     upstream.add(project, wheel(project))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "DPM_"))}
     command: list[str | Path] = [sys.executable, "-m", "pip", "--isolated", "install", "--no-input"]
     command += ["--trusted-host", "127.0.0.1", "--index-url"]  # else pip keeps nothing that came by plain HTTP
     if program == "uv":
         command = [Path(sys.executable).with_name("uv"), "pip", "install", "--no-config", "--default-index"]
 
     async def install(folder: str) -> None:
-        process = await asyncio.create_subprocess_exec(
+        await output_of(
             *command, node.index, "--cache-dir", tmp_path / "cache", "--target", tmp_path / folder, project,
-            env=clean, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            folder=tmp_path, environment=without(*INSTALLERS),
         )  # fmt: skip
-        output, _ = await process.communicate()
-        assert process.returncode == 0, output.decode()
         assert (tmp_path / folder / f"{project.replace('-', '_')}.py").exists()
 
     await install("one")
@@ -340,12 +337,10 @@ async def test_files_whose_names_say_nothing_of_their_project_are_served_as_any_
     for form in (JSON, HTML):
         page = await client.get("simple/odd/", headers={"Accept": form})
         assert f'"-/{host}/old/{renamed.name}' in page.text
-    process = await asyncio.create_subprocess_exec(
+    await output_of(
         Path(sys.executable).with_name("uv"), "pip", "install", "--no-config", "--no-cache", "--target", tmp_path,
-        "--default-index", node.index, "odd", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        "--default-index", node.index, "odd", folder=tmp_path, environment=without(*INSTALLERS),
     )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
     assert (tmp_path / "odd.py").read_text() == "SAYS = 'odd'\n"
     shutil.rmtree(node.home.facts)
     node.home.facts.mkdir()

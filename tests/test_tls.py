@@ -25,6 +25,7 @@ from dpm_testkit.outside import Outside
 from dpm_testkit.own_network import own_network
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually
+from dpm_testkit.programs import ended, without
 from dpm_testkit.registry import Registry, docker_registry
 from dpm_testkit.user import User
 from dpm_testkit.wheels import wheel
@@ -83,17 +84,10 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             yield World(node, ca, port, registry)
 
 
-async def run(*command: str | Path, **environment: str) -> tuple[int, str]:
+async def run(*command: str | Path, **more: str) -> tuple[int, str]:
     """What a client on another machine ends with and says: it has none of this one's settings."""
     own = ("PIP_", "UV_", "DPM_", "SSL_", "REQUESTS_", "CURL_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    process = await asyncio.create_subprocess_exec(
-        *command, env={**clean, **environment}, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    return await ended(*command, folder=Path.cwd(), environment=without(*own, **more))
 
 
 def program(name: str) -> Path:

@@ -1,7 +1,6 @@
 """A real fusefs over a home of its own."""
 
 import contextlib
-import os
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from dpm_runtime.home import Home
 from dpm_runtime.mounts import detach
 from dpm_testkit.patience import PATIENCE
+from dpm_testkit.programs import without
 
 
 class FuseFs:
@@ -36,10 +36,9 @@ class FuseFs:
 
     def launch(self) -> threading.Event:
         """Start it; the event is set when it has mounted, or has ended."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DPM_")}
         self._process = subprocess.Popen(
             [*self._prefix, sys.executable, "-m", "dpm_fusefs"],
-            env={**environment, "DPM_HOME": str(self.home.root)},
+            env=without("DPM_", DPM_HOME=str(self.home.root)),
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,7 +1,6 @@
 """The programs by which people pull images, each with a home and a store of its own in a folder of the test."""
 
 import json
-import os
 import shutil
 import tempfile
 import weakref
@@ -9,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dpm_testkit.outside import Outside
-from dpm_testkit.programs import output_of
+from dpm_testkit.programs import output_of, without
 
 ANYTHING = {"default": [{"type": "insecureAcceptAnything"}]}
 """The policy that Debian ships for podman and skopeo."""
@@ -39,11 +38,7 @@ class ImageUser:
         self.containers.mkdir(parents=True)
         (self.containers / "policy.json").write_text(json.dumps(ANYTHING))
         own = ("DPM_", "DOCKER_", "CONTAINER", "XDG_", "REGISTRY_", "SSL_")
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(own)},
-            "HOME": str(self.home),
-            **(outside.environment if outside else {}),
-        }
+        self.environment = {**without(*own, HOME=str(self.home)), **(outside.environment if outside else {})}
         if hosts is not None:
             self._have_own_etc(hosts)
 

@@ -27,6 +27,7 @@ from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import NatsEventLog
 from dpm_testkit import scrape
 from dpm_testkit.patience import eventually
+from dpm_testkit.programs import without
 
 COMMAND = Path(sys.executable).with_name("dpm")
 COMMAND_SECONDS = 120.0
@@ -50,8 +51,7 @@ class Node:
     @property
     def environment(self) -> dict[str, str]:
         """What the node's commands run in: nothing of the caller's own node."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DPM_", "OTEL_"))}
-        return {**inherited, **self.settings}
+        return without("DPM_", "OTEL_", **self.settings)
 
     async def dpm(self, *arguments: str, check: bool = True) -> str:
         """Run the command line; returns what it printed. Raises AssertionError if it failed and must not."""
