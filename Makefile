@@ -85,6 +85,7 @@ chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=20
 .PHONY: soak
 soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 ARTIFACTS=100000 CLIENTS=10000 INPUTS=100000 (alone here)
 	LARGE_MB=$(or $(LARGE_MB),100) pytest tests/test_single_flight.py -k hundred
+	INSTALL=jupyterlab pytest tests/test_install.py
 	@python soak/histories.py --examples $(or $(HISTORIES),2000)
 	@python soak/size.py --artifacts $(or $(ARTIFACTS),100000)
 	@$(MAKE) registries
