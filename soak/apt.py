@@ -168,11 +168,8 @@ def main() -> int:
     told = parser.parse_args()
     if os.geteuid():
         parser.error("only root may debootstrap and chroot")
-    folder = Path(tempfile.mkdtemp(prefix="dpm-soak-"))
-    try:
-        well = asyncio.run(run(folder, told))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="dpm-soak-", ignore_cleanup_errors=True) as folder:
+        well = asyncio.run(run(Path(folder), told))
     print("well" if well else "NOT WELL")
     return 0 if well else 1
 

@@ -114,11 +114,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=50, help="that pull at once (default 50)")
     parser.add_argument("--each-mb", type=int, default=100, help="what each of them pulls (default 100 MiB)")
     told = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="dpm-soak-"))
-    try:
-        well = asyncio.run(run(folder, told.layer_mb, told.clients, told.each_mb))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="dpm-soak-", ignore_cleanup_errors=True) as folder:
+        well = asyncio.run(run(Path(folder), told.layer_mb, told.clients, told.each_mb))
     print("well" if well else "NOT WELL")
     return 0 if well else 1
 
