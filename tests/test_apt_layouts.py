@@ -1,6 +1,8 @@
 """Real apt through a real node, from archives of many layouts, with all kinds of indexes and odd names."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -129,3 +131,17 @@ async def test_whatever_archives_have_comes_through_and_once(
     await apt.says("sh", "-ec", "cd /tmp; apt-get download installer; test -s *.udeb")
     asked = await place.server.asked()
     assert {what: times for what, times in asked.items() if times > 1} == {}
+
+
+async def test_publications_of_one_second_are_told_from_each_other(place: Place) -> None:
+    archive = WholeArchive(place.publisher, place.server.served / "hasty", by_hash=False, promised=False)
+    apt = place.client("trixie", by_proxy=True, hasty="stable main")
+    second = int(time.time()) + 3600  # what is fetched is younger than that all the time
+    for version in ("1.1", "1.2", "1.3"):
+        archive.add(Deb("hasty", version))
+        await archive.publish()
+        for each in archive.folder.rglob("*"):
+            os.utime(each, (second, second))
+        await apt.update()
+        await apt.apt_get("install", "hasty")
+        assert await apt.installed() == {"hasty": version}

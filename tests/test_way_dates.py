@@ -1,4 +1,4 @@
-"""When things were modified, and what clients make of it: the made-up shop's notes, files and goods."""
+"""When things were modified, and what clients make of it: the made-up shop's notes, files, goods and seasons."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -9,10 +9,13 @@ import pytest
 
 from dpm_testkit.made_up import SHOP, MadeUp
 from dpm_testkit.memory_way import Way
+from dpm_testkit.seasons import FRESH_SECONDS, Seasons, season_page
 
 NOTE = b"a note\n" * 400
+SEASON, SEAL = SHOP + "season/toys", SHOP + "seal/toys"
 SHA = hashlib.sha256(NOTE).hexdigest()
 MONDAY = "Mon, 16 Nov 2026 10:00:00 GMT"
+MONDAYS = [f"Mon, 16 Nov 2026 10:00:0{second} GMT" for second in range(4)]
 TUESDAY = "Tue, 17 Nov 2026 10:00:00 GMT"
 PATHS = ("/note/nails/new", "/file/nails/long", "/good/nails/hook", f"/crate/nails/{SHA}")
 
@@ -37,7 +40,7 @@ async def test_what_upstream_says_of_its_date_is_told_on_and_saves_the_body(way:
         answer = await way.client.get(path)
         assert (answer.content, answer.headers["last-modified"]) == (NOTE, MONDAY)
         await way.folded()
-    later = 200 if "note" in path else 304  # who has a newer note has got it elsewhere
+    later = 304 if "file" in path or "crate" in path else 200  # of what changes it would be another one
     for since, status in ((TUESDAY, later), (MONDAY, 304), ("Sun, 15 Nov 2026 10:00:00 GMT", 200)):
         answer = await way.client.get(path, headers={"If-Modified-Since": since})
         assert (answer.status_code, answer.headers["last-modified"]) == (status, MONDAY)
@@ -74,3 +77,41 @@ async def test_a_page_that_is_made_here_has_no_date(way: Way) -> None:
         page = await way.client.get("/list/nails", headers={"If-Modified-Since": TUESDAY})
         assert (page.status_code, "last-modified" in page.headers) == (200, False)
         await way.folded()
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Way]:
+    shop = Way(tmp_path, Seasons())
+    yield shop
+    await shop.close()
+
+
+async def shown(
+    shop: Way, modified: str, ware: bytes, since: str = "", path: str = "/season/toys"
+) -> tuple[int, str]:
+    """Status and date, once upstream has a season with this ware since then, and its seal."""
+    shop.origin.has(SEASON, season_page({"ball": ware}, kept=True)).modified = modified
+    shop.origin.has(SEAL, b"of " + ware).modified = modified
+    shop.clock.ahead += FRESH_SECONDS + 1
+    answer = await shop.client.get(path, headers={"If-Modified-Since": since} if since else {})
+    await shop.folded()
+    return answer.status_code, answer.headers["last-modified"]
+
+
+async def test_each_generation_is_later_than_the_one_before_whatever_upstream_says(shop: Way) -> None:
+    assert await shown(shop, MONDAY, b"red") == (200, MONDAY)
+    assert await shown(shop, MONDAY, b"red", MONDAY) == (304, MONDAY)
+    assert await shown(shop, MONDAY, b"blue", MONDAY) == (200, MONDAYS[1])
+    assert await shown(shop, MONDAY, b"blue", MONDAYS[1]) == (304, MONDAYS[1])
+    assert await shown(shop, MONDAY, b"red", MONDAY) == (200, MONDAYS[2])
+    assert await shown(shop, "Sun, 15 Nov 2026 10:00:00 GMT", b"green", MONDAY) == (200, MONDAYS[3])
+    assert await shown(shop, TUESDAY, b"yellow", MONDAYS[3]) == (200, TUESDAY)
+    assert await shown(shop, TUESDAY, b"yellow", TUESDAY) == (304, TUESDAY)
+
+
+async def test_a_seal_has_the_date_of_its_season(shop: Way) -> None:
+    await shown(shop, MONDAY, b"red")
+    assert await shown(shop, MONDAY, b"red", path="/seal/toys") == (200, MONDAY)
+    assert await shown(shop, MONDAY, b"blue") == (200, MONDAYS[1])
+    assert await shown(shop, MONDAY, b"blue", MONDAY, "/seal/toys") == (200, MONDAYS[1])
+    assert await shown(shop, MONDAY, b"blue", MONDAYS[1], "/seal/toys") == (304, MONDAYS[1])

@@ -12,6 +12,7 @@ from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.origins import NotHeld, NotModified, Opened
 from dpm_runtime.upstream import UpstreamOrigin
+from dpm_runtime.upstream_answer import told_validators
 from dpm_runtime.wire import Deadlines
 from dpm_testkit.faulty_server import Act, Exchange, FaultyServer
 from dpm_testkit.origin_conformance import drained
@@ -58,6 +59,30 @@ async def test_the_fields_that_are_to_be_kept_come_with_the_body() -> None:
         assert isinstance(opened, Opened)
         assert await drained(opened) == b"tags"
         assert opened.fields == (("link", "</a>, </b>"),)
+
+
+CHANGED, NEXT = "Mon, 16 Nov 2026 10:00:00 GMT", "Mon, 16 Nov 2026 10:00:01 GMT"
+OWN, DATED = '"5f3a-own"', f'"{1794823200:x}-1f4"'
+"""ETags: of a server that made it of the bytes, and of one that made it of date and size."""
+
+
+@pytest.mark.parametrize(
+    ("answered", "etag", "expected"),
+    [
+        (NEXT, DATED, Validators(DATED, CHANGED)),
+        (CHANGED, DATED, Validators()),
+        (CHANGED, f"W/{DATED}", Validators()),
+        (CHANGED, OWN, Validators(OWN)),
+        ("Mon, 16 Nov 2026 09:00:00 GMT", DATED, Validators()),
+        (None, DATED, Validators(DATED, CHANGED)),
+        ("long ago", OWN, Validators(OWN, CHANGED)),
+    ],
+)
+def test_in_the_second_that_it_names_a_date_tells_no_body_from_another(
+    answered: str | None, etag: str, expected: Validators
+) -> None:
+    headers = {"ETag": etag, "Last-Modified": CHANGED} | ({"Date": answered} if answered else {})
+    assert told_validators(headers) == expected
 
 
 @pytest.mark.parametrize("sent", [gzip.compress(PAGE)[:-20], gzip.compress(PAGE)[:-3], b"no gzip at all", b""])

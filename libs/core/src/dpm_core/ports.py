@@ -11,6 +11,7 @@ from typing import Protocol
 from dpm_core.artifacts import ArtifactRef, Blob, Fields, Held, Topic, Validators, Want
 from dpm_core.attempts import AttemptState, AttemptView
 from dpm_core.cids import Cid
+from dpm_core.dates import read_date
 from dpm_core.decisions import Recorded
 from dpm_core.events import ArtifactStored, Event, Source
 from dpm_core.sidecars import Sidecar
@@ -118,6 +119,12 @@ class Entry:
     def held(self) -> Held:
         """What a request says of it that is to fetch it only if it has changed."""
         return Held(self.blob.cid, self.blob.size, self.validators, self.blob.digests)
+
+    @property
+    def modified(self) -> float:
+        """The date that it goes out with (epoch seconds): upstream's, else when it was stored."""
+        told = read_date(self.validators.last_modified) if self.validators.last_modified else None
+        return self.stored_at if told is None else told
 
     def fresh(self, now: float) -> bool:
         """Whether the artifact may be served at ``now`` (epoch seconds) without asking upstream again."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from dpm_core.artifacts import Want
+from dpm_core.dates import http_date
 from dpm_core.ports import Entry
-from dpm_gateway.conditions import last_modified
 from dpm_gateway.facts import Index
 
 FILE_CACHING = "max-age=31536000, immutable"
@@ -49,8 +49,7 @@ class Answer:
 
 def index_of(entry: Entry) -> Index:
     """The index that the catalog says is held."""
-    modified = last_modified(entry.validators.last_modified, entry.stored_at)
-    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields, modified)
+    return Index(entry.ref, entry.blob.cid, entry.media_type, entry.fields, http_date(int(entry.modified)))
 
 
 def caching(want: Want, directives: str) -> str:

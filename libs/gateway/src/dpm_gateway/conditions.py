@@ -1,9 +1,8 @@
 """Conditional requests (RFC 9110, 13), as plain functions."""
 
-import email.utils
 from collections.abc import Mapping
-from datetime import UTC
-from functools import lru_cache
+
+from dpm_core.dates import read_date
 
 
 def etag_matches(header: str, etag: str) -> bool:
@@ -53,29 +52,5 @@ def range_applies(headers: Mapping[str, str], etag: str | None, last_modified: s
     return last_modified is not None and condition == last_modified
 
 
-def last_modified(told: str | None, stored_at: float | None) -> str | None:
-    """The Last-Modified that clients get: upstream's, else when it was stored (epoch seconds), else None."""
-    seconds = _seconds(told)
-    if seconds is None:
-        seconds = stored_at
-    return None if seconds is None else _date(int(seconds))
-
-
-@lru_cache(maxsize=4096)
-def _date(seconds: int) -> str:
-    """As an IMF-fixdate (RFC 9110, 5.6.7)."""
-    return email.utils.formatdate(seconds, usegmt=True)
-
-
-@lru_cache(maxsize=4096)
-def _read(date: str) -> float | None:
-    try:
-        parsed = email.utils.parsedate_to_datetime(date)
-        # the two older forms of a date have no zone that is read, and are in GMT
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
 def _seconds(date: str | None) -> float | None:
-    return _read(date) if date else None
+    return read_date(date) if date else None

@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from dpm_core.artifacts import Fields, Want
 from dpm_core.cids import Cid
+from dpm_core.dates import same_date
 from dpm_core.digests import answers
 from dpm_core.ecosystem import Direct, Fact, IndexedFile, Refusal, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Entry
 from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Search, Source, caching, index_of
 from dpm_gateway.choice import first
-from dpm_gateway.conditions import last_modified
 from dpm_gateway.doorkeeper import Refused, Visitor
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
@@ -82,10 +82,7 @@ class Files:
     async def _as_listed(self, connection: str, target: Direct, want: Want) -> Want:
         """What a held index says of it: first the one that was shown on the client's connection."""
         for each in target.indexes:
-            index = self._pages.connections.shown(connection, each.ref)
-            if index is None and (entry := self._kit.catalog.find(each.ref.id)) is not None:
-                index = index_of(entry)
-            if index is not None:
+            if (index := self._pages.shown(connection, each)) is not None:
                 with suppress(Invalid, Unavailable, Untrusted):
                     for count, fact in enumerate(await self._kit.desk.every(index), start=1):
                         if count % A_WHILE == 0:
@@ -233,7 +230,7 @@ class Files:
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
                 self._prepare(Index(want.ref, cid, told or "", fields))
-                modified = last_modified(validators.last_modified, None)
+                modified = same_date(validators.last_modified)
                 about = self._representation(want, cid, body.size, told or "", headers, modified)
                 return body_response(request.method, request.headers, about, body, body.close)
             case Airborne(frontier=frontier, state=state):
@@ -269,7 +266,8 @@ class Files:
         """``told`` is what upstream called it, empty if that is not known."""
         headers = {**headers, "Cache-Control": caching(want, PAGE_CACHING if want.mutable else FILE_CACHING)}
         media_type = self._kit.ecosystem.media_type(want.ref, told)
-        return Representation(size, media_type, f'"{cid}"' if cid else None, modified, headers)
+        etag = f'"{cid}"' if cid else None
+        return Representation(size, media_type, etag, modified, headers, mutable=want.mutable)
 
     async def _tell_query(self, want: Want, fact: Fact) -> None:
         if fact.url != want.url:

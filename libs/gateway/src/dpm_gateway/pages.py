@@ -7,6 +7,7 @@ from dataclasses import replace
 from dpm_core.artifacts import Want
 from dpm_core.attempts import Failure
 from dpm_core.cids import Cid
+from dpm_core.dates import same_date
 from dpm_core.decisions import ANSWERS
 from dpm_core.ecosystem import IndexPage, Request
 from dpm_core.errors import Invalid, Unavailable, Untrusted
@@ -15,7 +16,6 @@ from dpm_core.ports import Body, Entry
 from dpm_gateway.answer import PAGE_CACHING, Answer, Source, caching, index_of
 from dpm_gateway.choice import first
 from dpm_gateway.coding import Coding, chosen
-from dpm_gateway.conditions import last_modified
 from dpm_gateway.connections import Connections
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index, Rendered
@@ -59,8 +59,10 @@ class Pages:
         revalidate = "no-cache" in request.headers.get("cache-control", "")
         coding = chosen(request.headers) if target.coded else Coding.IDENTITY
         max_age = None
+        dated: Index | None = None
         if target.of is not None:
-            want, frozen = await self._companion(request.connection, want, target.of)
+            dated = self.shown(request.connection, target.of)
+            want, frozen = await self._companion(want, target.of, dated)
             revalidate, max_age = False, math.inf if frozen else None
 
         def at_hand(index: Index) -> bool:
@@ -89,7 +91,8 @@ class Pages:
             rendered.etag,
             headers,
             coding=rendered.coding if target.coded else None,
-            last_modified=None if target.coded else index.modified,  # what is made here has no date of upstream's
+            # what is made here has no date of upstream's
+            last_modified=None if target.coded else (dated or index).modified,
         )
         if self._kit.ecosystem.newest(want) is not None:
             if request.method == "GET":
@@ -104,12 +107,16 @@ class Pages:
         """The index as the ecosystem knows it: of a companion's name it knows what came before it was one."""
         return index if target.of is None else replace(index, ref=target.want.ref)
 
-    async def _companion(self, connection: str, want: Want, of: Want) -> tuple[Want, bool]:
-        """What goes with ``of`` as it was last shown on the connection, else as it is shown; see Generations."""
-        newest = self._kit.ecosystem.newest(of)
-        index = self.connections.shown(connection, of.ref)
-        if index is None and (entry := self._kit.catalog.find(of.ref.id)) is not None:
+    def shown(self, connection: str, want: Want) -> Index | None:
+        """An index as it was last shown on the connection, else as it is held."""
+        index = self.connections.shown(connection, want.ref)
+        if index is None and (entry := self._kit.catalog.find(want.ref.id)) is not None:
             index = index_of(entry)
+        return index
+
+    async def _companion(self, want: Want, of: Want, index: Index | None) -> tuple[Want, bool]:
+        """What goes with ``index``, which is ``of`` as it was shown; see Generations."""
+        newest = self._kit.ecosystem.newest(of)
         if index is None or newest is None:
             return want, False
         return await self._generations.companion(want, newest, index)
@@ -193,7 +200,7 @@ class Pages:
             return index_of(entry)
         if landed.media_type is None:
             raise Unavailable("the catalog lags behind the log", retry_after=1.0)
-        modified = last_modified(landed.validators.last_modified, None)
+        modified = same_date(landed.validators.last_modified)
         return Index(want.ref, landed.cid, landed.media_type, landed.fields, modified)
 
     async def holds(self, entry: Entry, at_hand: AtHand) -> bool:

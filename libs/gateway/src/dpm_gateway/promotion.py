@@ -11,6 +11,7 @@ from dpm_core.decisions import ANSWERS
 from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.events import FailReason
 from dpm_core.ports import Entry
+from dpm_gateway.answer import index_of
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
@@ -71,8 +72,8 @@ class Promotion:
         boarding.leave()
         if isinstance(boarding.answer, Lost):
             raise Refused(refusal_of(boarding.answer.failure))
-        await self._folded(self._shown, index.cid)  # for who asks for something else next
-        return new
+        shown = await self._folded(self._shown, index.cid)  # for who asks for something else next
+        return replace(new, modified=None) if shown is None else index_of(shown)
 
     async def _complete(self, before: Index, new: Index) -> list[Failure]:
         """Fetch what is missing of it; returns what could not be had, and why."""

@@ -53,13 +53,17 @@ class Pourable(Protocol):
 
 @dataclass(frozen=True)
 class Representation:
-    """What is known of a body before it is sent: length in bytes (None: unknown), type, validators."""
+    """What is known of a body before it is sent: length in bytes (None: unknown), type, validators.
+
+    ``mutable``: other bytes may get an earlier date.
+    """
 
     length: int | None
     media_type: str
     etag: str | None
     last_modified: str | None = None
     headers: Headers = field(default_factory=dict)
+    mutable: bool = False
 
 
 class BodyResponse(Response):
@@ -135,7 +139,7 @@ def body_response(
         release()
         headers.pop("Cache-Control", None)
         return Response(status_code=412, headers=headers)
-    if not_modified(request, about.etag, about.last_modified):
+    if not_modified(request, about.etag, about.last_modified, exactly=about.mutable):
         release()
         return Response(status_code=304, headers=headers)
     spans: tuple[Span, ...] = ()

@@ -20,7 +20,7 @@ from dpm_runtime.credentials import Credentials, same_site
 from dpm_runtime.handed import Handed
 from dpm_runtime.queries import Queries
 from dpm_runtime.redirects import MAX_REDIRECTS, REDIRECTS, next_url
-from dpm_runtime.upstream_answer import kept_fields, read_answer, saying_unavailable, told_digest
+from dpm_runtime.upstream_answer import kept_fields, read_answer, saying_unavailable, told_digest, told_validators
 from dpm_runtime.ways import Ways
 from dpm_runtime.wire import FORBIDDEN, Deadlines, Errand, Wire
 
@@ -121,7 +121,7 @@ class UpstreamOrigin:
             response.close()
         if response.status == 200:
             current = told_digest(response, want) in digests
-            return NotModified(source, _validators(response)) if current else None
+            return NotModified(source, told_validators(response.headers)) if current else None
         if response.status in NO_HEAD:
             return None
         answer = read_answer(response, source, want, stall=self._deadlines.stall)
@@ -251,10 +251,6 @@ def _showing(authorization: str) -> Authorization:
         return authorization if authorization and same_site(want.ref.upstream, url) else None
 
     return shown
-
-
-def _validators(response: aiohttp.ClientResponse) -> Validators:
-    return Validators(response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
 
 def _head_headers(want: Want, agent: str) -> dict[str, str]:

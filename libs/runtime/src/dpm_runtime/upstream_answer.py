@@ -4,12 +4,13 @@ import email.utils
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import aiohttp
 
 from dpm_core.artifacts import Fields, Lane, Validators, Want
+from dpm_core.dates import read_date
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import Source
@@ -54,7 +55,7 @@ def read_answer(
     """
     status = response.status
     said = f"{source.name} answered {status} {response.reason or ''}".rstrip()
-    validators = Validators(response.headers.get("ETag"), response.headers.get("Last-Modified"))
+    validators = told_validators(response.headers)
     if status == 304 and held is not None and not offset:
         response.close()
         return NotModified(source, validators)
@@ -80,6 +81,20 @@ def read_answer(
         status=status,
         lasting=status < 500 and status not in WORTH_ASKING_AGAIN,
     )
+
+
+def told_validators(headers: Mapping[str, str]) -> Validators:
+    """What upstream says of a body that tells it from others.
+
+    In the second that it names a date may become that of another body (RFC 9110, 8.8.2.2): then it counts for
+    nothing, nor does an ETag that is made of it and of the size, as nginx makes it.
+    """
+    etag, modified = headers.get("ETag"), headers.get("Last-Modified")
+    changed, answered = (read_date(each) if each else None for each in (modified, headers.get("Date")))
+    if changed is None or answered is None or answered - changed >= 1:
+        return Validators(etag, modified)
+    dated = etag is not None and etag.removeprefix("W/").startswith(f'"{int(changed):x}-')
+    return Validators(None if dated else etag)
 
 
 def told_digest(response: aiohttp.ClientResponse, want: Want) -> Digest | None:

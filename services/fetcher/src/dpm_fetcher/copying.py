@@ -1,13 +1,15 @@
 """An origin that is this node itself: what is held under one name is to be had under another one, too."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from dpm_core.artifacts import Validators, Want, authority
+from dpm_core.dates import http_date
 from dpm_core.digests import Digest, answers
 from dpm_core.errors import Unavailable, Untrusted
 from dpm_core.events import OriginKind, Source
 from dpm_core.origins import Opened
-from dpm_core.ports import BlobStore, Body, Catalog
+from dpm_core.ports import BlobStore, Body, Catalog, Entry
 
 PIECE = 1024 * 1024
 """Bytes read at a time."""
@@ -42,10 +44,22 @@ class HeldOrigin:
             offset,
             body.size,
             entry.media_type,
-            entry.validators,
+            replace(entry.validators, last_modified=self._date(want, entry)),
             _HeldStream(body, offset),
             entry.fields,
         )
+
+    def _date(self, want: Want, entry: Entry) -> str:
+        """The Last-Modified of the copy: a second after that of what it takes the place of, or later.
+
+        Clients that have the one before would take an equal date for it, though upstream has changed twice in a
+        second, and an earlier one comes from a mirror that is behind.
+        """
+        before = self._catalog.find(want.ref.id)
+        if before is None:
+            return http_date(int(entry.modified))
+        same = before.blob.cid == entry.blob.cid
+        return http_date(int(before.modified if same else max(entry.modified, before.modified + 1)))
 
 
 class _HeldStream:
