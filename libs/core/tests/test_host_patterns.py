@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpm_core.host_patterns import matches
+from dpm_core.host_patterns import in_full, matches
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,8 @@ def test_a_host_is_named_by_a_pattern(host: str, pattern: str) -> None:
 )
 def test_any_other_host_is_not(host: str, pattern: str) -> None:
     assert not matches(host, [pattern])
+
+
+def test_who_writes_no_pattern_names_one_host() -> None:
+    patterns = ["*.example", "Registry.example", "10.0.0.?", "[::1]:5000", "host:*"]
+    assert in_full(patterns) == {"registry.example", "[::1]:5000"}

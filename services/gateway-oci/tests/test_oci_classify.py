@@ -27,7 +27,7 @@ SHARED = Registry("shared.example", "https://shared.example/", Policy.SHARED, cr
 PUBLIC = Registry("public.example", "https://public.example/", Policy.PUBLIC, credentials=True)
 PLAIN = Registry("plain.example", "http://plain.example/", Policy.PUBLIC)
 REGISTRIES = Registries(
-    [SHARED, PUBLIC, PLAIN], default=HUB, default_names=["hub.example"], allow=["allowed.example"]
+    [SHARED, PUBLIC, PLAIN], default=HUB, default_names=["hub.example"], allow=["allowed.*", "named.example"]
 )
 SEAL = Seal(b"the gateway's own seed", lambda: 1e9)
 NODE = OCI(REGISTRIES, SEAL, Wants(60.0, 1000, 5000))
@@ -111,7 +111,8 @@ def test_a_registry_that_a_client_names_is_a_stranger_and_is_echoed() -> None:
     assert target.want.url == "https://allowed.example/v2/team/app/manifests/1"
     assert target.want.stranger
     assert ("OCI-Namespace", "allowed.example") in target.headers
-    assert not page("/v2/plain.example/team/app/manifests/1").want.stranger
+    for named in ("plain.example", "named.example"):
+        assert not page(f"/v2/{named}/team/app/manifests/1").want.stranger
 
 
 def test_what_is_public_comes_first_and_what_is_not_is_kept_apart() -> None:

@@ -15,7 +15,7 @@ NODE = Registries(
     [OURS, PLAIN],
     default=HUB,
     default_names=["hub.example", "index.hub.example"],
-    allow=["*.allowed.example", "any.example:*"],
+    allow=["*.allowed.example", "any.example:*", "near", "10.0.0.5:5000", "10.0.0.*"],
 )
 
 
@@ -83,7 +83,13 @@ def test_two_registries_in_one_request_are_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["a.allowed.example", "b.a.allowed.example", "any.example:8443"])
+@pytest.mark.parametrize("host", ["near", "10.0.0.5:5000"])
+def test_a_host_that_is_allowed_in_full_is_no_stranger(host: str) -> None:
+    registry = Registry(host, f"https://{host}/")
+    assert found(f"{host}/app").registry == found("app", host).registry == registry
+
+
+@pytest.mark.parametrize("host", ["a.allowed.example", "b.a.allowed.example", "any.example:8443", "10.0.0.6"])
 def test_an_allowed_host_is_asked_as_a_strangers_word(host: str) -> None:
     registry = found(f"{host}/app").registry
     assert registry == Registry(host, f"https://{host}/", stranger=True)

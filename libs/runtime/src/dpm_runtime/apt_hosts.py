@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from dpm_core.artifacts import authority, normalise_upstream
 from dpm_core.errors import Invalid
-from dpm_core.host_patterns import matches
+from dpm_core.host_patterns import in_full, matches
 from dpm_runtime.apt_settings import AptHostSettings, AptSettings
 from dpm_runtime.machine import environment
 from dpm_runtime.machine.apt import sources
@@ -21,7 +21,6 @@ from dpm_runtime.settings import is_loopback
 SECURE = "HTTPS"
 """In place of a host: what follows is asked for by https, ``http://HTTPS///host/path``, as others have it, too."""
 
-_WILD = frozenset("*?")
 _PASSED_ON = re.compile(
     rf"/(?P<secure>{SECURE}///)?(?P<host>[A-Za-z0-9._:\[\]-]*[.:][A-Za-z0-9._:\[\]-]+)(?:/|\Z)"
 )
@@ -56,10 +55,9 @@ class AptHosts:
         by_sources: dict[str, set[str]] = {}
         for url in self._sources():
             by_sources.setdefault(authority(url), set()).add(urlsplit(url).scheme)
-        plain = {name for name in self._own.allow if not _WILD & set(name)}
         return {
             name: self._host(name, by_sources.get(name, set()))
-            for name in sorted({*self._own.hosts, *plain, *by_sources})
+            for name in sorted({*self._own.hosts, *in_full(self._own.allow), *by_sources})
         }
 
     def _host(self, name: str, schemes: set[str]) -> AptHost:

@@ -83,7 +83,7 @@ class OciSettings(EcosystemSettings):
     allow: HostPatterns = Field(
         (),
         description="hosts of registries that clients may name, beside those that are set; `*` and `?` stand for "
-        "no colon: a port is to be said",
+        "no colon: a port is to be said. What is named in full may be at a private address",
     )
     registries: dict[RegistryHost, RegistrySettings] = Field(
         default_factory=dict, description="registries of images"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from dpm_core.errors import Unavailable
-from dpm_core.host_patterns import matches
+from dpm_core.host_patterns import in_full, matches
 from dpm_runtime.guard import GuardedResolver, Named, refuse_private
 from dpm_runtime.host_names import TargetProtocol
 from dpm_runtime.meters import counter
@@ -23,7 +23,6 @@ PIECE = 64 * 1024
 """Bytes that are passed on at once."""
 
 _TARGET = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
-_WILD = frozenset("*?")
 
 _tunnelled = counter(
     "dpm.gateway.tunnelled",
@@ -121,7 +120,7 @@ class Tunnels:
     def __init__(
         self, patterns: Collection[str], named: Collection[str], *, connect_seconds: float, idle_seconds: float
     ) -> None:
-        plain = {each.rpartition(":")[0].strip("[]") for each in patterns if not _WILD & set(each)}
+        plain = {each.rpartition(":")[0].strip("[]") for each in in_full(patterns)}
         self._patterns = tuple(patterns)
         self._named = Named({*named, *plain})
         self._connect_seconds = connect_seconds

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dpm_core.errors import Invalid
-from dpm_core.host_patterns import matches
+from dpm_core.host_patterns import in_full, matches
 from dpm_gateway_oci.names import is_name
 from dpm_gateway_oci.problems import Code, Wrong
 
@@ -40,8 +40,8 @@ class Policy(StrEnum):
 class Registry:
     """One registry: ``host`` as clients name it, ``upstream`` its normalised URL.
 
-    ``credentials``: the node has some for it. ``stranger``: no setting names it, a client did. ``official``: names
-    of one part stand for those below ``library/``.
+    ``credentials``: the node has some for it. ``stranger``: no setting names it in full, a client did.
+    ``official``: names of one part stand for those below ``library/``.
     """
 
     host: str
@@ -94,7 +94,8 @@ class Registries:
         """``registries`` are those that the settings name, beside the ``default``.
 
         ``default_names`` mean the default one, too, and names of one part below them are official ones. ``allow``
-        are patterns of further hosts, with ``*`` and ``?``, which stand for no colon: a port is to be written.
+        are further hosts, or patterns of them, with ``*`` and ``?``, which stand for no colon: a port is to be
+        written.
         ``unknown`` says why nobody knows the default one here, and what to do about it; clients are told so.
 
         Raises Invalid if two have the same host.
@@ -107,6 +108,7 @@ class Registries:
         self._default = default
         self._default_names = frozenset(default_names)
         self._allow = tuple(allow)
+        self._in_full = in_full(self._allow)
         self._unknown = unknown
 
     @property
@@ -153,7 +155,7 @@ class Registries:
         if host is None:
             return None
         by_look = "." in part or ":" in part or host.partition(":")[0] == "localhost"
-        return host if by_look or host in self._by_host else None
+        return host if by_look or host in self._by_host or host in self._in_full else None
 
     def _same(self, one: str, other: str) -> bool:
         return one == other or {one, other} <= self._default_names
@@ -168,7 +170,7 @@ class Registries:
         if self._default is not None and host == self._default.host:
             return self._default
         if matches(host, self._allow):
-            return Registry(host, f"https://{host}/", stranger=True)
+            return Registry(host, f"https://{host}/", stranger=host not in self._in_full)
         denied = f"this node does not ask the registry {host[:80]}: `oci_allow` says which it may"
         # which may well be one that the default one goes by
         return Wrong(Code.DENIED, f"{denied}; {self._unknown}" if self._unknown else denied, 403)
