@@ -2,8 +2,9 @@
 
 For each release of Debian: debootstrap, then in what that made update, install of a hundred packages and more,
 source and dist-upgrade by the real apt; cold, again warm, and again with upstream gone. Then a crowd updates and
-upgrades while repositories are published again and again, in every order of files. Prints what it saw, and exits
-with 1 if apt was not content or anything came that should not.
+upgrades while repositories are published again and again, in every order of files: one that has begun before, one
+that begins in the midst of it, and one while services of the node are killed. Prints what it saw, and exits with 1
+if apt was not content or anything came that should not.
 """
 
 import argparse
@@ -18,7 +19,9 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dpm_testkit.apt_churn import Churn
+from dpm_cli.ports import choose_free
+from dpm_core.decisions import DENIED_FOR
+from dpm_testkit.apt_churn import ALL, BEHIND, Churn, Killing, Spells
 from dpm_testkit.apt_client import RELEASES, AptClient
 from dpm_testkit.apt_repository import AptlyRepository, Publisher, publisher
 from dpm_testkit.file_server import FileServer, file_server
@@ -118,23 +121,27 @@ class Soak:
 
     async def crowd(self, server: FileServer, made: Publisher, clients: int, publications: int) -> None:
         """Repositories that change all the time, by-hash and not, and clients in both ways."""
-        aptly = AptlyRepository(made, server.served / "aptly")
-        plain = ArchiveRepository(made, server.served / "plain", by_hash=False)
-        for name, repository in (("aptly", aptly), ("plain", plain)):
-            crowd = [self.client(server, made, name, number) for number in range(clients)]
-            churn = Churn(repository, crowd)
-            await churn.begin()
-            seen = await churn.run(publications)
-            told = (
-                f"{name}: {clients} clients, {seen.publications} publications, {seen.updates} updates that saw "
-                f"{seen.generations} generations, {seen.installs} installs, {len(seen.wrong)} wrong"
-            )
-            self.judge(told, not seen.wrong, "\n".join(seen.wrong[:3]))
+        for form in ("warm", "cold", "troubled"):
+            aptly = AptlyRepository(made, server.served / f"aptly-{form}")
+            plain = ArchiveRepository(made, server.served / f"plain-{form}", by_hash=False)
+            for repository in (aptly, plain):
+                name = repository.served.name
+                crowd = [self.client(server, made, name, number) for number in range(clients)]
+                # of a repository without names by digest, who connects anew may be between two generations
+                killing = Killing(self.node, ALL if repository is aptly else BEHIND)
+                churn = Churn(
+                    repository, crowd, torn=Spells(DENIED_FOR), killing=killing if form == "troubled" else None
+                )
+                await churn.begin(cold=form == "cold")
+                seen = await churn.run(publications)
+                self.judge(f"{name}: {clients} clients, {seen}", not seen.wrong, "\n".join(seen.wrong[:3]))
 
     def client(self, server: FileServer, made: Publisher, name: str, number: int) -> AptClient:
-        """One of a crowd: of either release, and by proxy or by name."""
+        """One of a crowd: of either release, and by proxy or by name; it tries again as apt does by itself."""
         client = AptClient(RELEASES[number % 2], self.folder / f"{name}-{number}")
         client.trusts(made.keyring)
+        if "troubled" in name:
+            client.configures("95retries", 'Acquire::Retries "3";')
         url = client.asks(self.node.address("gateway-apt"), f"{server.url}{name}", by_proxy=number % 4 < 2)
         client.sources(f"deb {url} stable main")
         return client
@@ -148,7 +155,11 @@ async def run(folder: Path, told: argparse.Namespace) -> bool:
         file_server(folder / "changing") as changing,
         publisher(folder / "changing") as made,
         running_node(
-            apt_allow=",".join(each.url.split("/")[2] for each in (server, changing)), apt_fresh_seconds="1"
+            apt_allow=",".join(each.url.split("/")[2] for each in (server, changing)),
+            apt_fresh_seconds="1",
+            apt_port=str(choose_free()),
+            replicas="gateway-apt=2",
+            restart_seconds="1",
         ) as node,
     ):
         soak = Soak(node, server, folder)

@@ -10,7 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from dpm_testkit.apt_churn import Churn
+from dpm_cli.ports import choose_free
+from dpm_testkit.apt_churn import ALL, Churn, Killing
 from dpm_testkit.apt_client import RELEASES, AptClient
 from dpm_testkit.apt_repository import FOREIGN, NATIVE, AptlyRepository, Publisher, publisher
 from dpm_testkit.debs import Deb, Source
@@ -20,7 +21,7 @@ from dpm_testkit.node import Node, running_node
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
-PUBLICATIONS = 8
+PUBLICATIONS = 6
 
 
 @dataclass
@@ -58,7 +59,13 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     folder = tmp_path_factory.mktemp("place")
     async with file_server(folder / "site") as server, publisher(folder / "site") as made:
         hosts = ",".join(url.split("/")[2] for url in (server.url, server.bare_url))
-        async with running_node(apt_allow=hosts, apt_fresh_seconds="0") as node:
+        async with running_node(
+            apt_allow=hosts,
+            apt_fresh_seconds="0",
+            apt_port=str(choose_free()),
+            replicas="gateway-apt=2",
+            restart_seconds="1",
+        ) as node:
             yield Place(node, server, made, folder, count())
 
 
@@ -215,6 +222,17 @@ async def test_a_crowd_never_sees_two_generations_mixed(place: Place) -> None:
     seen = await churn.run(PUBLICATIONS)
     assert seen.wrong == []
     assert seen.publications == PUBLICATIONS + 1 and seen.generations > len(crowd)
+
+
+async def test_a_crowd_goes_on_while_services_are_killed_and_sees_nothing_mixed(place: Place) -> None:
+    repository = ArchiveRepository(place.publisher, place.server.served / "troubled")
+    crowd = [place.client(RELEASES[number % 2], "troubled stable main") for number in range(3)]
+    for client in crowd:
+        client.configures("95retries", 'Acquire::Retries "3";')
+    churn = Churn(repository, crowd, killing=Killing(place.node, ALL))
+    await churn.begin()
+    seen = await churn.run(len(ALL))
+    assert seen.wrong == []
 
 
 @pytest.mark.parametrize("ill", [True, False], ids=["ill", "away"])

@@ -5,6 +5,8 @@ import hashlib
 import random
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,18 +27,31 @@ FILES = ("ball", "kite", "sled")
 CONNECTIONS = ("a", "b", "c")
 GATEWAYS = 2
 SEASON = SHOP + "season/toys"
+SEAL = SHOP + "seal/toys"
 ROUNDS = 4
 """So often clients ask again, once upstream is well, before all of them must see the newest."""
+REDELIVERED_SECONDS = 0.5
+"""What a killed fetcher had is with another one by then, whatever the clock says."""
 
 versions = st.fixed_dictionaries({file: st.integers(0, 3) for file in FILES})
 files = st.sampled_from(FILES)
 connections = st.sampled_from(CONNECTIONS)
 picks = st.integers(0, 1_000)
-asks = st.tuples(connections, st.sampled_from(("season", "anew", *FILES, *(f"#{file}" for file in FILES))))
-"""A season, perhaps from upstream itself, a ware by its name, or by the digest that the client was shown."""
+asks = st.tuples(connections, st.sampled_from(("season", "anew", "seal", *FILES, *(f"#{file}" for file in FILES))))
+"""A season, perhaps from upstream itself; its seal; a ware by its name, or by the digest that was shown."""
+
+hands = st.integers(0, GATEWAYS - 1)
 
 Ask: TypeAlias = tuple[str, str]
 Wares: TypeAlias = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Served:
+    """Under which name a client's connection is known, and to which gateway it leads."""
+
+    name: str
+    gateway: int
 
 
 class Seasonal(RuleBasedStateMachine):
@@ -51,12 +66,19 @@ class Seasonal(RuleBasedStateMachine):
         self.pages: dict[bytes, Wares] = {}
         self.now: Wares = {}
         self.page = b""
+        self.numbers = count()
+        self.said: list[str] = []
+        self.asking: dict[asyncio.Task[httpx.Response], int] = {}
         self.shown: dict[str, Wares] = {}
+        self.served = {each: Served(each, number % GATEWAYS) for number, each in enumerate(CONNECTIONS)}
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
         self.node = Way(Path(self.folder.name), Seasons())
-        self.gateways = [Way(Path(self.folder.name), Seasons(), beside=self.node) for _ in range(GATEWAYS)]
+        self.gateways = [self._gateway() for _ in range(GATEWAYS)]
+
+    def _gateway(self) -> Way:
+        return Way(Path(self.folder.name), Seasons(), beside=self.node)
 
     # upstream
 
@@ -71,7 +93,7 @@ class Seasonal(RuleBasedStateMachine):
         self.now = {file: f"{file} {version}".encode() * 40 for file, version in of.items()}
         self.page = season_page(self.now, kept=kept)
         self.pages[self.page] = self.now
-        copies = [(SEASON, self.page)]
+        copies = [(SEASON, self.page), (SEAL, _seal(self.page))]
         copies += [(f"{SHOP}ware/toys/{_hex(body) if kept else file}", body) for file, body in self.now.items()]
         random.Random(order).shuffle(copies)
         self.pending += copies
@@ -100,7 +122,7 @@ class Seasonal(RuleBasedStateMachine):
             case "refused":
                 held.for_strangers = 403
             case "others":
-                self.node.origin.has(url, bytes(255 - byte for byte in held.body))
+                self.node.origin.has(url, _others(held.body))
             case "short":
                 held.length = len(held.body) + 1
             case "cut":
@@ -149,23 +171,35 @@ class Seasonal(RuleBasedStateMachine):
 
     # clients, and who serves them
 
-    @rule(number=st.integers(0, GATEWAYS - 1))
+    @rule(number=hands)
     def restart(self, number: int) -> None:
         """A gateway ends, and begins anew; so do its connections."""
         self.runner.run(self._restart(number))
 
     async def _restart(self, number: int) -> None:
-        await self.gateways[number].close()
-        self.gateways[number] = Way(Path(self.folder.name), Seasons(), beside=self.node)
-        self.shown = {each: shown for each, shown in self.shown.items() if self._serves(each) != number}
+        ends, self.gateways[number] = self.gateways[number], self._gateway()
+        for client, served in self.served.items():
+            if served.gateway == number:
+                self.connect(client, number)
+        for asking, gateway in self.asking.items():
+            if gateway == number:
+                asking.cancel()
+        await ends.close()
 
-    @staticmethod
-    def _serves(connection: str) -> int:
-        return CONNECTIONS.index(connection) % GATEWAYS
+    @rule(client=connections, gateway=hands)
+    def connect(self, client: str, gateway: int) -> None:
+        """A client has a new connection, perhaps to another gateway: nobody knows what it was shown."""
+        self.served[client] = Served(f"{client} {next(self.numbers)}", gateway)
+        self.shown.pop(client, None)
 
-    @rule(asked=st.lists(asks, min_size=1, max_size=8), copies=st.integers(0, 4), of=st.none() | versions)
-    def ask(self, asked: list[Ask], copies: int, of: dict[str, int] | None) -> None:
-        """Clients ask at once, on each connection one thing after the other; meanwhile files are replaced.
+    @rule(
+        asked=st.lists(asks, min_size=1, max_size=8),
+        copies=st.integers(0, 4),
+        of=st.none() | versions,
+        ends=st.none() | hands | st.just("fetcher"),
+    )
+    def ask(self, asked: list[Ask], copies: int, of: dict[str, int] | None, ends: int | str | None) -> None:
+        """Clients ask at once, each for one thing after the other; meanwhile files are replaced, or somebody ends.
 
         Perhaps a season has just begun, and whoever asks for it learns of it.
         """
@@ -173,43 +207,65 @@ class Seasonal(RuleBasedStateMachine):
             self.write(of, True, 0)
             self.catch_up()
             self.pass_time(FRESH_SECONDS)
-        self.runner.run(self._ask(asked, copies))
+        self.runner.run(self._ask(asked, copies, ends))
 
-    async def _ask(self, asked: list[Ask], copies: int) -> None:
-        async def client(connection: str) -> None:
+    async def _ask(self, asked: list[Ask], copies: int, ends: int | str | None) -> None:
+        async def client(name: str) -> None:
             for each, what in asked:
-                if each == connection:
-                    await self._get(connection, what)
+                if each == name:
+                    await self._get(name, what)
 
         async def upstream() -> None:
             for _ in range(copies):
                 await asyncio.sleep(0.002)  # so that clients come in between
                 self.copy(1)
 
-        await asyncio.gather(*(client(each) for each in CONNECTIONS), upstream())
+        async def fate() -> None:
+            await asyncio.sleep(0.003)
+            if isinstance(ends, int):
+                await self._restart(ends)
+            elif ends is not None:
+                await self.node.kill_fetcher()
+                self.node.start_fetcher()
+
+        await asyncio.gather(*(client(each) for each in CONNECTIONS), upstream(), fate())
         await self.node.folded()
 
-    async def _get(self, connection: str, what: str) -> bool:
+    async def _get(self, client: str, what: str) -> bool:
         """One request; whether there was an answer. Raises AssertionError for a wrong one."""
-        shown = self.shown.get(connection, {})
+        served, shown = self.served[client], self.shown.get(client, {})
         path, headers = f"/ware/toys/{what}", {}
         if what in ("season", "anew"):
             path, headers = "/season/toys", {"Cache-Control": "no-cache"} if what == "anew" else {}
+        elif what == "seal":
+            path = "/seal/toys"
         elif what.startswith("#"):
             if what[1:] not in shown:
                 return False
             path = f"/ware/toys/{_hex(shown[what[1:]])}"
-        client = self.gateways[self._serves(connection)].on(connection)
-        try:
-            answer: httpx.Response = await client.get(path, headers=headers)
-        except CutShort:
+        gateway = self.gateways[served.gateway].on(served.name)
+        asking = asyncio.create_task(gateway.get(path, headers=headers))
+        self.asking[asking] = served.gateway
+        await asyncio.wait({asking})
+        del self.asking[asking]
+        if asking.cancelled() or isinstance(asking.exception(), CutShort):
             return False
+        answer = asking.result()
+        self.said.append(
+            f"{client} {what}: {answer.status_code} {answer.headers.get('cache-status', answer.text)}"
+        )
+        if self.served[client] != served:
+            return False  # its connection broke with the gateway
         if answer.status_code != 200:
             assert answer.status_code in (403, 404, 502, 503), answer.text
             return False
         if path == "/season/toys":
             assert answer.content in self.pages
-            self.shown[connection] = self.pages[answer.content]
+            self.shown[client] = self.pages[answer.content]
+        elif path == "/seal/toys":
+            seals = [_seal(page) for page in self.pages]  # nothing tells whether one is right
+            assert answer.content in (*seals, *map(_others, seals))
+            return answer.content == _seal(self.page)
         elif file := shown.get(what.removeprefix("#")):
             assert answer.content == file
         else:
@@ -235,7 +291,7 @@ class Seasonal(RuleBasedStateMachine):
     def _sold(self) -> list[tuple[str, bytes]]:
         facts = Seasons().facts(season("toys").ref, "", self.page) if self.page else ()
         wares = [(fact.url, self.now[fact.path.partition("/")[2]]) for fact in facts]
-        return [(SEASON, self.page), *wares] if self.page else []
+        return [(SEASON, self.page), (SEAL, _seal(self.page)), *wares] if self.page else []
 
     async def _at_rest(self) -> None:
         if not self.page:
@@ -243,17 +299,30 @@ class Seasonal(RuleBasedStateMachine):
         for _ in range(ROUNDS):
             self.node.clock.ahead += FRESH_SECONDS + 0.1
             got: list[Any] = []
+            self.said.clear()
             for connection in CONNECTIONS:
                 await self._get(connection, "season")
                 await self.node.folded()
-                got += [await self._get(connection, file) for file in FILES]
+                got += [await self._get(connection, what) for what in ("seal", *FILES)]
             if all(got) and all(self.shown.get(each) == self.now for each in CONNECTIONS):
                 return
-        raise AssertionError(f"after {ROUNDS} rounds clients are shown {self.shown}, upstream has {self.now}")
+            await asyncio.sleep(REDELIVERED_SECONDS)
+        behind = [each for each in CONNECTIONS if self.shown.get(each) != self.now]
+        raise AssertionError(
+            f"after {ROUNDS} rounds {behind} are not shown the newest; they were told {self.said}"
+        )
 
     async def _end(self) -> None:
         for each in (*self.gateways, self.node):
             await each.close()
+
+
+def _seal(page: bytes) -> bytes:
+    return f"of {_hex(page)}".encode()
+
+
+def _others(body: bytes) -> bytes:
+    return bytes(255 - byte for byte in body)
 
 
 def _hex(body: bytes) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from dpm_core.decisions import DENIED_FOR
 from dpm_core.errors import Unavailable
-from dpm_core.events import ArtifactStored
+from dpm_core.events import ArtifactEvicted, ArtifactStored
 from dpm_gateway.generations import HELD_BACK_SECONDS
 from dpm_gateway.promotion import A_WHILE, RECHECK_SECONDS
 from dpm_testkit.patience import until
@@ -125,6 +125,18 @@ async def test_a_first_page_that_makes_no_sense_is_an_error_until_upstream_has_m
     assert [(await shop.get("/season/toys")).status_code for _ in range(2)] == [502, 502]
     page = publish(shop.origin, wares(1))
     shop.later(RECHECK_SECONDS)
+    assert await shop.season() == page
+
+
+async def test_a_first_page_that_could_not_be_published_is_as_soon_as_it_can(shop: Shop) -> None:
+    page = publish(shop.origin, wares(1))
+    await shop.season()
+    shown = shop.shown()
+    await shop.log.append(shown.ref.topic, ArtifactEvicted(shown.ref, shown.blob.cid, "for room"))
+    await shop.folded()
+    await shop.kill_fetcher()
+    assert (await shop.get("/season/toys")).status_code == 503
+    shop.start_fetcher()
     assert await shop.season() == page
 
 

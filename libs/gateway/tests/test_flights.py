@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from dpm_core.artifacts import NO_VALIDATORS, Lane, Want
-from dpm_core.cids import CHUNK
-from dpm_core.errors import AttemptLost
+from dpm_core.cids import CHUNK, Cid
+from dpm_core.errors import AttemptLost, Untrusted
 from dpm_core.events import (
     ArtifactStored,
     FailReason,
@@ -85,6 +85,21 @@ async def test_clients_of_a_page_share_a_flight_whenever_they_come(sky: Sky) -> 
         boarding = await soon(each)
         assert isinstance(boarding.answer, Landed)
         boarding.leave()
+
+
+async def test_bytes_that_rot_before_their_event_is_there_cannot_be_had_now(
+    sky: Sky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def rotten(cid: Cid) -> None:
+        raise Untrusted(f"{cid} is not what was stored")
+
+    it = want(SMALL)
+    boarding = sky.board(it)
+    request = await sky.asked()
+    monkeypatch.setattr(sky.store, "open", rotten)
+    await stored(sky.store, await sky.started(it, request), SMALL, it.name)
+    answer = (await soon(boarding)).answer
+    assert isinstance(answer, Lost) and "could not be had" in answer.failure.detail
 
 
 async def test_who_joins_a_flight_is_counted_and_its_span_leads_to_the_flight(sky: Sky, told: Told) -> None:

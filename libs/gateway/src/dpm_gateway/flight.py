@@ -315,7 +315,11 @@ class Flight:
         deadline = self._means.clock.now() + ARRIVAL_SECONDS
         recorded = False
         while self._means.clock.now() < deadline:
-            body = await self._means.store.open(cid)
+            try:
+                body = await self._means.store.open(cid)
+            except Untrusted as error:
+                log.error("the disk lies", extra={"artifact": self.want.name, "why": str(error)})
+                return False
             if body is not None:
                 body.close()
                 return True

@@ -88,6 +88,12 @@ class _Standing:
     def under_way(self) -> bool:
         return self.task is not None and not self.task.done()
 
+    def believed(self, index: Index, held: Entry | None, now: float) -> DpmError | None:
+        """Why ``index`` is not tried again yet. With nothing to show, what may be better soon is tried at once."""
+        if self.failed != index.cid or now - self.at >= RECHECK_SECONDS:
+            return None
+        return self.error if held is not None or isinstance(self.error, Invalid) else None
+
 
 class Generations:
     """Says what is shown, and sees to it that it is the newest that can be.
@@ -133,8 +139,8 @@ class Generations:
                 self._kit.marks.note(shown.ref.id)
                 return result, index_of(held), headers
             now = self._kit.clock.now()
-            if standing.error is not None and standing.failed == index.cid and now - standing.at < RECHECK_SECONDS:
-                return self._outcome(standing.error, held)
+            if (failed := standing.believed(index, held, now)) is not None:
+                return self._outcome(failed, held)
             if not standing.under_way:
                 standing.begun = now
                 standing.task = asyncio.create_task(self._publish(standing, shown, newest, index, held))

@@ -2,8 +2,8 @@
 
 import asyncio
 import fnmatch
-import time as wall
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -36,10 +36,14 @@ class _Entry:
 
 @dataclass
 class MemoryEventLog:
-    """EventLog in memory. ``down`` makes it unavailable, ``ack_wait`` (seconds) is the time to settle."""
+    """EventLog in memory. ``down`` makes it unavailable, ``ack_wait`` (seconds) is the time to settle.
+
+    ``now`` gives the times of events, in epoch seconds.
+    """
 
     ack_wait: float = 5.0
     down: bool = False
+    now: Callable[[], float] = time.time
     _entries: list[_Entry] = field(default_factory=list)
     _due: dict[int, float] = field(default_factory=dict)
     _grown: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -69,7 +73,7 @@ class MemoryEventLog:
 
     async def put(self, subject: str, headers: Mapping[str, str], body: bytes) -> int:
         """Record what another version, or a liar, might have sent."""
-        entry = _Entry(subject, dict(headers), body, len(self._entries) + 1, wall.time())
+        entry = _Entry(subject, dict(headers), body, len(self._entries) + 1, self.now())
         async with self._grown:
             self._entries.append(entry)
             if subject.endswith(".fetch-requested"):

@@ -105,8 +105,8 @@ class Way:
 
     def __init__(self, folder: Path, ecosystem: Ecosystem, *, beside: "Way | None" = None) -> None:
         self.clock: MovableClock = beside.clock if beside else MovableClock()
-        self.log: MemoryEventLog = beside.log if beside else MemoryEventLog(ack_wait=0.3)
-        self.store: MemoryBlobStore = beside.store if beside else MemoryBlobStore()
+        self.log: MemoryEventLog = beside.log if beside else MemoryEventLog(ack_wait=0.3, now=self.clock.now)
+        self.store: MemoryBlobStore = beside.store if beside else MemoryBlobStore(self.clock.now)
         self.catalog: MemoryCatalog = beside.catalog if beside else MemoryCatalog()
         self.origin: MemoryOrigin = beside.origin if beside else MemoryOrigin()
         bulletin = Bulletin()
