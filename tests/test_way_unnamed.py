@@ -1,5 +1,6 @@
 """Files that any held index may name, and those that none does: the made-up shop's goods and scrap."""
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -10,6 +11,8 @@ import pytest
 from dpm_core.artifacts import ArtifactRef
 from dpm_core.ecosystem import Fact
 from dpm_core.events import ArtifactEvicted, ArtifactStored, FetchRequested
+from dpm_gateway.fact_table import Table
+from dpm_gateway.facts import Desk, Index
 from dpm_testkit.made_up import SHOP, MadeUp
 from dpm_testkit.memory_way import Way
 from dpm_testkit.patience import until
@@ -120,6 +123,40 @@ async def test_a_file_that_was_asked_for_often_is_another_once_a_later_index_say
     await lists(way, first=line("hook", HOOK), second=line("nut", HOOK), third=line("hook", OTHER))
     way.origin.has(SHOP + "good/nails/hook", OTHER)
     assert (await way.client.get(GOOD)).content == OTHER
+
+
+async def test_who_asks_for_a_file_waits_for_no_index_that_is_being_read_and_nobody_has_all_of_that_one(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, read = Desk._load_facts, asyncio.Event()
+
+    async def late(desk: Desk, index: Index) -> Table:
+        if index.ref.key == "nails/=second":
+            await read.wait()
+        return await load(desk, index)
+
+    await lists(way, first=line("hook", HOOK))
+    way.origin.has(SHOP + "good/nails/hook", HOOK)
+    await way.client.get(GOOD)
+    await way.folded()
+    monkeypatch.setattr(Desk, "_load_facts", late)
+    second, nut = line("hook", OTHER) + line("nut", OTHER), "/good/nails/nut"
+    way.origin.has(SHOP + "list/nails", (line("=first", b"") + line("=second", second.encode())).encode())
+    way.origin.has(f"{SHOP}file/nails/=second", second.encode())
+    way.origin.has(SHOP + "good/nails/nut", OTHER)
+    way.clock.ahead += 100
+    index = asyncio.create_task(way.client.get("/file/nails/=second"))
+    await until(lambda: any("=second" in url for url, _ in way.origin.asked))
+    await way.folded()
+    asking = asyncio.create_task(way.client.get(nut))
+    for _ in range(3):
+        assert (await way.client.get(GOOD)).headers["cache-status"] == "dpm; hit"
+    assert not index.done()
+    assert not asking.done()
+    read.set()
+    assert (await index).text == second
+    assert (await asking).content == OTHER
+    assert (await way.client.get(GOOD)).status_code == 502, "what is held is another hook"
 
 
 async def test_an_index_that_left_the_store_names_nothing(way: Way) -> None:

@@ -96,3 +96,20 @@ async def test_a_search_of_a_log_that_counts_anew_stands_no_more() -> None:
     search = await naming.search(SHOP)
     catalogs[0].__dict__.update(catalogs[1].__dict__)
     assert not naming.stands(search)
+
+
+async def test_what_is_not_read_is_left_out_until_it_is_and_then_has_its_place() -> None:
+    catalog, read = MemoryCatalog(), {"nails/=b"}
+    naming = Naming(MadeUp(), catalog, lambda entry: entry.ref.key in read)
+    catalog.apply(recorded(sheet("nails/=a"), sheet("nails/=b"), sheet("nails/=c")))
+    assert await keys(naming) == ["nails/=b"]
+    search = await naming.search(SHOP)
+    assert [want.ref.key for want, _ in naming.unread(LIKE, "nails/")] == ["nails/=c", "nails/=a"]
+    assert naming.stands(search)
+    read.add("nails/=a")
+    assert not naming.stands(search)
+    assert await keys(naming) == ["nails/=b", "nails/=a"]
+    entry = catalog.find(ref("nails/=c").id)
+    assert entry is not None
+    naming.dismiss(entry)
+    assert not list(naming.unread(LIKE, "nails/"))

@@ -105,6 +105,14 @@ class Desk:
         """Whether facts of ``index`` are at hand, so that its bytes are not needed."""
         return index.key in self._facts
 
+    def is_read(self, index: Index) -> bool:
+        """Whether its facts need not be computed: they are in memory, or on disk."""
+        return index.key in self._facts or self._file(index).exists()
+
+    async def read(self, index: Index) -> None:
+        """Have its facts at hand. Raises Unavailable, Invalid, Untrusted."""
+        await self._table(index)
+
     def has_page(self, index: Index, variant: str, coding: Coding) -> bool:
         """Whether this page is at hand, so that the bytes of ``index`` are not needed."""
         return (index.key, variant, coding) in self._pages

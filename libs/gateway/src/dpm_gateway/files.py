@@ -24,6 +24,7 @@ from dpm_gateway.kit import Kit
 from dpm_gateway.naming import Naming
 from dpm_gateway.pages import Pages, held_body
 from dpm_gateway.promotion import A_WHILE, RECHECK_SECONDS
+from dpm_gateway.reading import Reading
 from dpm_gateway.refusals import refusal_of, refusal_of_status
 from dpm_gateway.responses import Headers, Representation, body_response
 from dpm_runtime.credentials import same_site
@@ -36,12 +37,14 @@ class _Found:
     """What an index says of a file: the index that was wanted, the one that was held, and the fact.
 
     ``search``: it was found among all that are held, and who searches again finds it until these change.
+    ``early``: there is another one that is being read, and may name the file.
     """
 
     want: Want
     index: Index
     fact: Fact
     search: Search | None = None
+    early: bool = False
 
 
 class Files:
@@ -50,7 +53,8 @@ class Files:
     def __init__(self, kit: Kit, pages: Pages) -> None:
         self._kit = kit
         self._pages = pages
-        self._naming = Naming(kit.ecosystem, kit.catalog)
+        self._naming = Naming(kit.ecosystem, kit.catalog, lambda entry: kit.desk.is_read(index_of(entry)))
+        self._reading = Reading(kit.ecosystem, kit.desk, self._naming)
 
     async def direct(self, request: Request, target: Direct) -> Answer:
         """The first of several wants that the client may have, and upstream has. Raises Refused."""
@@ -132,7 +136,13 @@ class Files:
             await self._tell_query(want, fact)
             await self._kit.doorkeeper.let_in(visitor, [want])
         entry = self._kit.catalog.find(want.ref.id)
-        if (hit := await self._hit(request, want, entry)) is not None:
+        hit = await self._hit(request, want, entry)
+        if hit is None and found.early:
+            found = await self._find(request.connection, target, patient=True)
+            fact, want = found.fact, self._kit.ecosystem.locate(found.want, found.fact)
+            entry = self._kit.catalog.find(want.ref.id)
+            hit = await self._hit(request, want, entry)
+        if hit is not None:
             return replace(hit, sources=self._sources(target, found, hit))
         if request.method == "HEAD" and want.size is not None:
             about = self._representation(want, None, want.size, "", {"Cache-Status": "dpm; fwd=miss"})
@@ -196,11 +206,13 @@ class Files:
         """The answer with what is held; None if that is not what is wanted, or cannot be read."""
         if entry is None or not answers(entry.blob.digests, want.digests):
             return None
+        index = index_of(entry)
+        await self._reading.known(index)
         body = await held_body(self._kit, entry)
         if body is None:
             return None
         self._kit.marks.note(entry.ref.id)
-        status, index = {"Cache-Status": "dpm; hit", **dict(headers)}, index_of(entry)
+        status = {"Cache-Status": "dpm; hit", **dict(headers)}
         about = self._representation(
             want, entry.blob.cid, entry.blob.size, entry.media_type, status, index.modified
         )
@@ -226,10 +238,10 @@ class Files:
                 raise Refused(refusal_of(failure))
             case Landed(cid=cid, media_type=told, fields=fields, validators=validators):
                 boarding.leave()
+                await self._reading.known(Index(want.ref, cid, told or "", fields))
                 body = await self._kit.store.open(cid)
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
-                self._prepare(Index(want.ref, cid, told or "", fields))
                 modified = same_date(validators.last_modified)
                 about = self._representation(want, cid, body.size, told or "", headers, modified)
                 return body_response(request.method, request.headers, about, body, body.close)
@@ -242,17 +254,8 @@ class Files:
                     etag=f'"{want.ref.id}-{frontier.token}"',
                 )
 
-                def release() -> None:
-                    boarding.leave()
-                    if (arrived := frontier.state).cid is not None:
-                        self._prepare(Index(want.ref, arrived.cid, arrived.media_type or "", arrived.fields))
-
-                return body_response(request.method, request.headers, about, frontier, release)
-
-    def _prepare(self, file: Index) -> None:
-        """A file that may be an index is one by the time that its client asks for what it names."""
-        if self._kit.ecosystem.names_files(file.ref):
-            self._kit.desk.prepare(file)
+                source = self._reading.withheld(want, frontier, length)
+                return body_response(request.method, request.headers, about, source, boarding.leave)
 
     def _representation(
         self,
@@ -273,7 +276,9 @@ class Files:
         if fact.url != want.url:
             await self._kit.courier.tell_query(fact.url)
 
-    async def _find(self, connection: str, target: IndexedFile, *, newest: bool = False) -> _Found:
+    async def _find(
+        self, connection: str, target: IndexedFile, *, newest: bool = False, patient: bool = False
+    ) -> _Found:
         """What an index says of the file: as it was last shown on the client's connection, where it was.
 
         What is shown there meanwhile counts for others alone. Raises Refused.
@@ -287,9 +292,11 @@ class Files:
                 self._kit.marks.note(want.ref.id)
                 return _Found(want, index, fact)
         within = target.within if others or target.otherwise else None
-        return await self._fact(replace(target, indexes=tuple(others), within=within), newest=newest)
+        return await self._fact(
+            replace(target, indexes=tuple(others), within=within), newest=newest, patient=patient
+        )
 
-    async def _fact(self, target: IndexedFile, *, newest: bool = False) -> _Found:
+    async def _fact(self, target: IndexedFile, *, newest: bool, patient: bool) -> _Found:
         """What an index says of the file; first as held, whatever its age unless the ``newest`` is wanted.
 
         Raises Refused.
@@ -305,7 +312,10 @@ class Files:
                     if fact is not None:
                         self._kit.marks.note(want.ref.id)
                         return _Found(want, index, fact)
-        if target.within is not None and (found := await self._within(target, target.within)) is not None:
+        if (
+            target.within is not None
+            and (found := await self._within(target, target.within, patient=patient)) is not None
+        ):
             return found
         missing: Refused | None = None
         for want in target.indexes:
@@ -327,25 +337,39 @@ class Files:
             raise missing
         raise Refused(Refusal(404, f"no index names the file {target.path.rpartition('/')[2]}"))
 
-    async def _within(self, target: IndexedFile, prefix: str) -> _Found | None:
-        """What an index says of the file that is held for whatever reason; the last one that came counts."""
+    async def _within(self, target: IndexedFile, prefix: str, *, patient: bool) -> _Found | None:
+        """What an index says of the file that is held for whatever reason; the last one that came counts.
+
+        One that has just come is waited for if no other one names the file, or by who is ``patient``.
+        """
         like = target.otherwise or next(iter(target.indexes), None)
         if like is None:
             return None
-        search: Search | None = await self._naming.search(like.ref.upstream)
-        for want, entry in self._naming.held(like, prefix):
-            if not await self._pages.holds(entry, self._kit.desk.has_facts):
-                search = None
-                continue
-            try:
-                fact = await self._kit.desk.fact(index_of(entry), target.path)
-            except Untrusted:
-                search = None
-                continue
-            except Invalid:
-                self._naming.dismiss(entry)
-                continue
-            if fact is not None:
-                self._kit.marks.note(entry.ref.id)
-                return _Found(want, index_of(entry), fact, search)
-        return None
+        while True:
+            search: Search | None = await self._naming.search(like.ref.upstream)
+            reading = [self._reading.begin(entry) for _, entry in self._naming.unread(like, prefix)]
+            if reading and patient:
+                await asyncio.wait(reading)
+                search = await self._naming.search(like.ref.upstream)
+            for want, entry in self._naming.held(like, prefix):
+                if not await self._pages.holds(entry, self._kit.desk.has_facts):
+                    search = None
+                    continue
+                try:
+                    fact = await self._kit.desk.fact(index_of(entry), target.path)
+                except Untrusted:
+                    search = None
+                    continue
+                except Invalid:
+                    self._naming.dismiss(entry)
+                    continue
+                if fact is not None:
+                    self._kit.marks.note(entry.ref.id)
+                    return _Found(want, index_of(entry), fact, search, early=bool(reading) and not patient)
+            if patient or not reading:
+                return None
+            patient = True
+
+    async def close(self) -> None:
+        """End what goes on without a request."""
+        await self._reading.close()

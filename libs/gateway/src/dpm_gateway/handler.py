@@ -94,6 +94,7 @@ class Handler:
 
     async def close(self) -> None:
         """End what goes on without a request."""
+        await self._files.close()
         await self._pages.close()
 
     async def _answer(self, request: Request) -> Answer:
