@@ -89,7 +89,7 @@ class MemoryEventLog:
     async def request(self, want: Want, *, held: Held | None = None, deadline: float | None = None) -> Recorded:
         """What a gateway appends, by default for half a minute; returns it as it was recorded."""
         last = await self.last(want.ref.topic)
-        request = FetchRequested(want, wall.time() + 30 if deadline is None else deadline, "gateway-0", held)
+        request = FetchRequested(want, self.now() + 30 if deadline is None else deadline, "gateway-0", held)
         sequence = await self.append(want.ref.topic, request, after=last.sequence if last else 0)
         return self.recorded[sequence - 1]
 
