@@ -42,9 +42,14 @@ def project_of(folder: Path) -> str:
 
 
 async def healthy(container: str) -> None:
-    """Wait until the engine finds a container healthy. Raises TimeoutError after COMMAND_SECONDS."""
+    """Wait until the engine finds a container healthy.
+
+    Raises TimeoutError after COMMAND_SECONDS, and AssertionError with what it said if it ends.
+    """
+    state = "{{.State.Health.Status}} {{.State.Running}}"
     async with asyncio.timeout(COMMAND_SECONDS):
-        while await docker("inspect", "--format", "{{.State.Health.Status}}", container) != "healthy\n":  # noqa: ASYNC110
+        while (told := await docker("inspect", "--format", state, container)) != "healthy true\n":
+            assert told.endswith(" true\n"), await docker("logs", container)
             await asyncio.sleep(0.2)
 
 
