@@ -229,9 +229,10 @@ async def test_a_crowd_goes_on_while_services_are_killed_and_sees_nothing_mixed(
     crowd = [place.client(RELEASES[number % 2], "troubled stable main") for number in range(3)]
     for client in crowd:
         client.configures("95retries", 'Acquire::Retries "3";')
-    churn = Churn(repository, crowd, killing=Killing(place.node, ALL))
+    killed = ALL[1:]
+    churn = Churn(repository, crowd, killing=Killing(place.node, killed))
     await churn.begin()
-    seen = await churn.run(len(ALL))
+    seen = await churn.run(len(killed))
     assert seen.wrong == []
 
 
