@@ -1,9 +1,9 @@
 """What clients notice while a node reads an index as large as Debian's main Packages: hits are to be as quick.
 
 Prints a table, judges what is promised, and exits with 1 if something misses. The index is made up, of as many
-packages and bytes. In each round hits are timed for a while without it, and then from the moment that its body
-has come until all that it says is known. The client asks on one connection, again as soon as it has its answer.
-For root.
+packages and bytes. In each round hits are timed for a while without it, and then from the moment that the node
+begins to read it until all that it says is known, when another client has it. The client asks on one connection,
+again as soon as it has its answer. For root.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import lzma
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).with_name("speed")))
@@ -21,17 +22,19 @@ from client import Connection, fetch  # type: ignore[import-not-found]
 from debs import low_port
 from table import Rounds, Table, judged, ratios  # type: ignore[import-not-found]
 
-from dpm_gateway.fact_files import SUFFIX
 from dpm_testkit.file_server import file_server
 from dpm_testkit.node import running_node
 
 MIB = 1024 * 1024
 PACKAGES = 63_000
 """That Debian's main has for one architecture; its Packages has 50 MB, 8 packed."""
-HIT_BYTES = 30_000
+HIT, HIT_PATH = b"hit" * 10_000, "pool/hit_1.0_all.deb"
 QUIET_SECONDS = 2.0
 CHECKED = 50
 """Hits between two looks whether it is over."""
+
+BEGUN = 0.05
+"""Seconds of processor time after which the reading has begun."""
 
 TIMES_QUIET = 1.25
 """A client's p99 while the index is read, at most: half of that is what two quiet stretches differ by."""
@@ -66,7 +69,7 @@ def hits(url: str, over: Callable[[], bool]) -> Hits:
     with Connection(url) as connection:
         while len(taken) % CHECKED or not over():
             answer = connection.get(url)
-            if answer.status != 200 or answer.size != HIT_BYTES:
+            if answer.status != 200 or answer.size != len(HIT):
                 raise RuntimeError(f"{url}: {answer.status}, {answer.size} bytes")
             taken.append(answer.last * 1000)
     return sorted(taken)
@@ -81,12 +84,8 @@ def quiet(url: str) -> Hits:
 class Reading:
     """The processes of a gateway in which indexes are read."""
 
-    def __init__(self, gateway: int, facts: Path) -> None:
-        self._gateway, self._facts = psutil.Process(gateway), facts
-
-    def done(self) -> frozenset[Path]:
-        """What indexes say, as far as it is known."""
-        return frozenset(self._facts.glob(f"*{SUFFIX}"))
+    def __init__(self, gateway: int) -> None:
+        self._gateway = psutil.Process(gateway)
 
     def workers(self) -> list[psutil.Process]:
         """Those that there are now."""
@@ -110,35 +109,45 @@ async def run(folder: Path, rounds: int) -> Table:
     ):
         served = server.served
         (served / "pool").mkdir()
-        (served / "pool" / "hit_1.0_all.deb").write_bytes(b"h" * HIT_BYTES)
+        (served / HIT_PATH).write_bytes(HIT)
         packed = lzma.compress(made(), preset=1)
         for number in range(rounds + 1):
             place = served / _index(number)
             place.parent.mkdir(parents=True)
-            place.write_bytes(packed + lzma.compress(b"\n\nPackage: round\nVersion: %d\n" % number))
+            place.write_bytes(packed + lzma.compress(b"\n\n" + _paragraph(number)))
         base = f"{node.address('gateway-apt')}{host}/"
         table.heading(f"while an index of {PACKAGES:,} packages is read, {len(packed) / MIB:.1f} MiB packed")
         gateway = (await node.services())["gateway-apt"]["pid"]
-        await asyncio.to_thread(_measure, table, base, Reading(gateway, node.home.facts), rounds)
+        await asyncio.to_thread(_measure, table, base, Reading(gateway), rounds)
     return table
 
 
 def _index(number: int) -> str:
-    return f"{number}/dists/stable/main/binary-amd64/Packages.xz"
+    return f"dists/{number}/main/binary-amd64/Packages.xz"
+
+
+def _paragraph(number: int) -> bytes:
+    """Of the file that is asked for: each index names it."""
+    digest = hashlib.sha256(HIT).hexdigest()
+    return f"Package: hit\nTag: {number}\nFilename: {HIT_PATH}\nSize: {len(HIT)}\nSHA256: {digest}\n".encode()
 
 
 def _measure(table: Table, base: str, reading: Reading, rounds: int) -> None:
-    url = f"{base}pool/hit_1.0_all.deb"
+    url = f"{base}{HIT_PATH}"
     without = reading.memory()
     middle: Rounds = {"quiet": [], "reading": []}
     late: Rounds = {"quiet": [], "reading": []}
     costs, memory = [], []
     for number in range(rounds + 1):  # in the first one all is fetched, and the processes begin
         before = quiet(url)
-        known, used = reading.done(), reading.seconds()
-        if (answer := fetch(f"{base}{_index(number)}")).status != 200:
+        used = reading.seconds()
+        with ThreadPoolExecutor(1) as other:
+            fetching = other.submit(fetch, f"{base}{_index(number)}")
+            while reading.seconds() < used + BEGUN and not fetching.done():
+                time.sleep(0.005)
+            meanwhile = hits(url, fetching.done)
+        if (answer := fetching.result()).status != 200:
             raise RuntimeError(f"the index cannot be had: {answer.status}")
-        meanwhile = hits(url, lambda known=known: reading.done() != known)
         if not number:
             continue
         costs.append(reading.seconds() - used)

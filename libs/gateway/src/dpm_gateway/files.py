@@ -340,7 +340,8 @@ class Files:
     async def _within(self, target: IndexedFile, prefix: str, *, patient: bool) -> _Found | None:
         """What an index says of the file that is held for whatever reason; the last one that came counts.
 
-        One that has just come is waited for if no other one names the file, or by who is ``patient``.
+        One that has just come is waited for by who is ``patient``, and if no other one names the file, unless that
+        is held as it is.
         """
         like = target.otherwise or next(iter(target.indexes), None)
         if like is None:
@@ -366,9 +367,13 @@ class Files:
                 if fact is not None:
                     self._kit.marks.note(entry.ref.id)
                     return _Found(want, index_of(entry), fact, search, early=bool(reading) and not patient)
-            if patient or not reading:
+            if patient or not reading or self._is_fresh(target.otherwise):
                 return None
             patient = True
+
+    def _is_fresh(self, want: Want | None) -> bool:
+        entry = None if want is None else self._kit.catalog.find(want.ref.id)
+        return entry is not None and entry.fresh(self._kit.clock.now())
 
     async def close(self) -> None:
         """End what goes on without a request."""
