@@ -7,6 +7,7 @@ The RPC: https://docs.ipfs.tech/reference/kubo/rpc/.
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,7 +30,6 @@ BLOCKS_A_CALL = 4096
 """So many CIDs stand in one call: 300 kB of URL, of the 1 MiB that Go's server reads."""
 
 _HOST = "http://kubo/api/v0/"
-_BOUNDARY = "dpm-add"
 _BROKEN = (aiohttp.ClientError, aioipfs.IPFSConnectionError, OSError, ValueError, KeyError, TypeError)
 
 
@@ -119,15 +119,22 @@ class KuboRpc:
                         raise Refused(f"Kubo keeps a block: {error}")
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """The multihash's sha256 of every block that is here. Each must come within CALL_SECONDS."""
-        every = self._client.refs.local()
-        while True:
-            async with _mapped("refs/local"):
-                said = await anext(every, None)
-                block = None if said is None else Cid(said["Ref"])
-            if block is None:
-                return
-            yield block.hash
+        """The sha256 of every block that is here. More of them must come within CALL_SECONDS, again and again."""
+        async with _mapped("refs/local"):
+            answer = await self._client.session.post(self._url("refs/local"))
+        begun = b""
+        try:
+            while True:
+                async with _mapped("refs/local"):  # not by aioipfs, which takes a millisecond for each
+                    part = await answer.content.readany()
+                    *lines, begun = (begun + part).split(b"\n")
+                    found = [Cid(json.loads(line)["Ref"]).hash for line in lines]
+                for block in found:
+                    yield block
+                if not part:
+                    return
+        finally:
+            answer.close()
 
     async def size(self) -> int:
         """The bytes of the repository on disk, what it only references not among them."""
@@ -150,19 +157,15 @@ class KuboRpc:
             "nocopy": "true", "pin": "false", "progress": "false", "cid-version": "1", "raw-leaves": "true",
             "chunker": f"size-{CHUNK}", "max-file-links": "1024", "hash": "sha2-256",
         }  # fmt: skip
-        head, tail = _part(path)
-        async with (
-            _mapped("add", seconds),
-            self._client.session.post(
-                self._url("add"),
-                params=params,
-                data=_sent(head, path, size, tail),
-                headers={
-                    "Content-Type": f"multipart/form-data; boundary={_BOUNDARY}",
-                    "Content-Length": str(len(head) + size + len(tail)),
-                },
-            ) as answer,
-        ):
+        boundary = secrets.token_hex(16)  # no file can know it, and so none can say more than its bytes
+        head, tail = _around(path, boundary)
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(head) + size + len(tail)),
+        }
+        sent = _sent(head, path, size, tail)
+        request = self._client.session.post(self._url("add"), params=params, data=sent, headers=headers)
+        async with _mapped("add", seconds), request as answer:
             body = await answer.read()
             if answer.status != 200:
                 raise Refused(_message(body))
@@ -250,23 +253,28 @@ def _message(body: bytes) -> str:
         return body.decode(errors="replace")[:200]
 
 
-def _part(path: Path) -> tuple[bytes, bytes]:
+def _around(path: Path, boundary: str) -> tuple[bytes, bytes]:
     """What goes before and behind a file in a body of multipart/form-data (RFC 7578)."""
     head = (
-        f"--{_BOUNDARY}\r\n"
+        f"--{boundary}\r\n"
         'Content-Disposition: form-data; name="file"; filename=""\r\n'
         "Content-Type: application/octet-stream\r\n"
         f"Abspath-Encoded: {quote(str(path))}\r\n\r\n"
     )
-    return head.encode(), f"\r\n--{_BOUNDARY}--\r\n".encode()
+    return head.encode(), f"\r\n--{boundary}--\r\n".encode()
 
 
 async def _sent(head: bytes, path: Path, size: int, tail: bytes) -> AsyncIterator[bytes]:
-    yield head
-    with await asyncio.to_thread(path.open, "rb") as file:
-        while size and (part := await asyncio.to_thread(file.read, min(size, CHUNK))):
-            size -= len(part)
+    with await asyncio.to_thread(path.open, "rb", 0) as file:
+        part = await asyncio.to_thread(file.read, min(size, CHUNK))
+        if len(part) == size:  # most are small: sent at one go
+            yield head + part + tail
+            return
+        yield head
+        while part:
             yield part
+            size -= len(part)
+            part = await asyncio.to_thread(file.read, min(size, CHUNK))
     if size:
         raise OSError(f"{path.name} is shorter than it should be")
     yield tail
