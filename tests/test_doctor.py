@@ -46,7 +46,7 @@ class Doctor:
         settings = {**alone, "DPM_PYPI_UPSTREAM": NOBODY_ASKED, **environ}
         ended = subprocess.run(
             [*before, sys.executable, "-m", "dpm_cli", "doctor", "--json"],
-            env=without("DPM_", DPM_HOME=str(root), **settings),
+            env=without("DPM_", **{"DPM_HOME": str(root), **settings}),
             capture_output=True,
             text=True,
             timeout=90,
