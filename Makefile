@@ -23,8 +23,8 @@ test: setup ipfs synapse prometheus index-servers clients docker registries cran
 	@$(MAKE) test-containers
 
 # Files marked long begin first. What failed beside others is run once more, alone; the first output
-# still shows it, because a test that needs a second try is one to mend. Four at a time, as they wait a lot.
-REAL = -m real -n 4 --dist loadfile --no-loadscope-reorder
+# still shows it, because a test that needs a second try is one to mend. Six at a time, as they wait a lot.
+REAL = -m real -n 6 --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
 check: packages ## format, lint, types, import rules and unit tests
