@@ -31,12 +31,11 @@ check: packages ## format, lint, types, import rules and unit tests
 	ruff format --check
 	ruff check
 	mypy $(SOURCES)
-	@for tests in $(HYPHENATED); do echo mypy $$tests; mypy $$tests || exit; done
+	mypy $(HYPHENATED)
 	lint-imports --no-logo
 	pytest -m "not real and not containers" -n 2
 
-# A folder with a hyphen cannot be part of a module's name, so mypy takes test files of two such
-# members for one module when it sees them together.
+# A folder with a hyphen cannot be part of a module's name: mypy sees the tests in these apart from the rest.
 HYPHENATED = $(sort $(dir $(wildcard libs/*-*/tests/*.py services/*-*/tests/*.py)))
 SOURCES = libs services $(wildcard tests examples) --exclude '^(libs|services)/[^/]*-[^/]*/tests/'
 

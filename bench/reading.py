@@ -144,7 +144,7 @@ def _measure(table: Table, base: str, reading: Reading, rounds: int) -> None:
         with ThreadPoolExecutor(1) as other:
             fetching = other.submit(fetch, f"{base}{_index(number)}")
             while reading.seconds() < used + BEGUN and not fetching.done():
-                time.sleep(0.005)
+                time.sleep(0.005)  # a worker's processor time has no event
             meanwhile = hits(url, fetching.done)
         if (answer := fetching.result()).status != 200:
             raise RuntimeError(f"the index cannot be had: {answer.status}")

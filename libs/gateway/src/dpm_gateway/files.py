@@ -90,7 +90,7 @@ class Files:
                 with suppress(Invalid, Unavailable, Untrusted):
                     for count, fact in enumerate(await self._kit.desk.every(index), start=1):
                         if count % A_WHILE == 0:
-                            await asyncio.sleep(0)
+                            await asyncio.sleep(0)  # facts at hand never wait: others are to run
                         if answers(fact.digests, want.digests):
                             found = self._kit.ecosystem.locate(each, fact)
                             if found.ref == want.ref:

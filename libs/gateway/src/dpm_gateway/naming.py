@@ -41,7 +41,7 @@ class Naming:
         """
         more = self._learn()
         while more:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the catalog is read without waiting: others are to run
             more = self._learn()
         return Search(upstream, self._changes[upstream])
 

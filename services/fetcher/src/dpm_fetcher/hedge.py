@@ -1,9 +1,10 @@
 """A body that comes too slowly is helped: another origin joins in from where its bytes stand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from dpm_core.errors import Unavailable
 from dpm_core.origins import Opened, Stream
@@ -35,7 +36,9 @@ class Hedge:
     It raises Unavailable if nobody can join in: ``body`` goes on alone.
     """
 
-    def __init__(self, body: Stream, rate: float, join: Callable[[], Awaitable[Opened]], clock: Clock) -> None:
+    def __init__(
+        self, body: Stream, rate: float, join: Callable[[], Coroutine[Any, Any, Opened]], clock: Clock
+    ) -> None:
         self.joined: Opened | None = None
         self._body = body
         self._rate = rate
@@ -68,26 +71,22 @@ class Hedge:
                     self._slow(came < self._rate * LOOK_SECONDS)
                     came, look = 0, None
         finally:
-            for task in (arriving, look):
-                if task is not None:
-                    task.cancel()
-                    with suppress(asyncio.CancelledError, Unavailable):
-                        await task
+            await _ended(*(task for task in (arriving, look) if task is not None))
 
     async def close(self) -> None:
         """Hang up; whoever is about to join in is hung up on, too."""
         await self._body.close()
         if self._joining is not None:
-            self._joining.cancel()
-            with suppress(asyncio.CancelledError, Unavailable):
-                await (await self._joining).body.close()
+            await _ended(self._joining)
+            if not self._joining.cancelled() and self._joining.exception() is None:
+                await self._joining.result().body.close()
 
     async def _arrived(self, arriving: "asyncio.Task[bytes | None]") -> bytes | None:
         """What has come, None at the end. A body that broke off ends where another origin goes on from there."""
         try:
             return await arriving
         except Unavailable:
-            self._joining = self._joining or asyncio.create_task(self._opened())
+            self._joining = self._joining or self._begun()
             with suppress(Unavailable):
                 self.joined, self._joining = await self._joining, None
                 return None
@@ -104,13 +103,24 @@ class Hedge:
     def _slow(self, slow: bool) -> None:
         self._looks += 1
         if slow and self._joining is None and (self._looks - 1) % AGAIN_LOOKS == 0:
-            self._joining = asyncio.create_task(self._opened())
+            self._joining = self._begun()
         elif not slow and self._joining is None:
             self._looks = 0
 
-    async def _opened(self) -> Opened:
-        return await self._join()
+    def _begun(self) -> "asyncio.Task[Opened]":
+        return asyncio.create_task(self._join())
 
 
 async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
     return await anext(parts, None)
+
+
+async def _ended(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel and wait, without taking one's own cancellation for theirs."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # seen: nobody needs to hear of it any more
