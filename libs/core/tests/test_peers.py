@@ -31,7 +31,7 @@ TEAM, ANN, BEN = "team", "@ann:matrix.example", "@ben:matrix.example"
 ONE, TWO = (PeerId.of_ed25519(bytes([each]) * 32) for each in (1, 2))
 NOW = 1_764_000_000.0
 ADVERT = Advert(
-    ONE, (Address("/ip4/192.0.2.1/tcp/4001"),), 7, 3, Cid.of_node(bytes(32)), 5, 1, 999, 8, b"\x0f" * 32
+    ONE, (Address("/ip4/192.0.2.1/tcp/4001"),), 7, 3, Cid.of_node(bytes(32)), 5, 1, 999, 8, b"\x0f" * 32, 300
 )
 
 
@@ -81,7 +81,7 @@ def test_a_member_that_is_heard_first_has_joined_with_what_it_says() -> None:
         ({"box": bytes(32)}, MOVED_SECONDS),
         ({"epoch": 8}, CHANGED_SECONDS),
         ({"n": 4}, CHANGED_SECONDS),
-        ({"inventory": None}, CHANGED_SECONDS),
+        ({"inventory": None, "inventory_size": 0}, CHANGED_SECONDS),
         ({"at": 9}, AGAIN_SECONDS),
     ],
 )

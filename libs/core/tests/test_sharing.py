@@ -169,7 +169,7 @@ def test_a_rule_of_too_many_clauses_is_invalid() -> None:
 def test_what_is_shared_stands_in_the_inventory_as_it_is_held() -> None:
     file = SharedFile(SIX, 3, media_type="application/zip")
     assert shared_file(WHEEL) == shared_file(STORED) == file
-    assert shared_page(PAGE) == SharedPage(PAGE.ref, file, 2_000, PAGE.validators, PAGE.fields)
+    assert shared_page(PAGE, PAGE.checked_at) == SharedPage(PAGE.ref, file, 2_000, PAGE.validators, PAGE.fields)
 
 
 def test_what_cannot_stand_in_an_inventory_is_refused() -> None:
@@ -180,4 +180,4 @@ def test_what_cannot_stand_in_an_inventory_is_refused() -> None:
     with pytest.raises(Invalid):
         shared_file(replace(WHEEL, blob=replace(BLOB, cid=cid_of([b"seven"]))))
     with pytest.raises(Invalid):
-        shared_page(replace(PAGE, ref=replace(PAGE.ref, key="x" * 9_000)))
+        shared_page(replace(PAGE, ref=replace(PAGE.ref, key="x" * 9_000)), 0.0)

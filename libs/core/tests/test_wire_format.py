@@ -71,6 +71,7 @@ ADVERT = Advert(
     size=3 * 1024 * 1024 + 18,
     at=1_764_000_600_000,
     box=bytes(range(32, 64)),
+    inventory_size=len(INVENTORY),
 )
 DELTA = Delta(
     1_764_000_000_000,

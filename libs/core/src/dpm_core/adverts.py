@@ -50,10 +50,11 @@ _Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}\\Z")]
 class Advert:
     """Where a member's peer can be reached, and what it has.
 
-    ``inventory`` is the CID of the list of all that it shares, None for nothing: that of ``epoch`` (milliseconds
-    since the Unix epoch, when the numbering of deltas began anew) after ``n`` deltas; so many ``files`` and
-    ``pages``, ``size`` bytes of both. ``at`` (milliseconds since the Unix epoch) is when it was said. For ``box``,
-    its public X25519 key (32 bytes), new swarm keys are sealed.
+    ``inventory`` is the CID of the list of all that it shares, None for nothing, and ``inventory_size`` the bytes
+    of that list: the list of ``epoch`` (milliseconds since the Unix epoch, when the numbering of deltas began anew)
+    after ``n`` deltas; so many ``files`` and ``pages``, ``size`` bytes of both. ``at`` (milliseconds since the Unix
+    epoch) is when it was said. For ``box``, its public X25519 key (32 bytes), new swarm keys are sealed. Raises
+    Invalid for a list without its size.
     """
 
     peer: PeerId
@@ -66,6 +67,11 @@ class Advert:
     size: int
     at: int
     box: bytes
+    inventory_size: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.inventory is None) != (self.inventory_size == 0):
+            raise Invalid("an inventory stands with its size")
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ class _Advert(msgspec.Struct):
     at: _Number
     box: _Hex32
     inventory: str | None = None
+    inventory_size: _Number = 0
 
 
 class _Delta(msgspec.Struct):
@@ -167,7 +174,11 @@ def seal_advert(advert: Advert, key: SealKey, sender: str) -> Content:
         "size": advert.size,
         "at": advert.at,
         "box": advert.box.hex(),
-        **({"inventory": str(advert.inventory)} if advert.inventory else {}),
+        **(
+            {"inventory": str(advert.inventory), "inventory_size": advert.inventory_size}
+            if advert.inventory
+            else {}
+        ),
     }
     return key.sealed(ADVERT, sender, plain)
 
@@ -189,6 +200,7 @@ def read_advert(content: object, key: SealKey, sender: str) -> Advert:
         size=read.size,
         at=read.at,
         box=bytes.fromhex(read.box),
+        inventory_size=read.inventory_size,
     )
 
 

@@ -169,6 +169,11 @@ def line(shared: Shared) -> bytes:
         raise Invalid("text with half of a surrogate pair") from None
 
 
+def page_of_line(text: bytes) -> SharedPage:
+    """Back from the :func:`line` of a page. Raises Invalid."""
+    return _page(from_json(text, _Page))
+
+
 def place(shared: Shared) -> tuple[bool, str]:
     """Where it stands in an inventory: files by their digest, then pages by their id."""
     return (False, shared.sha256) if isinstance(shared, SharedFile) else (True, shared.id)
@@ -244,7 +249,7 @@ class InventoryReader:
     def _read(self, text: bytes) -> Shared:
         assert self._order is not None
         is_page = self._order.left <= self._order.pages
-        return self._order.next(_page(from_json(text, _Page)) if is_page else _file(from_json(text, _File)))
+        return self._order.next(page_of_line(text) if is_page else _file(from_json(text, _File)))
 
 
 def _order(text: bytes) -> _Order:

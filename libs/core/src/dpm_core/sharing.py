@@ -130,6 +130,9 @@ def shared_file(subject: Subject) -> SharedFile:
     return file
 
 
-def shared_page(entry: Entry) -> SharedPage:
-    """The line of an inventory for a page. Raises Invalid if it cannot stand in one, so if it is too long."""
-    return SharedPage(entry.ref, shared_file(entry), int(entry.checked_at), entry.validators, entry.fields)
+def shared_page(subject: Subject, checked_at: float) -> SharedPage:
+    """The line of an inventory for a page that upstream confirmed at ``checked_at`` (seconds since the epoch).
+
+    Raises Invalid if it cannot stand in one, so if it is too long.
+    """
+    return SharedPage(subject.ref, shared_file(subject), int(checked_at), subject.validators, subject.fields)

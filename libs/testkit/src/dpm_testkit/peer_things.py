@@ -52,13 +52,14 @@ def pages() -> st.SearchStrategy[SharedPage]:
 def adverts() -> st.SearchStrategy[Advert]:
     """Any advert."""
     addresses = st.sampled_from(["/ip4/192.0.2.1/tcp/4001", "/ip6/2001:db8::1/tcp/4001", "/dns/b.example/tcp/1"])
+    listed = st.just((None, 0)) | st.tuples(KEY_BYTES.map(Cid.of_node), st.integers(1, MOST))
     return st.builds(
-        Advert,
+        lambda listed, **rest: Advert(inventory=listed[0], inventory_size=listed[1], **rest),
+        listed,
         peer=KEY_BYTES.map(PeerId.of_ed25519),
         addresses=st.lists(addresses.map(Address), max_size=4).map(tuple),
         epoch=NUMBERS,
         n=NUMBERS,
-        inventory=st.none() | KEY_BYTES.map(Cid.of_node),
         files=NUMBERS,
         pages=NUMBERS,
         size=NUMBERS,
