@@ -17,6 +17,10 @@ class Attendance:
             for member in batch.members
         }
 
+    def told(self, member: str, seconds: float) -> None:
+        """The last that ``member`` said is so old, though it was heard only now."""
+        self._silent[member] = max(0.0, seconds)
+
     def silent(self, seconds: float) -> frozenset[str]:
         """Members that said nothing for at least so long, in which they would have been heard."""
         return frozenset(member for member, silence in self._silent.items() if silence >= seconds)

@@ -1,13 +1,12 @@
 """The notes of a shelf: a small SQLite file. What is in it follows from the store, and may be lost."""
 
-import contextlib
 import random
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dpm_core.cids import Cid
-from dpm_core.errors import Unavailable
+from dpm_peer.rebuildable import open_rebuildable
 from dpm_peer.swarm import Lot
 
 _SCHEMA = """
@@ -111,10 +110,7 @@ class Notes:
         if self._open is not None and _inode(self._path) != self._inode:  # the folder was made anew meanwhile
             self.close()
         if self._open is None:
-            try:
-                self._open = _opened(self._path)
-            except sqlite3.DatabaseError as error:
-                raise Unavailable(f"{self._path} cannot be made: {error}") from None
+            self._open = open_rebuildable(self._path, _SCHEMA)
             self._inode = _inode(self._path)
         return self._open
 
@@ -124,23 +120,3 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except OSError:
         return None
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    with contextlib.suppress(sqlite3.DatabaseError):
-        return _with_schema(path)
-    for each in path.parent.glob(f"{path.name}*"):  # it cannot be read: begin with nothing noted
-        each.unlink()
-    return _with_schema(path)
-
-
-def _with_schema(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.executescript(_SCHEMA)
-    except sqlite3.DatabaseError:
-        database.close()
-        raise
-    return database

@@ -6,7 +6,7 @@ All of it follows from what is said in the room and from the members' inventorie
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from dpm_core.errors import Invalid, Unavailable
 from dpm_core.following import Place
 from dpm_core.inventory import LINES_LIMIT, Shared, SharedFile, SharedPage, line, page_of_line
 from dpm_core.multiaddrs import PeerId
+from dpm_peer.rebuildable import open_rebuildable
 
 Row = tuple[Any, ...]
 
@@ -97,12 +98,8 @@ class Table:
         self._path = path
         self._turn = asyncio.Lock()
         self._stops = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writing = _opened(path)
-            self._reading = _connected(path)
-        except (OSError, sqlite3.Error) as error:
-            raise Unavailable(f"the table of peers at {path} cannot be opened: {error}") from None
+        self._writing = open_rebuildable(path, _SCHEMA, threads=True)
+        self._reading = open_rebuildable(path, _SCHEMA)
 
     def close(self) -> None:
         """Close the file. Nothing may be under way."""
@@ -247,32 +244,3 @@ def _refuse_more(database: sqlite3.Connection, user: str, member: int) -> None:
 
 def _file(sha256: Digest, size: int, root: bytes | None, media_type: str) -> SharedFile:
     return SharedFile(sha256, size, None if root is None else Cid.of_node(root), media_type)
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    with contextlib.suppress(sqlite3.DatabaseError):
-        return _with_schema(path)
-    for each in _files(path):  # it cannot be read: the members are followed anew
-        each.unlink()
-    return _with_schema(path)
-
-
-def _files(path: Path) -> Iterator[Path]:
-    return (found for end in ("", "-wal", "-shm") if (found := path.with_name(path.name + end)).exists())
-
-
-def _with_schema(path: Path) -> sqlite3.Connection:
-    database = _connected(path)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.executescript(_SCHEMA)
-    except sqlite3.DatabaseError:
-        database.close()
-        raise
-    return database
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, check_same_thread=False)  # one thread at a time: see Table._turn
-    database.execute("PRAGMA synchronous = NORMAL")
-    return database
