@@ -172,6 +172,16 @@ class Contents(Protocol):
         """
 
 
+class Holdings(Protocol):
+    """All that the catalog holds, for who goes through it once."""
+
+    def position(self) -> int:
+        """The sequence up to which the log is folded."""
+
+    def entries(self) -> Iterable[Entry]:
+        """Every artifact that is held, in no order, as of when the first is read or later."""
+
+
 class Shelves(Catalog, Contents, Protocol):
     """The catalog as gateways read it."""
 

@@ -20,7 +20,7 @@ from dpm_core.errors import Unavailable
 from dpm_core.fold import fold
 from dpm_core.ports import Entry, Totals
 from dpm_runtime.catalog_schema import DDL, FILE_NAME, FOLDED_TABLES
-from dpm_runtime.catalog_shelf import BESIDE, FIND, SINCE, SqliteShelf, entry_of
+from dpm_runtime.catalog_shelf import BESIDE, ENTRIES, FIND, SINCE, SqliteShelf, entry_of
 from dpm_runtime.disk import full_disk
 from dpm_runtime.ofd_lock import OfdLock
 
@@ -102,6 +102,10 @@ class SqliteCatalog:
             return []
         rows = self.rows(SINCE, (ecosystem, token, most))
         return [(at, ArtifactRef(ecosystem, upstream, key)) for at, upstream, key in rows]
+
+    def entries(self) -> Iterator[Entry]:
+        """Every artifact that is held."""
+        return map(entry_of, self.stream(ENTRIES))
 
     def position(self) -> int:
         """The sequence up to which the log is folded; 0 for an empty catalog."""

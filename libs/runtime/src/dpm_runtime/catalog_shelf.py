@@ -12,7 +12,7 @@ from dpm_core.digests import Digest
 from dpm_core.fold import merged
 from dpm_core.ports import Entry
 
-_ENTRY = """
+ENTRIES = """
 SELECT artifact.ecosystem, artifact.upstream, artifact."key", artifact.name,
        artifact.cid, blob.size, blob.digests,
        artifact.media_type, artifact.etag, artifact.last_modified, artifact.token,
@@ -23,11 +23,12 @@ JOIN blob ON blob.cid = artifact.cid
 LEFT JOIN freshness ON freshness.artifact_id = artifact.id
 LEFT JOIN pin ON pin.artifact_id = artifact.id
 """
+"""Every artifact, for :func:`entry_of`."""
 
-FIND = f"{_ENTRY} WHERE artifact.id = ?"
+FIND = f"{ENTRIES} WHERE artifact.id = ?"
 """The one hot statement: an artifact by its id, for :func:`entry_of`."""
 
-BESIDE = f"""{_ENTRY}
+BESIDE = f"""{ENTRIES}
 WHERE artifact.cid = ? AND artifact.ecosystem = ? AND artifact.upstream = ?
 AND substr(artifact."key", 1, ?) = ? AND instr(substr(artifact."key", ? + 1), '/') = 0
 ORDER BY artifact.id LIMIT 1

@@ -40,6 +40,9 @@ class MemoryCatalog:
         refs = [(at, self._entries[each].ref) for at, each in held]
         return [(at, ref) for at, ref in refs if ref.ecosystem == ecosystem][:most]
 
+    def entries(self) -> Iterable[Entry]:
+        return [entry for each in list(self._entries) if (entry := self.find(each)) is not None]
+
     def position(self) -> int:
         return self._position
 
