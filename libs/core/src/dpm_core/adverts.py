@@ -51,10 +51,10 @@ class Advert:
     """Where a member's peer can be reached, and what it has.
 
     ``inventory`` is the CID of the list of all that it shares, None for nothing, and ``inventory_size`` the bytes
-    of that list: the list of ``epoch`` (milliseconds since the Unix epoch, when the numbering of deltas began anew)
-    after ``n`` deltas; so many ``files`` and ``pages``, ``size`` bytes of both. ``at`` (milliseconds since the Unix
-    epoch) is when it was said. For ``box``, its public X25519 key (32 bytes), new swarm keys are sealed. Raises
-    Invalid for a list without its size.
+    of that list. It is that of ``epoch`` (milliseconds since the Unix epoch, when the numbering of deltas began
+    anew) after ``n`` deltas; so many ``files`` and ``pages``, ``size`` bytes of both. ``at`` (milliseconds since
+    the Unix epoch) is when it was said. For ``box``, its public X25519 key (32 bytes), new swarm keys are sealed.
+    Raises Invalid for a list without its size.
     """
 
     peer: PeerId

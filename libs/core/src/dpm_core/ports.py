@@ -172,7 +172,7 @@ class Contents(Protocol):
         """
 
 
-class Holdings(Protocol):
+class WholeCatalog(Protocol):
     """All that the catalog holds, for who goes through it once."""
 
     def position(self) -> int:

@@ -1,0 +1,248 @@
+"""What one node of a network stores the others can fetch, through all that happens to them."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest_asyncio
+
+from dpm_core.adverts import ADVERT, DELTA, Advert, KeyInBox, seal_advert, seal_rule
+from dpm_core.cids import CHUNK
+from dpm_core.events import BlockReason, LeaveReason, OriginKind, PeerAdvertised, PeerBlocked, PeerJoined, PeerLeft
+from dpm_core.seals import SealKey
+from dpm_core.sharing import Clause, Rule
+from dpm_core.swarm_keys import SwarmKey
+from dpm_peer.rotation import remove_member
+from dpm_testkit.little_network import ROOM, LittleNetwork, LittleNode, mxid
+from dpm_testkit.members import Member
+from dpm_testkit.patience import until
+
+BODY, OTHER = b"a wheel", b"".join(bytes([each]) * CHUNK for each in range(3)) + b"end"
+
+
+class Circle:
+    """A network of which ann's node runs, and others as they are asked for."""
+
+    def __init__(self, circle: LittleNetwork, running: AsyncExitStack) -> None:
+        self.circle = circle
+        self._running = running
+
+    async def node(self, name: str) -> LittleNode:
+        return await self._running.enter_async_context(self.circle.node(name).running())
+
+
+@pytest_asyncio.fixture
+async def circle(tmp_path: Path) -> AsyncIterator[Circle]:
+    async with AsyncExitStack() as running:
+        yield Circle(LittleNetwork(tmp_path), running)
+
+
+async def test_what_one_stores_the_others_get_small_or_large(circle: Circle) -> None:
+    ann, ben, cat = [await circle.node(name) for name in ("ann", "ben", "cat")]
+    small, large = await ann.stores(BODY), await ann.stores(OTHER)
+    for node in (ben, cat):
+        assert await node.gets(small) == BODY
+        assert await node.gets(large) == OTHER
+    assert ann.who_has(small) == set()
+
+
+async def test_what_was_there_before_a_member_came_stands_in_the_inventory(circle: Circle) -> None:
+    ann = circle.circle.node("ann")
+    kept = [await ann.stores(str(number).encode()) for number in range(50)]
+    async with ann.running():
+        ben = await circle.node("ben")
+        assert await ben.gets(kept[49]) == b"49"
+        assert ben.table.counts().files == 50
+        assert [type(each) for each in ben.register.events][:2] == [PeerJoined, PeerAdvertised]
+
+
+async def test_what_is_evicted_is_gone_for_the_others(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    kept, gone = await ann.stores(BODY), await ann.stores(OTHER)
+    assert await ben.gets(kept) == BODY
+    assert await ben.gets(gone) == OTHER
+    await ann.evicts(OTHER)
+    await until(lambda: not ben.who_has(gone))
+    assert ben.who_has(kept) == {ann.kubo.id}
+
+
+async def test_bytes_of_two_artifacts_are_shared_until_both_are_evicted(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    sha256 = await ann.stores(BODY, "one")
+    await ann.stores(BODY, "two")
+    last = await ann.stores(OTHER)
+    assert await ben.gets(sha256) == BODY
+    await ann.lets_go(BODY, "one")
+    end = await ann.stores(b"the last word")
+    await ben.gets(end)
+    assert ben.who_has(sha256) == ben.who_has(last) == {ann.kubo.id}
+
+
+async def test_what_came_from_a_peer_is_shared_with_one_copy(circle: Circle) -> None:
+    ann, ben, cat = [await circle.node(name) for name in ("ann", "ben", "cat")]
+    sha256 = await ann.stores(OTHER)
+    assert await ben.gets(sha256) == OTHER
+    assert ben.kubo.copied() == len(OTHER)
+    await ben.stores(OTHER, source=OriginKind.PEER)
+    await until(lambda: cat.who_has(sha256) == {ann.kubo.id, ben.kubo.id})
+    assert ben.kubo.copied() == 0
+
+
+async def test_a_missed_delta_is_made_up_for_by_the_next_inventory(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    first = await ann.stores(BODY)
+    await ben.gets(first)
+    say = circle.circle.server.say
+    lost: list[str] = []
+
+    def loses(kind: str, sender: str, content: dict[str, object], key: str | None = None, name: str = "") -> None:
+        if kind == DELTA and not lost:
+            lost.append(name)
+            return
+        say(kind, sender, content, key, name)
+
+    circle.circle.server.say = loses  # type: ignore[method-assign]
+    second = await ann.stores(OTHER)
+    await until(lambda: lost)
+    third = await ann.stores(b"third")
+    assert await ben.gets(third) == b"third"
+    assert await ben.gets(second) == OTHER
+
+
+async def test_a_node_that_starts_again_knows_what_it_knew_and_what_changed_meanwhile(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), circle.circle.node("ben")
+    first = await ann.stores(BODY)
+    async with ben.running():
+        await ben.gets(first)
+    second = await ann.stores(OTHER)
+    async with ben.running():
+        assert ben.who_has(first) == {ann.kubo.id}
+        assert await ben.gets(second) == OTHER
+
+
+async def test_known_members_are_asked_though_the_homeserver_is_away(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), circle.circle.node("ben")
+    first = await ann.stores(BODY)
+    async with ben.running():
+        await ben.gets(first)
+    circle.circle.server.away = True
+    async with ben.running():
+        assert await ben.gets(first) == BODY
+
+
+async def test_a_sharer_that_starts_again_tells_what_changed_while_it_was_away(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), await circle.node("ben")
+    async with ann.running():
+        first, second = await ann.stores(BODY), await ann.stores(OTHER)
+        await ben.gets(first)
+        await ben.gets(second)
+    third = await ann.stores(b"third")
+    await ann.lets_go(BODY)
+    async with ann.running():
+        assert await ben.gets(third) == b"third"
+        await until(lambda: not ben.who_has(first))
+        assert ben.who_has(second) == {ann.kubo.id}
+
+
+async def test_a_sharer_that_lost_what_it_had_told_is_believed_again(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), await circle.node("ben")
+    async with ann.running():
+        await ben.gets(await ann.stores(BODY))
+        await ben.gets(await ann.stores(OTHER))
+    ann.loses("stock")
+    ann.clock.ahead = -86_400.0
+    async with ann.running():
+        third = await ann.stores(b"third")
+        assert await ben.gets(third) == b"third"
+
+
+async def test_who_is_silent_is_not_asked_until_it_is_heard_again(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), circle.circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    async with ann.running(), ben.running():
+        await ben.gets(sha256)
+    ann.clock.ahead = ben.clock.ahead = 3600.0
+    async with ben.running():
+        await until(lambda: ben.membership.silent() == {ann.user})
+        assert ben.who_has(sha256) == set()
+        async with ann.running():
+            assert await ben.gets(sha256) == BODY
+
+
+async def test_who_was_silent_for_a_week_has_left(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), circle.circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    async with ann.running(), ben.running():
+        await ben.gets(sha256)
+    ben.clock.ahead = 8 * 86_400.0
+    async with ben.running():
+        await until(lambda: PeerLeft(ann.kubo.id, "team", ann.user, LeaveReason.SILENT) in ben.register.events)
+        assert ben.table.users() == []
+
+
+async def test_who_calls_something_else_an_inventory_is_shut_out(circle: Circle, tmp_path: Path) -> None:
+    ben, liar = await circle.node("ben"), circle.circle.swarm.joined("liar")
+    kept = Member(liar.id, liar.addresses, tmp_path, liar, liar)
+    lot = await kept.gives(b"this is no list\n")
+    advert = Advert(
+        liar.id, liar.addresses, 7, 0, lot.cid, 1, 0, 1, int(ben.clock.now() * 1000), bytes(32), lot.size
+    )
+    seal = SealKey(circle.circle.key, ROOM)
+    circle.circle.server.happen(ADVERT, mxid("ann"), seal_advert(advert, seal, mxid("ann")), mxid("ann"))
+    (blocked,) = await until(lambda: [each for each in ben.register.events if isinstance(each, PeerBlocked)])
+    assert (blocked.peer, blocked.reason) == (liar.id, BlockReason.MALFORMED)
+    await until(lambda: liar.id not in ben.kubo.connected)
+
+
+async def test_what_was_sealed_by_a_stranger_is_not_heard_and_nobody_is_blamed(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    wrong = SealKey(SwarmKey(b"\x08" * 32), ROOM)
+    advert = Advert(ben.kubo.id, (), 7, 0, None, 0, 0, 0, 1, bytes(32))
+    circle.circle.server.happen(ADVERT, ann.user, seal_advert(advert, wrong, ann.user), ann.user)
+    circle.circle.server.happen(DELTA, ann.user, {"v": 1, "generation": 1, "seal": "0" * 64})
+    assert await ben.gets(await ann.stores(BODY)) == BODY
+    assert {type(each) for each in ben.register.events} == {PeerJoined, PeerAdvertised}
+
+
+async def test_a_new_rule_takes_away_what_it_does_not_share(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    sha256 = await ann.stores(BODY, "packages/six.whl")
+    other = await ann.stores(OTHER, "packages/flask.whl")
+    await ben.gets(sha256)
+    rule = Rule(excepts=(Clause(name="*flask*"),))
+    content = seal_rule(rule, SealKey(circle.circle.key, ROOM), ann.user)
+    await circle.circle.server.room(ann.user).set_rule(content)
+    await until(lambda: not ben.who_has(other))
+    assert await ben.gets(sha256) == BODY
+    assert ben.network.rule == ann.network.rule == rule
+
+
+async def test_pages_are_shared_if_the_rule_says_so_and_newest_first(tmp_path: Path) -> None:
+    circle = LittleNetwork(tmp_path, Rule(pages=True))
+    async with circle.node("ann").running() as ann, circle.node("ben").running() as ben:
+        await ann.stores(b"<html>", "simple/six/", page=True)
+        (entry,) = ann.catalog.entries()
+        await until(lambda: ben.membership.pages(entry.ref.id))
+        ((peer, page),) = ben.membership.pages(entry.ref.id)
+        assert (peer, page.ref, page.validators) == (ann.kubo.id, entry.ref, entry.validators)
+        assert await ben.kubo.open(page.file.cid, page.file.size)
+        assert ben.who_has(page.file.sha256) == set()
+
+
+async def test_after_a_kick_those_who_stay_go_on_with_the_new_key(circle: Circle) -> None:
+    ann, ben, cat = [await circle.node(name) for name in ("ann", "ben", "cat")]
+    first = await ann.stores(BODY)
+    await ben.gets(first)
+    await cat.gets(first)
+    await ben.gets(await cat.stores(b"by cat"))
+    net = circle.circle
+    boxes = {mxid(name): box.public for name, box in net.boxes.items()}
+    fresh = KeyInBox(ROOM, 2, SwarmKey(b"\x09" * 32))
+    room = net.server.room(ann.user)
+    await remove_member(room, cat.user, "enough", fresh=fresh, ours=net.boxes["ann"], boxes=boxes)
+    await until(lambda: PeerLeft(cat.kubo.id, "team", cat.user, LeaveReason.LEFT) in ben.register.events)
+    second = await ann.stores(OTHER)
+    assert await ben.gets(second) == OTHER
+    assert (ann.network.generation, ben.network.generation, cat.network.generation) == (2, 2, 1)
+    assert ben.table.users() == [ann.user]
+    assert cat.who_has(second) == set()
