@@ -90,6 +90,7 @@ async def test_what_came_from_a_peer_is_shared_with_one_copy(circle: Circle) -> 
 
 async def test_a_missed_delta_is_made_up_for_by_the_next_inventory(circle: Circle) -> None:
     ann, ben = await circle.node("ann"), await circle.node("ben")
+    ann.clock.faster = 1_000.0  # until its next inventory
     first = await ann.stores(BODY)
     await ben.gets(first)
     say = circle.circle.server.say

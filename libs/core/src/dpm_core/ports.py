@@ -171,15 +171,8 @@ class Contents(Protocol):
         No more than ``most`` are given, those with the lowest tokens.
         """
 
-
-class WholeCatalog(Protocol):
-    """All that the catalog holds, for who goes through it once."""
-
-    def position(self) -> int:
-        """The sequence up to which the log is folded."""
-
     def entries(self) -> Iterable[Entry]:
-        """Every artifact that is held, in no order, as of when the first is read or later."""
+        """Everything that is held, in no order, for who goes through it once. May be read in another thread."""
 
 
 class Shelves(Catalog, Contents, Protocol):

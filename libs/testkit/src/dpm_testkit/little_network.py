@@ -31,6 +31,7 @@ from dpm_peer.broadcasting import Broadcasting
 from dpm_peer.contacts import Contacts
 from dpm_peer.inventories import Inventories
 from dpm_peer.membership import Membership
+from dpm_peer.room import NotAllowed
 from dpm_peer.sharing_out import SharingOut
 from dpm_peer.shelf import Shelf
 from dpm_peer.stock import Stock
@@ -46,7 +47,6 @@ from dpm_testkit.memory_swarm import MemoryNetwork
 from dpm_testkit.patience import eventually
 
 ROOM = "!team:matrix.test"
-FASTER = 20.0
 
 
 def sha256_of(body: bytes) -> Digest:
@@ -60,16 +60,17 @@ def mxid(name: str) -> str:
 
 
 class FastClock(SystemClock):
-    """The machine's clock, on which one waits a twentieth of the time."""
+    """The machine's clock, on which one waits a twentieth of the time; ``ahead`` by so many seconds."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        self.faster = 20.0
 
     def now(self) -> float:
         return super().now() + self.ahead
 
     async def sleep(self, seconds: float) -> None:
-        await super().sleep(seconds / FASTER)
+        await super().sleep(seconds / self.faster)
 
 
 class MemoryRegister:
@@ -166,19 +167,19 @@ class LittleNode:
             table=self.table, register=self.register, clock=self.clock, folder=self.folder / "fetched",
             harmed=self.register.harmed, keep=self._keep, heard_self=self.telling.heard_self,
         )  # fmt: skip
-        lives = asyncio.gather(
-            self.membership.run(), self.sharing.run(), self.broadcasting.run(), self.contacts.kept()
-        )
+        parts = (self.membership.run(), self.sharing.run(), self.broadcasting.run(), self.contacts.kept())
+        lives = [asyncio.ensure_future(each) for each in parts]
         try:
             yield self
-            if lives.done():
-                lives.result()
         finally:
-            lives.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await lives
+            for life in lives:
+                life.cancel()
+            ended = await asyncio.gather(*lives, return_exceptions=True)
             for each in (self.table, self.stock, self.shelf):
                 each.close()
+        for how in ended:
+            if not isinstance(how, asyncio.CancelledError | NotAllowed):  # who was kicked can say nothing more
+                raise AssertionError(f"a part of {self.name}'s node ended") from how
 
     async def stores(
         self, body: bytes, key: str = "", source: OriginKind = OriginKind.UPSTREAM, *, page: bool = False

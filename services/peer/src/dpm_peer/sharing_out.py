@@ -22,7 +22,7 @@ from dpm_core.events import (
     FetchUnchanged,
     OriginKind,
 )
-from dpm_core.ports import Clock, EventLog, WholeCatalog
+from dpm_core.ports import Clock, EventLog, Shelves
 from dpm_core.sharing import Rule, Share, Subject, decide_sharing, shared_file, shared_page
 from dpm_peer.inventories import Inventories
 from dpm_peer.shelf import Shelf
@@ -53,7 +53,7 @@ class SharingOut:
         inventories: Inventories,
         shelf: Shelf,
         telling: Telling,
-        catalog: WholeCatalog,
+        catalog: Shelves,
         events: EventLog,
         clock: Clock,
         up: Up,
