@@ -4,14 +4,25 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from dpm_core.adverts import ADVERT, DELTA, Advert, KeyInBox, seal_advert, seal_rule
 from dpm_core.cids import CHUNK
-from dpm_core.events import BlockReason, LeaveReason, OriginKind, PeerAdvertised, PeerBlocked, PeerJoined, PeerLeft
+from dpm_core.events import (
+    BlobQuarantined,
+    BlockReason,
+    LeaveReason,
+    OriginKind,
+    PeerAdvertised,
+    PeerBlocked,
+    PeerJoined,
+    PeerLeft,
+)
 from dpm_core.seals import SealKey
 from dpm_core.sharing import Clause, Rule
 from dpm_core.swarm_keys import SwarmKey
+from dpm_peer import telling
 from dpm_peer.rotation import remove_member
 from dpm_testkit.little_network import ROOM, LittleNetwork, LittleNode, mxid
 from dpm_testkit.members import Member
@@ -247,3 +258,74 @@ async def test_after_a_kick_those_who_stay_go_on_with_the_new_key(circle: Circle
     assert (ann.network.generation, ben.network.generation, cat.network.generation) == (2, 2, 1)
     assert ben.table.users() == [ann.user]
     assert cat.who_has(second) == set()
+
+
+async def test_what_was_not_yet_told_when_it_stopped_is_told_when_it_starts_again(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), await circle.node("ben")
+    async with ann.running():
+        await ben.gets(await ann.stores(BODY))
+        circle.circle.server.away = True
+        second = await ann.stores(OTHER)
+        await until(lambda: ann.stock.sums().files == 2)
+    circle.circle.server.away = False
+    async with ann.running():
+        assert await ben.gets(second) == OTHER
+
+
+async def test_many_changes_at_once_are_told_by_an_inventory(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "MOST_CHANGES", 20)
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    await ben.gets(await ann.stores(BODY))
+    sent = circle.circle.server.sent
+    circle.circle.server.away = True
+    stored = [await ann.stores(str(number).encode()) for number in range(30)]
+    await until(lambda: ann.stock.sums().files == 31)
+    circle.circle.server.away = False
+    assert await ben.gets(stored[-1]) == b"29"
+    assert await ben.gets(stored[0]) == b"0"
+    assert circle.circle.server.sent < sent + 10
+
+
+async def test_what_kubo_missed_or_lost_is_given_once_it_is_back(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    first = await ann.stores(BODY)
+    await ben.gets(first)
+    ann.kubo.down = True
+    second = await ann.stores(OTHER)
+    ann.kubo_starts_anew()
+    assert await ben.gets(second) == OTHER
+    assert await ben.gets(first) == BODY
+
+
+async def test_an_inventory_is_asked_for_until_its_member_can_be_reached(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), circle.circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    await until(lambda: (ADVERT, ann.user) in circle.circle.server.standing())
+    await until(lambda: ann.stock.told() and ann.broadcasting)
+    ann.kubo.down = True
+    async with ben.running():
+        await until(lambda: ben.register.peers.present("team"))
+        assert ben.who_has(sha256) == set()
+        ann.kubo_starts_anew()
+        assert await ben.gets(sha256) == BODY
+
+
+async def test_what_is_quarantined_is_given_to_nobody(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    await ben.gets(sha256)
+    (lot,) = ann.held.values()
+    await ann.tells(BlobQuarantined(lot.cid, "it has other bytes"))
+    await until(lambda: not ben.who_has(sha256))
+    await until(lambda: not ann.shelf.holds(lot.cid))
+
+
+async def test_what_the_store_lost_is_not_promised(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), await circle.node("ben")
+    lost, kept = await ann.stores(BODY), await ann.stores(OTHER)
+    next(lot for lot in ann.held.values() if lot.size == len(BODY)).path.write_bytes(b"changed")
+    async with ann.running():
+        assert await ben.gets(kept) == OTHER
+        assert ben.who_has(lost) == set()

@@ -242,6 +242,13 @@ class CatalogSuite:
         catalog.apply(recorded(ArtifactEvicted(elsewhere, blob().cid, "old"), first=4))
         assert catalog.beside(elsewhere, blob().cid) is None
 
+    def test_everything_that_is_held_is_told(self, catalog: Shelves) -> None:
+        assert list(catalog.entries()) == []
+        catalog.apply(recorded(stored(), stored("page", fresh_for=600.0), stored("other")))
+        catalog.apply(recorded(ArtifactEvicted(ref("other"), blob().cid, "because"), first=4))
+        told = {entry.ref: entry for entry in catalog.entries()}
+        assert told == {ref(name): catalog.find(ref(name).id) for name in ("wheel", "page")}
+
     def test_what_was_stored_since_is_told_in_its_order(self, catalog: Shelves) -> None:
         gone = ArtifactEvicted(ref("sdist"), blob().cid, "room")
         catalog.apply(recorded(stored("wheel"), stored("sdist"), stored("page"), gone, stored("other")))

@@ -15,11 +15,13 @@ from dpm_core.errors import Unavailable
 from dpm_core.events import (
     ArtifactEvicted,
     ArtifactStored,
+    BlobQuarantined,
     BlockReason,
     OriginKind,
     PeerBlocked,
     PeerEvent,
     Source,
+    about,
 )
 from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.networks import Network
@@ -220,14 +222,26 @@ class LittleNode:
         hasher.update(body)
         await self.tells(ArtifactEvicted(_ref(key or sha256_of(body).hex), hasher.cid(), "to make room"))
 
+    def kubo_starts_anew(self) -> None:
+        """It answers again, and has lost all that it had."""
+        for each in (self.folder / "ipfs").iterdir():
+            each.unlink()
+        for kept in (self.kubo.references, self.kubo.copies, self.kubo.nodes):
+            kept.clear()
+        self.kubo.down = False
+        self.starts += 1
+        self.started.set()
+
     def loses(self, name: str) -> None:
         """While it does not run, a file of its service is lost."""
         for each in self.folder.glob(f"{name}*"):
             each.unlink()
 
-    async def tells(self, event: ArtifactStored | ArtifactEvicted) -> None:
+    async def tells(self, event: ArtifactStored | ArtifactEvicted | BlobQuarantined) -> None:
         """Its log and its catalog know of this."""
-        sequence = await self.log.append(event.ref.topic, event)
+        topic = about(event)
+        assert topic is not None
+        sequence = await self.log.append(topic, event)
         self.catalog.apply([self.log.recorded[sequence - 1]])
 
     async def gets(self, sha256: Digest) -> bytes:
@@ -250,8 +264,7 @@ class LittleNode:
         return self.inventories.describe(cid) or self.held.get(cid)
 
     async def _renew(self) -> None:
-        for kept in (self.kubo.references, self.kubo.copies, self.kubo.nodes):
-            kept.clear()
+        self.kubo_starts_anew()
 
     async def _identity(self) -> tuple[PeerId, tuple[Address, ...]]:
         if self.kubo.down:
