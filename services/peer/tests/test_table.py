@@ -1,7 +1,6 @@
 """What members say they have is found by digest, follows what they say, and may be lost."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,14 +130,10 @@ async def test_look_ups_go_on_while_an_inventory_is_read_and_cancelling_that_und
     assert table.counts() == Counts(1, 1, 0)
 
 
-async def test_a_hundred_thousand_files_are_replaced_and_looked_up_as_one_is(table: Table) -> None:
-    files = sorted((file_of(number) for number in range(100_000)), key=lambda each: each.sha256)
-    began = time.perf_counter()
+async def test_many_files_are_replaced_and_looked_up_as_one_is(table: Table) -> None:
+    files = sorted((file_of(number) for number in range(20_000)), key=lambda each: each.sha256)
     await table.replace(ANN, HERE, files)
     await table.replace(ANN, NEXT, files)
-    between = time.perf_counter()
+    assert table.counts() == Counts(1, 20_000, 0)
     for each in files[::100]:
         assert table.holders(each.sha256) == [Listed(ANN, each)]
-    print(
-        f"replaced in {(between - began) / 2:.2f} s, looked up in {(time.perf_counter() - between) / 1000:.6f} s"
-    )

@@ -4,7 +4,7 @@ An artifact is shared as a file, as a page, or as both. A file is shared as long
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,13 @@ CREATE TABLE IF NOT EXISTS told (
     one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
     behind INTEGER NOT NULL
 );
-CREATE TEMP TABLE IF NOT EXISTS kept (id BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE touched (sha256 BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE wanted (
+    id BLOB PRIMARY KEY, sha256 BLOB, size INTEGER, root BLOB, media_type TEXT, file INTEGER, page BLOB
+) WITHOUT ROWID;
 """
+
+Row = tuple[Any, ...]
 
 _FILES = "SELECT sha256, size, root, min(media_type) FROM artifact WHERE file = 1 {where} GROUP BY sha256"
 _SUMS = """
@@ -84,37 +89,33 @@ class Stock:
 
     def put(self, lent: Lent) -> Changes:
         """It is shared like this from now on. Returns what is to be told of that."""
-        return self._changed([lent.id], [lent])
+        return self._changed([bytes.fromhex(lent.id)], [_row(lent)])
 
     def remove(self, artifact_id: str) -> Changes:
         """It is not shared any more. Returns what is to be told of that."""
-        return self._changed([artifact_id], [])
+        return self._changed([bytes.fromhex(artifact_id)], [])
 
     def remove_blobs(self, cids: Iterable[Cid]) -> Changes:
         """What has these bytes is not shared any more. Returns what is to be told of that."""
-        ids: list[str] = []
+        ids: list[bytes] = []
         for cid in cids:
             column = "root" if not cid.is_raw else "root IS NULL AND sha256"
             rows = self._database.execute(f"SELECT id FROM artifact WHERE {column} = ?", (cid.hash,))  # noqa: S608
-            ids += [each.hex() for (each,) in rows]
+            ids += [each for (each,) in rows]
         return self._changed(ids, [])
 
     def become(self, all_of_it: Iterable[Lent]) -> Changes:
         """Exactly this is shared. Returns what is to be told of that. Takes seconds for a hundred thousand."""
-        files: dict[Digest, SharedFile | None] = {}
-        pages: dict[str, SharedPage | None] = {}
+        run = self._database.execute
         with self._database:
-            self._database.execute("DELETE FROM temp.kept")
-            for lent in all_of_it:
-                self._database.execute("REPLACE INTO temp.kept VALUES (?)", (bytes.fromhex(lent.id),))
-                if self._row(lent.id) != _row(lent):
-                    changes = self._change([lent.id], [lent])
-                    files.update(changes.files)
-                    pages.update(changes.pages)
-            gone = self._database.execute("SELECT id FROM artifact WHERE id NOT IN temp.kept").fetchall()
-            changes = self._change([each.hex() for (each,) in gone], [])
-            self._database.execute("DELETE FROM temp.kept")
-        return Changes({**files, **changes.files}, {**pages, **changes.pages})
+            run("DELETE FROM temp.wanted")
+            self._database.executemany(
+                "REPLACE INTO temp.wanted VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, all_of_it)
+            )
+            other = run("SELECT id FROM (SELECT * FROM artifact EXCEPT SELECT * FROM temp.wanted)").fetchall()
+            fresh = run("SELECT * FROM temp.wanted EXCEPT SELECT * FROM artifact").fetchall()
+            run("DELETE FROM temp.wanted")
+            return self._change([each for (each,) in other], fresh)
 
     def has(self, cid: Cid) -> bool:
         """Whether the bytes are shared, by their digest or as a page."""
@@ -124,7 +125,7 @@ class Stock:
 
     def lent(self, artifact_id: str) -> Lent | None:
         """How the artifact is shared, None: not at all."""
-        row = self._row(artifact_id)
+        row = self._row(bytes.fromhex(artifact_id))
         return None if row is None else _lent(row)
 
     def cids(self) -> list[Cid]:
@@ -167,45 +168,45 @@ class Stock:
         self._database.execute("UPDATE told SET behind = 0")
         self._database.commit()
 
-    def _changed(self, ids: list[str], lent: list[Lent]) -> Changes:
+    def _changed(self, ids: Sequence[bytes], rows: Sequence[Row]) -> Changes:
         with self._database:
-            return self._change(ids, lent)
+            return self._change(ids, rows)
 
-    def _change(self, ids: list[str], lent: list[Lent]) -> Changes:
-        """Put ``lent`` in place of what these ids were, within the caller's transaction."""
-        rows = [row for each in ids if (row := self._row(each)) is not None]
-        touched = {row[1] for row in rows} | {bytes.fromhex(each.file.sha256.hex) for each in lent}
-        before = {sha256: self._told_file(sha256) for sha256 in touched}
-        pages: dict[str, SharedPage | None] = {row[0].hex(): None for row in rows if row[6] is not None}
-        as_before = {row[0].hex(): row[6] for row in rows}
-        self._database.executemany("DELETE FROM artifact WHERE id = ?", [(row[0],) for row in rows])
-        self._database.executemany("INSERT INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, lent))
-        for each in lent:
-            if each.page is not None:
-                pages[each.id] = each.page
-                if as_before.get(each.id) == line(each.page):
-                    del pages[each.id]
-        after = {sha256: self._told_file(sha256) for sha256 in touched}
+    def _change(self, ids: Sequence[bytes], rows: Sequence[Row]) -> Changes:
+        """Put ``rows`` in place of what these ids were, within the caller's transaction."""
+        run = self._database.execute
+        old = [row for each in ids if (row := self._row(each)) is not None]
+        run("DELETE FROM temp.touched")
+        self._database.executemany("REPLACE INTO temp.touched VALUES (?)", [(row[1],) for row in (*old, *rows)])
+        before = self._touched_files()
+        self._database.executemany("DELETE FROM artifact WHERE id = ?", [(row[0],) for row in old])
+        self._database.executemany("INSERT INTO artifact VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        after = self._touched_files()
         files = {
-            Digest(f"sha256:{sha256.hex()}"): after[sha256]
-            for sha256 in touched
-            if before[sha256] != after[sha256]
+            Digest(f"sha256:{sha256.hex()}"): _file(*after[sha256]) if sha256 in after else None
+            for sha256 in {**before, **after}
+            if before.get(sha256) != after.get(sha256)
+        }
+        was, now = ({row[0]: row[6] for row in each if row[6] is not None} for each in (old, rows))
+        pages = {
+            each.hex(): page_of_line(now[each]) if each in now else None
+            for each in {**was, **now}
+            if was.get(each) != now.get(each)
         }
         if files or pages:
-            self._database.execute("UPDATE told SET behind = 1")
+            run("UPDATE told SET behind = 1")
         return Changes(files, pages)
 
-    def _row(self, artifact_id: str) -> tuple[Any, ...] | None:
-        found = self._database.execute("SELECT * FROM artifact WHERE id = ?", (bytes.fromhex(artifact_id),))
-        row: tuple[Any, ...] | None = found.fetchone()
+    def _row(self, artifact_id: bytes) -> Row | None:
+        row: Row | None = self._database.execute("SELECT * FROM artifact WHERE id = ?", (artifact_id,)).fetchone()
         return row
 
-    def _told_file(self, sha256: bytes) -> SharedFile | None:
-        row = self._database.execute(_FILES.format(where="AND sha256 = ?"), (sha256,)).fetchone()
-        return None if row is None else _file(*row)
+    def _touched_files(self) -> dict[bytes, Row]:
+        rows = self._database.execute(_FILES.format(where="AND sha256 IN temp.touched"))
+        return {row[0]: row for row in rows}
 
 
-def _row(lent: Lent) -> tuple[Any, ...]:
+def _row(lent: Lent) -> Row:
     file = lent.file
     return (
         bytes.fromhex(lent.id), bytes.fromhex(file.sha256.hex), file.size, file.root.hash if file.root else None,
@@ -213,7 +214,7 @@ def _row(lent: Lent) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _lent(row: tuple[Any, ...]) -> Lent:
+def _lent(row: Row) -> Lent:
     id_, sha256, size, root, media_type, by_digest, page = row
     return Lent(
         id_.hex(),

@@ -28,9 +28,12 @@ MOST_CHANGES = 1_000
 """More than these are told by a new inventory, and so are those of several deltas once they are so many."""
 
 INVENTORY_SECONDS = 300.0
-"""A new inventory follows changes after so long, or INVENTORY_PATIENCE times as long as the last one took."""
+"""A new inventory follows fewer changes after so long."""
 
-INVENTORY_PATIENCE = 50.0
+INVENTORY_REST = 50.0
+"""No inventory follows one within so many times as long as that took to make: a long one may take a minute."""
+
+LOOK_SECONDS = 60.0
 
 ADVERT_SECONDS = 600.0
 """The advert is sent again after so long, so that the others know that we are there."""
@@ -74,7 +77,7 @@ class Telling:
         self._listed: tuple[int, Lot | None, Sums] | None = None
         """The last inventory: as of which delta, and what it says."""
         self._since = 0
-        self._patience = INVENTORY_SECONDS
+        self._listed_at, self._took = 0.0, 0.0
 
     def add(self, changes: Changes) -> None:
         """Tell of these, which are in the stock."""
@@ -145,7 +148,7 @@ class Telling:
                 self._tell_all_anew()
                 break
         self._stock.tell(self._state)
-        if self._since >= MOST_CHANGES:
+        if self._is_outdated():
             self._hasten.set()
 
     def _tell_all_anew(self) -> None:
@@ -168,18 +171,21 @@ class Telling:
                 continue
             failures = 0
             waited = 0.0
-            while waited < ADVERT_SECONDS and not self._hasten.is_set():
-                if self._since and waited >= self._patience:
-                    break
-                pause = min(self._patience, ADVERT_SECONDS)
-                await self._either(self._hasten, pause)
-                waited += pause
+            while waited < ADVERT_SECONDS and not self._hasten.is_set() and not self._is_outdated():
+                await self._either(self._hasten, LOOK_SECONDS)
+                waited += LOOK_SECONDS
+
+    def _is_outdated(self) -> bool:
+        """Whether a new inventory is due."""
+        age = self._clock.now() - self._listed_at
+        many, old = self._since >= MOST_CHANGES, age >= INVENTORY_SECONDS
+        return self._listed is None or (self._since > 0 and (many or old) and age >= INVENTORY_REST * self._took)
 
     async def _advertise(self) -> None:
         """Say where we are and what we have. Raises Unavailable, and Invalid for more than may be in a list."""
         peer, addresses = await self._identity()
         async with self._stock.turn:
-            if self._listed is None or self._since:
+            if self._listed is None or self._is_outdated():
                 self._listed = await self._list()
             n, lot, sums = self._listed
             self._told = replace(self._state, at=max(self._now(), self._state.at + 1))
@@ -201,7 +207,7 @@ class Telling:
 
     async def _list(self) -> tuple[int, Lot | None, Sums]:
         """A new inventory, which Kubo gives. What is yet to be told may be in it: it is told again."""
-        began = self._clock.now()
+        began = self._listed_at = self._clock.now()
         sums = await asyncio.to_thread(self._stock.sums)
         if not sums.files and not sums.pages:
             self._since = 0
@@ -214,7 +220,7 @@ class Telling:
         await self._shelf.forget(outdated)
         self._inventories.remove(outdated)
         self._since = 0
-        self._patience = max(INVENTORY_SECONDS, INVENTORY_PATIENCE * (self._clock.now() - began))
+        self._took = self._clock.now() - began
         return self._state.n, lot, sums
 
     async def _either(self, event: asyncio.Event, seconds: float) -> None:
