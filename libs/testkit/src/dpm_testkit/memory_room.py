@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE
@@ -68,10 +69,9 @@ class MemoryHomeserver:
 
     async def changed(self) -> None:
         """Wait for the next event, or for POLL_SECONDS."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), POLL_SECONDS)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):  # wait_for of Python 3.11 may lose a cancellation
+                await self._changed.wait()
 
     def answer(self, user: str, *, keeps: bool = False) -> None:
         """Whether ``user`` gets an answer at all, and not a refusal. ``keeps``: it wants what is the keeper's."""

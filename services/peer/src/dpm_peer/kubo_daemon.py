@@ -160,7 +160,8 @@ class Kubo:
             pause = self._backoff.after(failures)
             log.warning("Kubo of %s does not run: %s; it starts again in %.1f s", self._name, what, pause)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._at_once.wait(), pause)
+                async with asyncio.timeout(pause):  # wait_for of Python 3.11 may lose a cancellation
+                    await self._at_once.wait()
 
     async def _begin(self) -> asyncio.subprocess.Process:
         if self._anew or not (self.place.repository / "config").exists():
