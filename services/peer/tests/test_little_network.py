@@ -1,5 +1,6 @@
 """What one node of a network stores the others can fetch, through all that happens to them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ from dpm_core.events import (
     PeerJoined,
     PeerLeft,
 )
+from dpm_core.multiaddrs import PeerId
 from dpm_core.seals import SealKey
 from dpm_core.sharing import Clause, Rule
 from dpm_core.swarm_keys import SwarmKey
@@ -329,3 +331,49 @@ async def test_what_the_store_lost_is_not_promised(circle: Circle) -> None:
     async with ann.running():
         assert await ben.gets(kept) == OTHER
         assert ben.who_has(lost) == set()
+
+
+async def test_changes_told_while_an_inventory_is_fetched_are_not_lost(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, ben = await circle.node("ann"), circle.circle.node("ben")
+    first = await ann.stores(BODY)
+    await until(lambda: (ADVERT, ann.user) in circle.circle.server.standing())
+    async with ben.running():
+        reach, reachable = ben.contacts.reach, asyncio.Event()
+
+        async def later(peer: PeerId) -> None:
+            await reachable.wait()
+            await reach(peer)
+
+        monkeypatch.setattr(ben.contacts, "reach", later)
+        await until(lambda: ben.register.peers.present("team"))
+        sent = circle.circle.server.sent
+        second = await ann.stores(OTHER)
+        await until(lambda: circle.circle.server.sent > sent)
+        reachable.set()
+        assert await ben.gets(second) == OTHER
+        assert await ben.gets(first) == BODY
+
+
+async def test_who_seals_what_is_no_delta_is_shut_out_and_asked_for_nothing(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    await ben.gets(sha256)
+    content = SealKey(circle.circle.key, ROOM).sealed(DELTA, ann.user, {"epoch": "today", "n": 1})
+    circle.circle.server.happen(DELTA, ann.user, content)
+    (blocked,) = await until(lambda: [each for each in ben.register.events if isinstance(each, PeerBlocked)])
+    assert (blocked.peer, blocked.reason) == (ann.kubo.id, BlockReason.MALFORMED)
+    assert ben.who_has(sha256) == set()
+
+
+async def test_nobody_can_take_the_peer_of_another(circle: Circle) -> None:
+    ann, ben = await circle.node("ann"), await circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    await ben.gets(sha256)
+    cat = circle.circle.node("cat")
+    advert = Advert(ann.kubo.id, (), 7, 0, None, 0, 0, 0, 1, bytes(32))
+    seal = SealKey(circle.circle.key, ROOM)
+    circle.circle.server.happen(ADVERT, cat.user, seal_advert(advert, seal, cat.user), cat.user)
+    assert await ben.gets(await ann.stores(OTHER)) == OTHER
+    assert [peer.user for peer in ben.register.peers.present("team")] == [ann.user]
