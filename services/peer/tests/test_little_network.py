@@ -158,6 +158,21 @@ async def test_a_sharer_that_starts_again_tells_what_changed_while_it_was_away(c
         assert ben.who_has(second) == {ann.kubo.id}
 
 
+async def test_a_sharer_that_starts_again_and_has_not_changed_is_not_fetched_anew(circle: Circle) -> None:
+    ann, ben = circle.circle.node("ann"), await circle.node("ben")
+    sha256 = await ann.stores(BODY)
+    async with ann.running():
+        await ben.gets(sha256)
+        await until(lambda: (told := ann.stock.told()) and not told.behind)
+    before = ben.table.place(ann.user)
+    async with ann.running():
+        await ben.gets(await ann.stores(OTHER))
+        after = ben.table.place(ann.user)
+    assert before is not None
+    assert after is not None
+    assert (after.epoch, after.n) == (before.epoch, before.n + 1)
+
+
 async def test_a_sharer_that_lost_what_it_had_told_is_believed_again(circle: Circle) -> None:
     ann, ben = circle.circle.node("ann"), await circle.node("ben")
     async with ann.running():

@@ -73,6 +73,7 @@ class Telling:
         self._pages: dict[str, SharedPage | None] = {}
         self._pending = asyncio.Event()
         self._hasten = asyncio.Event()
+        self._said = asyncio.Event()
         self._told = stock.told()
         self._listed: tuple[int, Lot | None, Sums] | None = None
         """The last inventory: as of which delta, and what it says."""
@@ -107,6 +108,7 @@ class Telling:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_telling())
             tasks.create_task(self._keep_advertising())
+            tasks.create_task(self._keep_books())
 
     def _begin(self) -> None:
         """All that changed while nobody told of it stands in the first inventory."""
@@ -126,9 +128,15 @@ class Telling:
             await self._clock.sleep(GATHER_SECONDS)
             async with self._stock.turn:
                 self._tell()
+
+    async def _keep_books(self) -> None:
+        """Note when all was told and has arrived: after a restart nobody need be told it again."""
+        while True:
+            await self._said.wait()
+            self._said.clear()
             await self._broadcasting.idle()
             async with self._stock.turn:
-                if not self._pending.is_set() and not self._hasten.is_set():
+                if not (self._pending.is_set() or self._hasten.is_set() or self._said.is_set()):
                     self._stock.caught_up()
 
     def _tell(self) -> None:
@@ -148,6 +156,7 @@ class Telling:
                 self._tell_all_anew()
                 break
         self._stock.tell(self._state)
+        self._said.set()
         if self._is_outdated():
             self._hasten.set()
 
@@ -204,6 +213,7 @@ class Telling:
                 inventory_size=0 if lot is None else lot.size,
             )
             self._broadcasting.advertise(seal_advert(advert, self._seal, self._network.user))
+            self._said.set()
 
     async def _list(self) -> tuple[int, Lot | None, Sums]:
         """A new inventory, which Kubo gives. What is yet to be told may be in it: it is told again."""
