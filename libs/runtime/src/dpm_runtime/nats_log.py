@@ -99,6 +99,10 @@ class NatsEventLog:
         """
         return [_direct(message) for message in await past(self._link, topic_filter(topic))]
 
+    async def past(self, kind: str) -> list[Recorded]:
+        """As ``history``, of all topics of a kind: for kinds with few events, such as peers."""
+        return [_direct(message) for message in await past(self._link, kind_filter(kind))]
+
     async def before(self, moment: float) -> int:
         """The sequence of the last event before ``moment`` (epoch seconds), 0 for none. Raises Unavailable.
 

@@ -86,6 +86,11 @@ class MemoryEventLog:
         entry = self._last(topic)
         return entry.recorded() if entry else None
 
+    async def past(self, kind: str) -> list[Recorded]:
+        """Every event of topics of a kind, in order."""
+        self.check()
+        return [entry.recorded() for entry in self._entries if entry.topic.kind == kind]
+
     async def request(self, want: Want, *, held: Held | None = None, deadline: float | None = None) -> Recorded:
         """What a gateway appends, by default for half a minute; returns it as it was recorded."""
         last = await self.last(want.ref.topic)

@@ -38,6 +38,7 @@ class Contacts:
         self._clock = clock
         self._contacts: dict[PeerId, _Contact] = {}
         self._unwanted: set[PeerId] = set()
+        self._connected: frozenset[PeerId] = frozenset()
         self._dialling = asyncio.Semaphore(DIALS)
 
     def want(self, members: Mapping[PeerId, Sequence[Address]]) -> None:
@@ -50,6 +51,15 @@ class Contacts:
                 self._contacts[peer] = _Contact(tuple(addresses))
         for peer in self._unwanted:
             self._contacts.pop(peer, None)
+
+    def hopeful(self, peer: PeerId) -> bool:
+        """Whether a member is connected, as far as was seen, or may be dialled: it was not just tried in vain."""
+        contact = self._contacts.get(peer)
+        return contact is not None and (peer in self._connected or contact.due <= self._clock.now())
+
+    def connected(self, peer: PeerId) -> bool:
+        """Whether a member was connected at the last look, or was reached since."""
+        return peer in self._connected
 
     async def reach(self, peer: PeerId) -> None:
         """Be connected to a member now, whenever it was dialled last.
@@ -67,6 +77,7 @@ class Contacts:
                 contact.due = self._clock.now() + PAUSES.after(contact.failures)
                 raise
         contact.failures, contact.due = 0, 0.0
+        self._connected |= {peer}
 
     async def kept(self) -> None:
         """See to it for ever, also while Kubo does not answer."""
@@ -74,11 +85,12 @@ class Contacts:
             try:
                 await self._look()
             except Unavailable as error:
+                self._connected = frozenset()
                 log.debug("nobody can be connected: %s", error)
             await self._clock.sleep(LOOK_SECONDS)
 
     async def _look(self) -> None:
-        connected = await self._swarm.peers()
+        connected = self._connected = await self._swarm.peers()
         for peer in self._unwanted & connected:
             await self._swarm.disconnect(peer)
         self._unwanted.clear()
