@@ -1,6 +1,5 @@
 """The peer service as an origin, over a socket on which a service of the test's own answers."""
 
-import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -10,22 +9,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from dpm_core.artifacts import ArtifactRef, Lane, Want
-from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.origins import NotHeld, Opened, Origin
 from dpm_runtime.peer_origin import PeerOrigin
 from dpm_testkit.memory_origin import MemoryOrigin, MemoryPeers
-from dpm_testkit.origin_conformance import BODY, OriginSuite, drained
-
-SHA256 = hashlib.sha256(BODY).hexdigest()
-
-
-def wanted() -> Want:
-    ref = ArtifactRef("test", "http://origin.example/", "file")
-    url = "http://origin.example/file"
-    return Want(ref, "file", url, Lane.BLOB, (Digest(f"sha256:{SHA256}"),), len(BODY))
+from dpm_testkit.origin_conformance import BODY, drained
+from dpm_testkit.peers_conformance import SHA256, PeersSuite, wanted
 
 
 class Service:
@@ -88,15 +78,7 @@ async def peers(socket: Path, service: Service) -> AsyncIterator[PeerOrigin]:
         yield origin
 
 
-class PeerSuite(OriginSuite):
-    def want(self) -> Want:
-        return wanted()
-
-    def missing(self) -> Want:
-        return replace(super().missing(), digests=(Digest(f"sha256:{'0' * 64}"),))
-
-
-class TestMemoryPeers(PeerSuite):
+class TestMemoryPeers(PeersSuite):
     @pytest.fixture
     def origin(self) -> MemoryOrigin:
         origin = MemoryPeers()
@@ -104,7 +86,7 @@ class TestMemoryPeers(PeerSuite):
         return origin
 
 
-class TestPeerOrigin(PeerSuite):
+class TestPeerOrigin(PeersSuite):
     @pytest.fixture
     def origin(self, peers: PeerOrigin) -> Origin:
         return peers

@@ -1,17 +1,20 @@
 """Files of blobs that nobody has any more go, and no others."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from dpm_core.artifacts import Blob
+from dpm_core.cids import Cid
 from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactEvicted, Event, FetchStarted
+from dpm_core.ports import References
 from dpm_core.registry import from_json
 from dpm_core.taps import REMOVED, Removed
 from dpm_fetcher.care import Care
-from dpm_fetcher.collector import GRACE_SECONDS, Collector
+from dpm_fetcher.collector import GRACE_SECONDS, REFERENCE_SECONDS, Collector
 from dpm_testkit.catalog_conformance import ref
 from dpm_testkit.catalog_conformance import stored as stored_event
 from dpm_testkit.clock import ManualClock
@@ -31,11 +34,12 @@ class Bench:
     files: MemoryBlobStore = field(default_factory=MemoryBlobStore)
     catalog: MemoryCatalog = field(default_factory=MemoryCatalog)
     tap: MemoryTap = field(default_factory=MemoryTap)
+    references: References | None = None
 
     def __post_init__(self) -> None:
         self.clock = ManualClock(time.time())
         care = Care(self.log, self.catalog, self.catalog, self.catalog, self.files, self.clock)
-        self.collector = Collector(care, self.files, self.tap)
+        self.collector = Collector(care, self.files, self.tap, self.references)
 
     async def append(self, event: Event, name: str = "page", *, fold: bool = True) -> int:
         sequence = await self.log.append(ref(name).topic, event)
@@ -112,3 +116,37 @@ async def test_nothing_goes_while_the_log_cannot_be_read(bench: Bench) -> None:
         await bench.collect()
     bench.log.down = False
     assert await bench.collect() == {OTHER}
+
+
+@dataclass
+class Others:
+    """Port References. ``asked`` lists what it was asked to drop; while ``away`` it cannot be asked."""
+
+    asked: list[Cid] = field(default_factory=list)
+    away: bool = False
+
+    async def drop(self, cids: Sequence[Cid]) -> None:
+        if self.away:
+            raise Unavailable("it does not answer")
+        self.asked += cids
+
+
+async def test_who_gives_a_blob_to_others_is_asked_before_its_file_goes() -> None:
+    others = Others()
+    bench = Bench(references=others)
+    blob = await bench.store(SMALL)
+    await bench.store(OTHER)
+    await bench.collector.collect()
+    assert others.asked == []
+    await bench.collect()
+    assert others.asked == [blob.cid]
+
+
+async def test_while_others_may_be_promised_it_a_file_stays_for_a_while_but_not_for_ever() -> None:
+    bench = Bench(references=Others(away=True))
+    await bench.store(SMALL)
+    await bench.store(OTHER)
+    assert await bench.collect() == {SMALL, OTHER}
+    await bench.clock.advance(REFERENCE_SECONDS)
+    await bench.collector.collect()
+    assert set(bench.files.blobs.values()) == {OTHER}

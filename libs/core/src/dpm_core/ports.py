@@ -230,6 +230,16 @@ class Leftovers(Protocol):
         """The blob's file is gone."""
 
 
+class References(Protocol):
+    """Those who refer to the files of blobs, and give them to others."""
+
+    async def drop(self, cids: Sequence[Cid]) -> None:
+        """Have nobody refer to these any more; their files may go once it returns.
+
+        Raises Unavailable if they cannot be asked.
+        """
+
+
 class Body(Protocol):
     """Bytes of a blob in the store."""
 

@@ -10,10 +10,10 @@ from starlette.routing import request_response
 
 from dpm_core.ecosystem import Refusal, Request
 from dpm_gateway.handler import Handler
-from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.repeats import Repeats
 from dpm_gateway.seen import Seen
 from dpm_gateway.tunnelling import tunnel
+from dpm_runtime.hangup import HungUp, unless_gone
 from dpm_runtime.host_names import CONNECT, CONNECTION, HostNames
 from dpm_runtime.tunnel import Tunnels
 

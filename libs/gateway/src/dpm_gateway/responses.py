@@ -15,8 +15,8 @@ from dpm_core.ecosystem import Page
 from dpm_core.errors import DpmError
 from dpm_gateway.coding import Coding
 from dpm_gateway.conditions import not_modified, precondition_failed, range_applies
-from dpm_gateway.hangup import HungUp, unless_gone
 from dpm_gateway.ranges import Span, Unsatisfiable, requested
+from dpm_runtime.hangup import HungUp, unless_gone
 from dpm_runtime.mounted_files import LoadedBody
 from dpm_runtime.outlet import EXTENSION, Outlet
 

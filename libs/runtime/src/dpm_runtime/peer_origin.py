@@ -4,35 +4,58 @@
 ``GET /blobs/<sha256 in hex>?size=``   200, or 206 for ``Range: bytes=N-``, once a first byte is there; 404 at once
                                        if no peer has it. ``Dpm-Source`` says which peer, or which network
 ``POST /doubts`` ``{"sha256": …}``     what came of it were other bytes: 204
+``POST /dropped`` ``{"cids": […]}``    these blobs are about to go: 204 once no network refers to their files
 =====================================  ==========================================================================
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import aiohttp
 
 from dpm_core.artifacts import Validators, Want
+from dpm_core.cids import Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
 from dpm_core.origins import NotHeld, NotModified, Opened
+from dpm_core.registry import to_json
+from dpm_runtime import unix_http
 from dpm_runtime.upstream_answer import saying_unavailable
 
 SERVICE = "peer"
 SOURCE_FIELD = "Dpm-Source"
+BLOBS_PATH = "/blobs/"
+DOUBTS_PATH = "/doubts"
+DROPPED_PATH = "/dropped"
 
 FIRST_BYTE_SECONDS = 20.0
 STALL_SECONDS = 30.0
 DOUBT_SECONDS = 2.0
+DROP_SECONDS = 30.0
 
 PIECE = 256 * 1024
 """Bytes that are buffered of a body."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Doubted:
+    """The sha256, in hex, of what came wrong."""
+
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Blobs whose files are about to go."""
+
+    cids: tuple[str, ...]
 
 
 class PeerOrigin:
@@ -76,7 +99,7 @@ class PeerOrigin:
         begin = 0 if held is not None and held.strong not in (None, etag) else offset
         with saying_unavailable("the peer service"):
             response = await self._session.get(
-                f"/blobs/{want.sha256.hex}",
+                f"{BLOBS_PATH}{want.sha256.hex}",
                 params={} if want.size is None else {"size": str(want.size)},
                 headers={"Range": f"bytes={begin}-"} if begin else {},
             )
@@ -106,8 +129,27 @@ class PeerOrigin:
             return
         with suppress(Unavailable), saying_unavailable("the peer service"):
             limit = aiohttp.ClientTimeout(DOUBT_SECONDS)
-            async with self._session.post("/doubts", json={"sha256": want.sha256.hex}, timeout=limit):
+            async with self._session.post(DOUBTS_PATH, json={"sha256": want.sha256.hex}, timeout=limit):
                 log.warning("peers sent other bytes", extra={"artifact": want.name})
+
+
+class PeerReferences:
+    """Port References: what the service that listens on ``socket`` gives to others.
+
+    Where nobody listens there is no reference either: Kubo ends with the service, and forgets them as it starts.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def drop(self, cids: Sequence[Cid]) -> None:
+        """See :class:`dpm_core.ports.References`."""
+        if not self._socket.exists():
+            return
+        told = to_json(Dropped(tuple(cids)))
+        status, _ = await unix_http.request(self._socket, DROPPED_PATH, told, seconds=DROP_SECONDS)
+        if status != 204:
+            raise Unavailable(f"the peer service answered {status}")
 
 
 class _PeerStream:

@@ -26,6 +26,7 @@ from dpm_runtime.catalog_listing import Listing
 from dpm_runtime.disk import Space
 from dpm_runtime.lost_log import FormerCatalog
 from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.peer_origin import SERVICE, PeerReferences
 from dpm_runtime.quota import quota_of
 from dpm_runtime.service import ServiceContext
 from dpm_runtime.serving import serving_on_socket
@@ -87,7 +88,7 @@ async def _keep(context: ServiceContext, bus: NatsBus, store: DiskBlobStore, cat
     care = Care(bus.log, catalog, kept, kept, store, context.clock)
     space_of = context.home.blobs
     making_room = Room(care, lambda space: quota_of(context.settings, space), lambda: Space.of(space_of))
-    collecting = Collector(care, store, bus.tap)
+    collecting = Collector(care, store, bus.tap, PeerReferences(context.home.socket(SERVICE)))
     listing = Listing(catalog)
     operator = Operator(care, listing, making_room, collecting)
     quarantine = Quarantine(store, bus.log, bus.tap, context.clock)

@@ -86,7 +86,7 @@ class Truth:
 class Doubts:
     """Files of which wrong bytes came: finds who lied, by the CID that the right bytes have.
 
-    A CID stands for its bytes, which Kubo checks: who advertises another one for a digest lies, whoever carried it.
+    A CID stands for its bytes, which Kubo checks: who advertises another one for a digest lies, whoever sent them.
     """
 
     def __init__(

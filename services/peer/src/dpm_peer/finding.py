@@ -137,7 +137,7 @@ class Finder:
         With ``size`` (bytes) it is of that size. The bytes are those of the CID that a peer advertises for the
         digest: whether the digest is theirs is for the caller to check.
         """
-        waiting = deque(self._offers(sha256, size)[:OFFERS])
+        waiting = deque(self._offers(sha256, size, offset)[:OFFERS])
         opening: dict[asyncio.Task[Stream], Offer] = {}
         found: Found | None = None
         try:
@@ -190,13 +190,14 @@ class Finder:
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
 
-    def _offers(self, sha256: Digest, size: int | None) -> list[Offer]:
+    def _offers(self, sha256: Digest, size: int | None, offset: int) -> list[Offer]:
         """The best first: those with most peers that are connected, then those with most peers."""
         found: list[Offer] = []
         for network in self._networks():
             ways: dict[tuple[Cid, int], list[Holder]] = {}
             for holder in network.holders(sha256):
-                if size in (None, holder.file.size) and self._worth(network, holder.peer):
+                fits = size in (None, holder.file.size) and offset < max(1, holder.file.size)
+                if fits and self._worth(network, holder.peer):
                     ways.setdefault((holder.file.cid, holder.file.size), []).append(holder)
             found += [Offer(network, way[0].file, tuple(each.peer for each in way)) for way in ways.values()]
         return sorted(found, key=lambda offer: (-offer.connected, -len(offer.peers)))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from dpm_gateway.hangup import HungUp, unless_gone
+from dpm_runtime.hangup import HungUp, unless_gone
 from dpm_runtime.serving import serving
 from dpm_testkit.patience import soon
 

@@ -1,0 +1,164 @@
+"""What the service answers on its socket, beside health and metrics: files of others, for the node's fetchers.
+
+:mod:`dpm_runtime.peer_origin` says what the requests are, and makes them.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from dpm_core.cids import Cid
+from dpm_core.digests import Digest
+from dpm_core.errors import Invalid, Unavailable
+from dpm_core.registry import from_json
+from dpm_peer.blame import Doubts
+from dpm_peer.finding import Finder, Found, Sharers
+from dpm_runtime.hangup import HungUp, unless_gone
+from dpm_runtime.meters import counter
+from dpm_runtime.peer_origin import BLOBS_PATH, DOUBTS_PATH, DROPPED_PATH, SOURCE_FIELD, Doubted, Dropped
+
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-\Z")
+_SIZE = re.compile(r"[0-9]{1,18}\Z")
+
+log = logging.getLogger(__name__)
+_asked = counter(
+    "dpm.peer.asked",
+    "{request}",
+    "files that peers were asked for",
+    outcome="`given`: a first byte came; `nobody`: no peer has it, or gives it; `left`: it did not come in time",
+)
+_received = counter("dpm.peer.received", "By", "bytes that came from peers")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What answers come from."""
+
+    finder: Finder
+    doubts: Doubts
+    networks: Callable[[], Iterable[Sharers]]
+
+
+class PeerDoor:
+    """The service's side of its socket. Nobody has anything before ``open``."""
+
+    def __init__(self) -> None:
+        self._parts: Parts | None = None
+
+    def open(self, parts: Parts) -> None:
+        """From now on answer out of these."""
+        self._parts = parts
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """What the service's socket answers beside health and metrics."""
+        return [
+            Route(f"{BLOBS_PATH}{{sha256}}", _Blobs(self), methods=["GET"]),
+            Route(DOUBTS_PATH, self._doubts, methods=["POST"]),
+            Route(DROPPED_PATH, self._dropped, methods=["POST"]),
+        ]
+
+    async def blob(self, sha256: Digest, size: int | None, offset: int) -> Found | None:
+        """The file from a peer."""
+        return None if self._parts is None else await self._parts.finder.open(sha256, size, offset)
+
+    async def _doubts(self, request: Request) -> Response:
+        try:
+            sha256 = Digest(f"sha256:{from_json(await request.body(), Doubted).sha256}")
+        except Invalid as error:
+            return _refusal(error)
+        if self._parts is not None:
+            self._parts.doubts.raised(sha256)
+        return Response(status_code=204)
+
+    async def _dropped(self, request: Request) -> Response:
+        """Answers once no network references the blobs any more: their files may go then."""
+        try:
+            cids = [Cid(each) for each in from_json(await request.body(), Dropped).cids]
+        except Invalid as error:
+            return _refusal(error)
+        if self._parts is None:
+            return JSONResponse({"error": "the networks are not open yet"}, 503)
+        failed: list[str] = []
+        for network in self._parts.networks():
+            try:
+                await network.shelf.forget(cids)
+            except Unavailable as error:
+                failed.append(f"{network.name}: {error}")
+        if failed:
+            return JSONResponse({"error": "; ".join(failed)}, 503)
+        return Response(status_code=204)
+
+
+class _Blobs:
+    """An ASGI application, since it is to stop looking when nobody waits for the answer any more."""
+
+    def __init__(self, door: PeerDoor) -> None:
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        try:
+            sha256, size, offset = _wanted(request)
+        except Invalid as error:
+            await _refusal(error)(scope, receive, send)
+            return
+        try:
+            found = await unless_gone(scope, receive, self._door.blob(sha256, size, offset))
+        except HungUp:
+            _asked.add(1, {"outcome": "left"})
+            return
+        _asked.add(1, {"outcome": "nobody" if found is None else "given"})
+        if found is None:
+            await Response(status_code=404)(scope, receive, send)
+            return
+        try:
+            with suppress(HungUp):
+                await unless_gone(scope, receive, _sent(found, offset, send))
+        except Unavailable as error:  # short of its length: the server hangs up
+            log.info("a peer's file breaks off", extra={"source": found.source, "why": error.what})
+        finally:
+            await found.body.close()
+
+
+async def _sent(found: Found, offset: int, send: Send) -> None:
+    """Send the answer. Raises Unavailable if it breaks off."""
+    size = found.file.size
+    headers = {
+        "content-length": str(size - offset),
+        "content-type": found.file.media_type,
+        SOURCE_FIELD.lower(): found.source,
+    }
+    if offset:
+        headers["content-range"] = f"bytes {offset}-{size - 1}/{size}"
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 206 if offset else 200, "headers": raw})
+    async for part in found.body:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        _received.add(len(part))
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _wanted(request: Request) -> tuple[Digest, int | None, int]:
+    """Digest, size and offset. Raises Invalid."""
+    sha256 = Digest(f"sha256:{request.path_params['sha256']}")
+    size = request.query_params.get("size")
+    span = request.headers.get("range")
+    begins = _RANGE.match(span) if span else None
+    if (size is not None and not _SIZE.match(size)) or (span and begins is None):
+        raise Invalid("size is a number, and a range says from which byte on")
+    offset = int(begins[1]) if begins else 0
+    if size is not None and offset and offset >= int(size):
+        raise Invalid("a range begins before the end")
+    return sha256, None if size is None else int(size), offset
+
+
+def _refusal(error: Invalid) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
