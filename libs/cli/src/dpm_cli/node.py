@@ -13,7 +13,7 @@ from dpm_cli.control import Message, Say
 from dpm_cli.fuse import require_fuse
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning
-from dpm_cli.services import FETCHER, gateways, installed, order, service_of, services
+from dpm_cli.services import FETCHER, PEER, gateways, installed, one_more, order, service_of, services, to_run
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
 from dpm_cli.supervisor import Service, State, Supervisor, Unit
@@ -46,7 +46,7 @@ async def run(
     require_short(home)
     home.prepare()
     with NodeLock(home):
-        names = order(installed(), fuse=settings.fuse) if plan is None else ()
+        names = order(to_run(home), fuse=settings.fuse) if plan is None else ()
         forget(home, names, say)
         await _Node(settings, plan(settings) if plan else _plan(settings, say), say).run(announce)
 
@@ -99,7 +99,7 @@ def _plan(settings: Settings, say: Say) -> Sequence[Service]:
     port = settings.nats_port or ports.choose_free()
     bus: Bus = set_up(home, port, settings.nats_host, say=say)
     plan = services(
-        home, installed(), nats_server=program, nats_config=bus.config, nats_port=port, provision=bus.provision,
+        home, to_run(home), nats_server=program, nats_config=bus.config, nats_port=port, provision=bus.provision,
         fuse=settings.fuse, replicas=settings.replicas,
     )  # fmt: skip
     announce_bus(home, bus.url)
@@ -214,6 +214,9 @@ class _Node:
         async with self._admission:
             if newcomers.has_come(name, self._installed):
                 await self._admit(name)
+            elif name == PEER and PEER not in self._units() and PEER in to_run(self._home):
+                for service in one_more(self._home, PEER, {}):  # its first network has come meanwhile
+                    self._supervisor.add(service)
         await self._supervisor.resume(name)
         self._tell(f"{name} was started")
         return {}

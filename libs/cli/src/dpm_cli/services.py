@@ -24,6 +24,8 @@ FUSEFS = "fusefs"
 """The file system, which is left out where gateways read the store."""
 
 FETCHER = "fetcher"
+PEER = "peer"
+"""The service of networks, which runs where there is one."""
 NO_ROOM = "no space left on device"
 """How nats-server calls a full disk."""
 
@@ -34,6 +36,11 @@ GROUP = "dpm.services"
 def installed() -> frozenset[str]:
     """The names of the services that are installed here."""
     return frozenset(entry.name for entry in entry_points(group=GROUP))
+
+
+def to_run(home: Home) -> frozenset[str]:
+    """The names of the installed services that the node has work for."""
+    return installed() if home.network_names else installed() - {PEER}
 
 
 def gateways(replicas: Mapping[str, int]) -> tuple[str, ...]:
@@ -116,7 +123,7 @@ def services(
 
 
 def one_more(home: Home, name: str, replicas: Mapping[str, int]) -> list[Service]:
-    """The processes of one gateway, for a node that runs already."""
+    """The processes of one service, for a node that runs already."""
     return [_service(home, process) for process in processes_of((name,), {name: replicas.get(name, 1)})]
 
 

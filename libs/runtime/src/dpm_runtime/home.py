@@ -112,6 +112,29 @@ class Home:
         """What clients trust: the certificate of the node's own CA."""
         return self.tls / "ca.pem"
 
+    @property
+    def networks(self) -> Path:
+        """A folder for each network that the node is in, with its secrets (0700)."""
+        return (self.vault or self.root) / "networks"
+
+    @property
+    def network_names(self) -> list[str]:
+        """The networks that the node is in."""
+        return sorted(each.parent.name for each in self.networks.glob("*/network.json"))
+
+    @property
+    def peers(self) -> Path:
+        """What others say they have, one file a network; rebuildable."""
+        return self.root / "peers"
+
+    def kubo(self, network: str) -> Path:
+        """The repository of a network's Kubo, which references only files below its parent; rebuildable."""
+        return self.root / f"ipfs-{network}"
+
+    def kubo_socket(self, network: str) -> Path:
+        """Where that Kubo takes orders."""
+        return self.run / f"ipfs-{network}.sock"
+
     def key(self, service: str) -> Path:
         """The nkey seed of a service."""
         return self.keys / f"{service}.nk"

@@ -174,6 +174,15 @@ class Settings(BaseSettings):
     transfers_per_host: int = Field(8, gt=0, description="at once, a fetcher")
     index_lane: int = Field(32, gt=0, description="index fetches at once, a fetcher")
     blob_lane: int = Field(32, gt=0, description="blob fetches at once, a fetcher")
+    peer_first_byte_seconds: float = Field(
+        0.5, gt=0, description="until the first byte of peers; then upstream is asked instead"
+    )
+    peer_rate_bytes: int = Field(
+        5 * 1024 * 1024, ge=0, description="of peers, a second; where they are slower upstream joins in"
+    )
+    peer_least_bytes: int = Field(
+        64 * 1024, ge=0, description="what is smaller is asked of peers only where upstream is away"
+    )
     store_bytes: int | None = Field(
         None, gt=0, description="size of the store; unset: the lesser of 50 GiB and 20 % of its disk"
     )

@@ -11,7 +11,9 @@ from dpm_core.registry import ReaderTooOld
 from dpm_fetcher import custodian
 from dpm_fetcher.copying import HeldOrigin
 from dpm_fetcher.fetcher import Fetcher, Limits
+from dpm_fetcher.hedge import Pace
 from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.sources import Peering
 from dpm_fetcher.waiters import Waiters
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
@@ -20,6 +22,8 @@ from dpm_runtime.disk import Floor, Space
 from dpm_runtime.doorway import Doorway
 from dpm_runtime.nats_bus import NatsBus
 from dpm_runtime.nats_log import ROOM
+from dpm_runtime.peer_origin import SERVICE as PEERS
+from dpm_runtime.peer_origin import PeerOrigin
 from dpm_runtime.quota import quota_of
 from dpm_runtime.react import react
 from dpm_runtime.service import ServiceContext, run_service
@@ -68,6 +72,7 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
                 queries=doorway.queries,
             )
         )
+        peers = await resources.enter_async_context(PeerOrigin(home.socket(PEERS)))
         doorway.open(upstream, known.private(), settings.may_ask)
         waiters = Waiters(context.clock, lambda: bus.connected)
         lanes = Lanes(
@@ -83,6 +88,7 @@ async def serve(doorway: Doorway, context: ServiceContext) -> None:
             waiters,
             context.clock,
             Limits(settings.index_seconds, settings.stall_seconds, settings.unsized_limit_bytes),
+            peering=Peering(peers, _pace(settings)),
             copying=HeldOrigin(catalog, store),
         )
         async with asyncio.TaskGroup() as parts:
@@ -114,6 +120,10 @@ async def _take_requests(context: ServiceContext, bus: NatsBus, fetcher: Fetcher
 
 def _deadlines(settings: Settings) -> Deadlines:
     return Deadlines(settings.connect_seconds, settings.first_byte_seconds, settings.stall_seconds)
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(settings.peer_first_byte_seconds, settings.peer_rate_bytes, settings.peer_least_bytes)
 
 
 async def _sweep(context: ServiceContext, store: DiskBlobStore) -> None:

@@ -5,7 +5,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,6 +24,8 @@ from dpm_runtime.hangup import HungUp, unless_gone
 from dpm_runtime.meters import counter
 from dpm_runtime.peer_origin import BLOBS_PATH, DOUBTS_PATH, DROPPED_PATH, SOURCE_FIELD, Doubted, Dropped
 
+NETWORKS_PATH = "/networks"
+
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-\Z")
 _SIZE = re.compile(r"[0-9]{1,18}\Z")
 
@@ -39,11 +41,13 @@ _received = counter("dpm.peer.received", "By", "bytes that came from peers")
 
 @dataclass(frozen=True)
 class Parts:
-    """What answers come from."""
+    """What answers come from: ``networks`` that are open, the ``health`` of all, and ``look`` for new ones."""
 
     finder: Finder
     doubts: Doubts
     networks: Callable[[], Iterable[Sharers]]
+    health: Callable[[], Mapping[str, object]] = dict
+    look: Callable[[], None] = lambda: None
 
 
 class PeerDoor:
@@ -63,6 +67,7 @@ class PeerDoor:
             Route(f"{BLOBS_PATH}{{sha256}}", _Blobs(self), methods=["GET"]),
             Route(DOUBTS_PATH, self._doubts, methods=["POST"]),
             Route(DROPPED_PATH, self._dropped, methods=["POST"]),
+            Route(NETWORKS_PATH, self._networks, methods=["GET", "POST"]),
         ]
 
     async def blob(self, sha256: Digest, size: int | None, offset: int) -> Found | None:
@@ -95,6 +100,14 @@ class PeerDoor:
         if failed:
             return JSONResponse({"error": "; ".join(failed)}, 503)
         return Response(status_code=204)
+
+    async def _networks(self, request: Request) -> Response:
+        """How each network does; POST: look first whether one has come or gone, which is seen a moment later."""
+        if self._parts is None:
+            return JSONResponse({})
+        if request.method == "POST":
+            self._parts.look()
+        return JSONResponse(self._parts.health())
 
 
 class _Blobs:
