@@ -11,8 +11,9 @@ from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import BlockReason, PeerJoined
 from dpm_core.multiaddrs import PeerId
-from dpm_peer.blame import TRUTH_SECONDS, UNKEPT, Blame, Doubts, Holder, Truth
+from dpm_peer.blame import TRUTH_SECONDS, UNKEPT, Blame, Doubts, Truth
 from dpm_peer.register import Register
+from dpm_peer.table import Holder
 from dpm_testkit.clock import ManualClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.patience import until

@@ -8,10 +8,10 @@ from dpm_core.cids import CHUNK, Cid, CidHasher
 from dpm_core.digests import Digest
 from dpm_core.inventory import SharedFile
 from dpm_core.ports import Clock
-from dpm_peer.blame import Holder
 from dpm_peer.contacts import Contacts
 from dpm_peer.shelf import Shelf
 from dpm_peer.swarm import Lot
+from dpm_peer.table import Holder
 from dpm_testkit.memory_swarm import MemoryKubo, MemoryNetwork
 
 

@@ -9,11 +9,11 @@ from dpm_core.cids import Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import BlockReason
-from dpm_core.inventory import SharedFile
 from dpm_core.multiaddrs import PeerId
 from dpm_core.peers import decide_block
 from dpm_core.ports import Clock
 from dpm_peer.register import Register
+from dpm_peer.table import Holder
 from dpm_runtime.meters import counter
 
 UNKEPT = 3
@@ -34,14 +34,6 @@ _blocked = counter(
     "times that a member of a network was shut out",
     reason="why: `wrong-bytes`, `not-given`, `flood`, `malformed`",
 )
-
-
-@dataclass(frozen=True)
-class Holder:
-    """A peer that may be asked, and a file that it says it has."""
-
-    peer: PeerId
-    file: SharedFile
 
 
 class Blame:

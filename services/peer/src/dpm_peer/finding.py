@@ -15,8 +15,9 @@ from dpm_core.inventory import SharedFile
 from dpm_core.multiaddrs import PeerId
 from dpm_core.origins import Stream
 from dpm_core.ports import Clock
-from dpm_peer.blame import Blame, Holder
+from dpm_peer.blame import Blame
 from dpm_peer.swarm import Swarm
+from dpm_peer.table import Holder
 
 OFFERS = 4
 """So many ways to have a file are tried at most."""
