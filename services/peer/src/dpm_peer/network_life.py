@@ -138,7 +138,7 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
 
         membership = Membership(
             network, key, room=room, swarm=swarm, shelf=shelf, contacts=contacts, table=table,
-            register=node.register, clock=clock, folder=home.peers, harmed=node.blame.harmed, keep=keep,
+            register=node.register, clock=clock, folder=home.peers / f"{name}.fetched", harmed=node.blame.harmed, keep=keep,
             heard_self=telling.heard_self,
         )  # fmt: skip
 
