@@ -19,7 +19,7 @@ from dpm_cli import ask, control, nats_server, ports, show
 from dpm_cli.control import Message, Say
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning, ExitCode, NotRunning, WrongState, exit_code_of
-from dpm_cli.services import gateways, order, processes_of, service_of
+from dpm_cli.services import gateways, installed, order, processes_of, service_of, to_run
 from dpm_cli.status import Summary, count_down, count_samples, lines
 from dpm_core.errors import Conflict, DpmError, Invalid, Unavailable
 from dpm_runtime.bus_address import announce_bus, bus_url
@@ -320,3 +320,11 @@ def test_help_comes_without_the_heavy_libraries() -> None:
     assert ended.returncode == 0, ended.stderr
     assert "Exit codes" in ended.stdout
     assert "\x1b" not in ended.stdout and "─" not in ended.stdout
+
+
+def test_the_service_of_networks_runs_where_there_is_one(home: Home) -> None:
+    assert "peer" not in to_run(home)
+    (home.networks / "team").mkdir(parents=True)
+    assert "peer" not in to_run(home)
+    (home.networks / "team" / "network.json").write_text("{}")
+    assert to_run(home) == installed()

@@ -122,3 +122,20 @@ async def test_it_goes_on_when_kubo_does(
     anna.down = False
     await clock.advance(1)
     assert anna.connected == {ben.id}
+
+
+async def test_it_is_known_who_is_connected_and_who_is_worth_a_dial(
+    contacts: Contacts, clock: ManualClock, network: MemoryNetwork, anna: Counted
+) -> None:
+    ben, away = network.joined("ben"), network.joined("away")
+    away.down = True
+    contacts.want(addresses(ben, away))
+    assert contacts.hopeful(away.id) and not contacts.connected(ben.id)
+    await clock.advance(1)
+    assert (contacts.connected(ben.id), contacts.hopeful(ben.id)) == (True, True)
+    assert (contacts.connected(away.id), contacts.hopeful(away.id)) == (False, False)
+    anna.down = True
+    await clock.advance(1)
+    assert not contacts.connected(ben.id)
+    contacts.want({})
+    assert not contacts.hopeful(ben.id)

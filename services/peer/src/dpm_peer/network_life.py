@@ -138,8 +138,8 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
 
         membership = Membership(
             network, key, room=room, swarm=swarm, shelf=shelf, contacts=contacts, table=table,
-            register=node.register, clock=clock, folder=home.peers / f"{name}.fetched", harmed=node.blame.harmed, keep=keep,
-            heard_self=telling.heard_self,
+            register=node.register, clock=clock, folder=home.peers / f"{name}.fetched",
+            harmed=node.blame.harmed, keep=keep, heard_self=telling.heard_self,
         )  # fmt: skip
 
         async def share_by_the_rule() -> None:
