@@ -249,3 +249,19 @@ async def test_other_ranges_are_not_understood(service: Service, span: str) -> N
 @pytest.mark.parametrize("body", [b"", b"no JSON", b'{"sha256": "12"}', b'{"cids": ["x"]}', b'{"sha256": 3}'])
 async def test_nonsense_is_refused(service: Service, path: str, body: bytes) -> None:
     assert await service.asked(path, data=body) == 400
+
+
+async def test_it_is_said_how_each_network_does_and_looked_for_new_ones(service: Service) -> None:
+    looked: list[bool] = []
+    health = {"team": {"life": "running", "detail": ""}}
+    service.door.open(
+        Parts(service.finder, service.doubts, lambda: [service.team], lambda: health, lambda: looked.append(True))
+    )
+    connector = aiohttp.UnixConnector(str(service.socket))
+    async with aiohttp.ClientSession("http://peer", connector=connector) as session:
+        async with session.get("/networks") as answer:
+            assert await answer.json() == health
+        assert not looked
+        async with session.post("/networks") as answer:
+            assert await answer.json() == health
+        assert looked
