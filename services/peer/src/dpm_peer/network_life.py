@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from dpm_core.cids import Cid
 from dpm_core.digests import Digest
-from dpm_core.errors import Unavailable
+from dpm_core.errors import Invalid, Unavailable
 from dpm_core.networks import Network
 from dpm_core.ports import Clock, EventLog
 from dpm_core.swarm_keys import SwarmKey
@@ -98,6 +98,8 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
     home, clock = node.home, node.clock
     files = NetworkFiles(home.networks / name)
     network, key = files.network(), files.key()
+    if network.name != name:
+        raise Invalid(f"the folder {name} holds the network {network.name}: they are to be called the same")
     home.peers.mkdir(mode=0o700, exist_ok=True)
     inventories = Inventories(home.peers / f"{name}.inventories")
     async with AsyncExitStack() as resources:
