@@ -124,7 +124,8 @@ def services(
 
 def one_more(home: Home, name: str, replicas: Mapping[str, int]) -> list[Service]:
     """The processes of one service, for a node that runs already."""
-    return [_service(home, process) for process in processes_of((name,), {name: replicas.get(name, 1)})]
+    own = {name: replicas[name]} if name in replicas else {}
+    return [_service(home, process) for process in processes_of((name,), own)]
 
 
 def _service(home: Home, process: str) -> Service:
