@@ -186,12 +186,12 @@ async def test_processes_that_a_killed_node_left_are_named(home: Home) -> None:
         with NodeLock(home):
             assert (await look("DPM-LEFTOVERS", about(home))).level == Level.OK
     finally:
-        left.kill()
+        left.terminate()
         await left.wait()
     assert (await look("DPM-LEFTOVERS", about(home))).level == Level.OK
 
 
-async def _left(home: Home) -> asyncio.subprocess.Process:
+async def _left(home: Home) -> processes.Spawned:
     forever = [sys.executable, "-c", "import signal; signal.pause()"]
     left = await processes.spawn(
         "fetcher", forever, run=home.run, log=home.logs / "fetcher.log", environment=os.environ

@@ -1,6 +1,5 @@
 """The supervisor, with services that are a few lines of Python each."""
 
-import asyncio
 import json
 import os
 import signal
@@ -250,7 +249,7 @@ async def test_what_a_dead_service_had_started_dies_with_it(home: Home, diary: P
         await until(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
 
-async def spawned(home: Home, name: str, script: str, diary: Path) -> asyncio.subprocess.Process:
+async def spawned(home: Home, name: str, script: str, diary: Path) -> processes.Spawned:
     process = await processes.spawn(
         name,
         (sys.executable, "-c", script, name, str(diary)),

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import psutil
 
 from dpm_cli import launch
+from dpm_cli.loader import Loader
 from dpm_runtime import whole_file
 
 MARK = "_DPM_RUN"
@@ -31,6 +32,46 @@ LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A log larger than this becomes ``<name>.log.1`` when its service starts."""
 
 
+class Child(Protocol):
+    """A child process."""
+
+    @property
+    def pid(self) -> int: ...  # noqa: D102
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit status, None while it runs."""
+
+    def begin(self) -> None:
+        """Let one that is held begin. Nothing, for others."""
+
+    def terminate(self) -> None:
+        """SIGTERM. Raises ProcessLookupError if it has ended."""
+
+    async def wait(self) -> int:
+        """Its exit status, once it has ended."""
+
+
+class Spawned:
+    """A child that runs a command."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.terminate = process.terminate
+        self.wait = process.wait
+
+    @property
+    def returncode(self) -> int | None:
+        """See :class:`Child`."""
+        return self._process.returncode
+
+    def begin(self) -> None:
+        """See :class:`Child`."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
 def service_command(name: str) -> tuple[str, ...]:
     """The command that runs an installed service."""
     return (sys.executable, "-P", launch.__file__, str(os.getpid()), name)
@@ -38,10 +79,10 @@ def service_command(name: str) -> tuple[str, ...]:
 
 async def spawn(
     name: str, command: Sequence[str], *, run: Path, log: Path, environment: Mapping[str, str], held: bool = False
-) -> asyncio.subprocess.Process:
+) -> Spawned:
     """Start a child, its output appended to ``log``, and write its pid file. Raises OSError.
 
-    The stdin of one that is ``held`` ends when the caller closes it, else it has none.
+    One that is ``held`` begins when its stdin ends; others have none.
     """
     with open_log(log) as output:
         process = await asyncio.create_subprocess_exec(
@@ -49,12 +90,25 @@ async def spawn(
             stdin=asyncio.subprocess.PIPE if held else asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**environment, MARK: str(run)},
+            env=marked(environment, run),
             start_new_session=True,
         )
-    with contextlib.suppress(psutil.Error):  # it has ended already
-        _note(run / f"{name}.pid", process.pid)
-    return process
+    _note(run / f"{name}.pid", process.pid)
+    return Spawned(process)
+
+
+async def fork(name: str, service: str, loader: Loader, *, run: Path, log: Path) -> Child | None:
+    """As ``spawn``, by a loader whose environment is ``marked``: held. None if it cannot. Raises OSError."""
+    with open_log(log) as output:
+        forked = await loader.fork(service, output)
+    if forked is not None:
+        _note(run / f"{name}.pid", forked.pid)
+    return forked
+
+
+def marked(environment: Mapping[str, str], run: Path) -> Mapping[str, str]:
+    """The environment of a child of the node with this run folder."""
+    return {**environment, MARK: str(run)}
 
 
 def open_log(log: Path) -> BinaryIO:
@@ -132,8 +186,9 @@ def last_lines(log: Path, count: int = 8) -> str:
 
 
 def _note(path: Path, pid: int) -> None:
-    noted = {"pid": pid, "create_time": psutil.Process(pid).create_time()}
-    whole_file.replace(path, json.dumps(noted).encode())
+    with contextlib.suppress(psutil.Error):  # it has ended already
+        noted = {"pid": pid, "create_time": psutil.Process(pid).create_time()}
+        whole_file.replace(path, json.dumps(noted).encode())
 
 
 def _noted(path: Path) -> tuple[int, float] | None:

@@ -130,7 +130,9 @@ def one_more(home: Home, name: str, replicas: Mapping[str, int]) -> list[Service
 
 def _service(home: Home, process: str) -> Service:
     name = service_of(process)
-    return Service(process, service_command(name), readiness(home, name), stage=1, loads_early=True)
+    return Service(
+        process, service_command(name), readiness(home, name), stage=1, loads_early=True, installed_as=name
+    )
 
 
 async def log_ails(home: Home, port: int) -> Ailment | None:

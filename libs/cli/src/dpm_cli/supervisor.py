@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dpm_cli import processes
+from dpm_cli.loader import Loader
 from dpm_cli.outcome import WrongState
 from dpm_core.backoff import Backoff
 from dpm_core.errors import DpmError, Invalid, Unavailable
@@ -36,7 +37,8 @@ class Service:
     """A service as data.
 
     ``stage``: it starts once all services of lower stages are ready; a process that ``loads_early`` is spawned
-    before that, and begins when its stdin ends. ``waits_for`` says what the service's
+    before that, and begins when its stdin ends; ``installed_as`` is its name among the installed services, if it
+    is one, by which a loader finds it. ``waits_for`` says what the service's
     process (a pid) still waits for, None once it is ready; it never raises. ``when_ready`` is awaited each time
     that it has become ready, before anything of a higher stage starts; if it raises DpmError, the service counts
     as not ready. ``ails`` is asked now and then while it is ready; it never raises.
@@ -47,6 +49,7 @@ class Service:
     waits_for: Callable[[int], Awaitable[str | None]]
     stage: int = 0
     loads_early: bool = False
+    installed_as: str | None = None
     when_ready: Callable[[], Awaitable[None]] | None = None
     ails: Callable[[], Awaitable[Ailment | None]] | None = None
 
@@ -67,7 +70,7 @@ class Unit:
 
     service: Service
     state: State = State.STOPPED
-    process: asyncio.subprocess.Process | None = None
+    process: processes.Child | None = None
     restarts: int = 0
     keeper: asyncio.Task[None] | None = None
     may_begin: asyncio.Event = field(default_factory=asyncio.Event)
@@ -117,6 +120,7 @@ class Supervisor:
         self._backoff = backoff or Backoff()
         self._care = care
         self._closing = False
+        self._loader: Loader | None = None
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -129,6 +133,15 @@ class Supervisor:
         Raises Unavailable, with the end of its log, if a service ends meanwhile or is not ready after
         ``patience`` seconds. What was started then still runs: call ``stop``.
         """
+        if not any(unit.service.installed_as for unit in self.units):
+            return await self._start_in_stages()
+        async with Loader.running(processes.marked(self._environment, self._home.run)) as self._loader:
+            try:
+                await self._start_in_stages()
+            finally:
+                self._loader = None
+
+    async def _start_in_stages(self) -> None:
         for number, stage in enumerate(sorted({unit.service.stage for unit in self.units})):
             these = [unit for unit in self.units if unit.service.stage == stage]
             for unit in these:
@@ -226,17 +239,9 @@ class Supervisor:
         unit.state, unit.ready_since = State.STARTING, None
         unit.detail = "it has said nothing yet"
         try:
-            process = await processes.spawn(
-                service.name,
-                service.command,
-                run=self._home.run,
-                log=self._home.logs / f"{service.name}.log",
-                environment=self._environment,
-                held=service.loads_early and not unit.may_begin.is_set(),
-            )
+            process = unit.process = await self._child(unit)
         except OSError as error:
             return f"could not be started: {error}"
-        unit.process = process
         watch = asyncio.create_task(self._watch(unit, process), name=f"watch {service.name}")
         try:
             return processes.how_it_ended(await process.wait())
@@ -246,12 +251,23 @@ class Supervisor:
             (self._home.run / f"{service.name}.pid").unlink(missing_ok=True)
             clean_up(self._home)
 
-    async def _watch(self, unit: Unit, process: asyncio.subprocess.Process) -> None:
+    async def _child(self, unit: Unit) -> processes.Child:
+        """A process of the service that has not begun before it may. Raises OSError."""
+        service, run, log = unit.service, self._home.run, self._home.logs / f"{unit.service.name}.log"
+        if self._loader and service.installed_as:
+            child = await processes.fork(service.name, service.installed_as, self._loader, run=run, log=log)
+            if child is not None:
+                return child
+        held = service.loads_early and not unit.may_begin.is_set()
+        return await processes.spawn(
+            service.name, service.command, run=run, log=log, environment=self._environment, held=held
+        )
+
+    async def _watch(self, unit: Unit, process: processes.Child) -> None:
         """Let the service's process begin when its turn has come, ask it until it is ready, then care for it."""
         service, pid = unit.service, process.pid
         await unit.may_begin.wait()
-        if process.stdin is not None:
-            process.stdin.close()
+        process.begin()
         while True:
             waiting = await service.waits_for(pid)
             if waiting is None and service.when_ready is not None:
