@@ -48,6 +48,7 @@ SAMPLES = {
     "service install": ["service", "install", "--as", "No Name", "--no-start"],
     "service uninstall": ["service", "uninstall"],
     "service show": ["service", "show"],
+    "network list": ["network", "list"],
     "token events": ["token", "events", "ci", "--output", "/nowhere/key"],
     "token index": ["token", "index", "acme", "ci"],
     "token realm": ["token", "realm", "pypi/acme", "ci"],
@@ -61,7 +62,9 @@ SAMPLES = {
 def commands(group: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every command that does something, by its words."""
     group = group or typer.main.get_command(app)
-    for name, command in group.commands.items():
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         below = getattr(command, "commands", {})
         if not below or command.invoke_without_command:
             yield " ".join((*words, name)), command

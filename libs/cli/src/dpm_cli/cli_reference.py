@@ -40,7 +40,9 @@ def reference() -> str:
 
 def _walk(group: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and every group of commands, with the words that call it."""
-    for name, command in group.commands.items():
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         yield (*words, name), command
         if hasattr(command, "commands"):
             yield from _walk(command, (*words, name))

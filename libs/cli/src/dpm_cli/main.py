@@ -14,6 +14,7 @@ from dpm_cli import backup_command, complete, node_command, show, store_command,
 from dpm_cli.explain import command as explain_command
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_cli.outcome import ExitCode, WrongState, exit_code_of
+from dpm_cli.plugged import WithPlugged
 from dpm_cli.prefetch import command as prefetch_command
 from dpm_cli.systemd import command as systemd_command
 from dpm_cli.top import command as top_command
@@ -25,6 +26,7 @@ ANYWHERE = frozenset({"events", "prefetch", "use"})
 """What works without a node on this machine, and so also where none can run."""
 
 app = typer.Typer(
+    cls=WithPlugged,
     help="Runs a DPM node on this machine and shows what it does.\n\n"
     "A node keeps the packages that pip, uv and others fetch through it. All its state is in one home, "
     "$DPM_HOME; settings come from DPM_… in the environment, then from dpm.toml in the home.",

@@ -1,0 +1,16 @@
+"""``dpm network``: the networks of a node, as its command has them. Nothing of it runs in the service.
+
+What a command needs is imported when it runs, as in ``dpm`` itself.
+"""
+
+import typer
+
+from dpm_peer.commands import listing
+
+app = typer.Typer(
+    help="Share what the node holds with the nodes of others, in networks of those who trust each other.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+listing.register(app)
