@@ -19,12 +19,14 @@ up: setup ## set up what is missing and run a node in the foreground
 .PHONY: test
 test: setup ipfs synapse prometheus index-servers clients docker registries crane apt cargo ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
-	pytest $(REAL) --durations 25 || pytest -m real --last-failed --last-failed-no-failures none
-	@$(MAKE) test-containers
+	@$(MAKE) -j2 test-real test-containers
 
 # Files marked long begin first. What failed beside others is run once more, alone; the first output
-# still shows it, because a test that needs a second try is one to mend. Six at a time, as they wait a lot.
-REAL = -m real -n 6 --dist loadfile --no-loadscope-reorder
+# still shows it, because a test that needs a second try is one to mend. Five at a time, as they wait a lot.
+.PHONY: test-real
+test-real: setup
+	pytest -m real -n 5 --dist loadfile --no-loadscope-reorder --durations 25 || \
+	pytest -m real --last-failed --last-failed-no-failures none
 
 .PHONY: check
 check: packages ## format, lint, types, import rules and unit tests
@@ -99,7 +101,7 @@ images: setup docker ## build the images of all services, and print the megabyte
 
 .PHONY: test-containers
 test-containers: setup docker apt ## the tests of the containers, on a Docker engine that is started if none runs
-	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -m containers tests/containers'
+	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -o cache_dir=.pytest_cache/containers -m containers tests/containers'
 
 .PHONY: clean
 clean: ## remove all that set-up installed here
