@@ -1,27 +1,32 @@
-"""Two nodes of one network, each with a Kubo of its own, and one Synapse."""
+"""Nodes of one network, each with a Kubo of its own, and one Synapse."""
 
 import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from dpm_core.cids import CHUNK
+from dpm_core.errors import Unavailable
 from dpm_core.events import PeerAdvertised, PeerJoined
+from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.networks import Network
 from dpm_core.origins import NotHeld, Opened
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer.box_keys import BoxKey
 from dpm_peer.matrix_link import Account, MatrixLink
 from dpm_peer.matrix_room import MatrixRoom
+from dpm_peer.network_files import NetworkFiles
 from dpm_peer.room_keeping import create_room, join, register, registration_token
 from dpm_runtime.service import SystemClock
+from dpm_testkit.kubo import SOON, kubo_node
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.origin_conformance import drained
 from dpm_testkit.patience import eventually, until
@@ -37,19 +42,19 @@ KEY = SwarmKey(secrets.token_bytes(32))
 
 @dataclass
 class Team:
-    """Anna's and Ben's nodes; Anna had FIRST before Ben came."""
+    """Anna's and Ben's nodes; Anna, who keeps the network, had FIRST before Ben came."""
 
     anna: PeerNode
     ben: PeerNode
+    let_in: Callable[[str], Awaitable[PeerNode]]
 
 
 FIRST = os.urandom(3 * CHUNK + 7)
 
 
-def described(account: Account, room: str) -> Network:
-    box = BoxKey.make()
+def described(account: Account, room: str, box: BoxKey, keepers: dict[str, str]) -> Network:
     return Network(
-        "team", room, account.homeserver, account.user, account.device, account.access_token, {},
+        "team", room, account.homeserver, account.user, account.device, account.access_token, keepers,
         box.public.hex(), box.private.hex(),
     )  # fmt: skip
 
@@ -68,16 +73,24 @@ async def team(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Team]:
         annas = Account(synapse.url, f"@anna:{SERVER_NAME}", "", token)
         keeper = await link(annas)
         room = await create_room(keeper, "a network")
-        invitation = await registration_token(keeper, time.time())
-        bens = await register(await link(), "ben", secrets.token_urlsafe(), invitation, "a test")
-        await MatrixRoom(keeper, room, CLOCK).invite(bens.user)
-        await join(await link(bens), room)
-        nodes = [
-            await open.enter_async_context(peer_node(root / name, described(account, room), KEY, MemoryEventLog()))
-            for name, account in (("a", annas), ("b", bens))
-        ]
-        await nodes[0].has(FIRST, "first")
-        yield Team(*nodes)
+        box = BoxKey.make()
+        keepers = {annas.user: box.public.hex()}
+
+        async def node(name: str, account: Account, box: BoxKey) -> PeerNode:
+            network = described(account, room, box, keepers)
+            return await open.enter_async_context(peer_node(root / name[0], network, KEY, MemoryEventLog()))
+
+        async def let_in(name: str) -> PeerNode:
+            invitation = await registration_token(keeper, time.time())
+            account = await register(await link(), name, secrets.token_urlsafe(), invitation, "a test")
+            await MatrixRoom(keeper, room, CLOCK).invite(account.user)
+            await join(await link(account), room)
+            return await node(name, account, BoxKey.make())
+
+        anna = await node("anna", annas, box)
+        ben = await let_in("ben")
+        await anna.has(FIRST, "first")
+        yield Team(anna, ben, let_in)
 
 
 async def got(node: PeerNode, body: bytes) -> str:
@@ -133,3 +146,41 @@ async def test_what_is_evicted_nobody_is_promised_any_more(team: Team) -> None:
         return isinstance(await team.ben.origin.open(want(body)), NotHeld)
 
     await eventually(gone)
+
+
+async def test_who_is_removed_gets_nothing_more_and_the_others_go_on(team: Team, tmp_path: Path) -> None:
+    carl = await team.let_in("carl")
+    await got(carl, FIRST)
+
+    async def seen() -> Any:
+        said = await team.anna.order("/networks/team")
+        return said if all(each["connected"] for each in said["members"]) else None
+
+    said = await eventually(seen)
+    assert [(each["user"], each["standing"]) for each in said["members"]] == [
+        (f"@ben:{SERVER_NAME}", "here"),
+        (f"@carl:{SERVER_NAME}", "here"),
+    ]
+    assert await team.anna.order("/networks/team/kick", who="carl", why="no longer of the team") == {
+        "member": f"@carl:{SERVER_NAME}",
+        "generation": 2,
+        "without_key": [],
+        "invited": [],
+    }
+    await until(lambda: carl.service.networks.health()["team"]["life"] == "over")
+    assert "no longer of the team" in carl.service.networks.health()["team"]["detail"]
+    body = os.urandom(2 * CHUNK)
+    await team.anna.has(body, "not for Carl")
+    await got(team.ben, body)
+
+    # one who goes on without asking the room
+    addresses = tuple(map(Address, said["addresses"]))
+    now = NetworkFiles(team.ben.home.networks / "team").key()
+    for folder, key, patience in (("old", KEY, replace(SOON, connect=2.0)), ("new", now, SOON)):
+        async with kubo_node(tmp_path / folder, key, patience) as node:
+            dialled = node.member.swarm.connect(PeerId(said["peer"]), addresses)
+            if key is now:
+                await dialled
+            else:
+                with pytest.raises(Unavailable):
+                    await dialled

@@ -74,10 +74,15 @@ class Peer:
 
 @dataclass(frozen=True)
 class Blame:
-    """How often a member did harm, not counting what is forgotten, and until when it is shut out."""
+    """How often a member did harm, not counting what is forgotten, and until when it is shut out.
+
+    ``reason`` and ``detail`` (a sentence for people) are of the last time.
+    """
 
     strikes: int = 0
     until: float = 0.0
+    reason: BlockReason | None = None
+    detail: str = ""
 
     def blocked(self, now: float) -> bool:
         """Whether it is shut out."""
@@ -135,8 +140,9 @@ class Peers:
         """Fold events in order; those that are not about peers change nothing."""
         for recorded in events:
             match recorded.event:
-                case PeerBlocked(network=network, user=user, strikes=strikes, until=until):
-                    self._blame[network, user] = Blame(strikes, until)
+                case PeerBlocked() as said:
+                    blame = Blame(said.strikes, said.until, said.reason, said.detail)
+                    self._blame[said.network, said.user] = blame
                 case PeerJoined(peer=id_) | PeerAdvertised(peer=id_) | PeerLeft(peer=id_):
                     after = evolve(self._peers.get(id_), recorded)
                     if after is not None:
@@ -152,6 +158,11 @@ class Peers:
         """The peers of a network, in the order of their members."""
         found = (each for each in self._peers.values() if each.network == network and each.present)
         return sorted(found, key=lambda each: (each.user, each.id))
+
+    def boxes(self, network: str) -> dict[str, bytes]:
+        """The public box keys of a network's members, also of those who have left, as each advertised it last."""
+        told = sorted((each for each in self._peers.values() if each.box), key=lambda each: each.told_at)
+        return {each.user: bytes.fromhex(each.box) for each in told if each.network == network}
 
     def blame(self, network: str, user: str) -> Blame:
         """That of a member."""

@@ -32,8 +32,11 @@ from dpm_peer.box_keys import BoxKey
 from dpm_peer.broadcasting import Broadcasting
 from dpm_peer.contacts import Contacts
 from dpm_peer.inventories import Inventories
+from dpm_peer.keeping import Keeping
 from dpm_peer.membership import Membership
+from dpm_peer.network_files import NetworkFiles
 from dpm_peer.room import NotAllowed
+from dpm_peer.roster import Roster
 from dpm_peer.sharing_out import SharingOut
 from dpm_peer.shelf import Shelf
 from dpm_peer.stock import Stock
@@ -123,6 +126,7 @@ class LittleNode:
     def __init__(self, circle: LittleNetwork, name: str) -> None:
         self.name, self.user = name, mxid(name)
         self.folder = circle.root / name
+        self.files = NetworkFiles(self.folder / "kept")
         self.kubo = circle.swarm.joined(name)
         self.log = MemoryEventLog()
         self.catalog = MemoryCatalog()
@@ -170,7 +174,13 @@ class LittleNode:
             table=self.table, register=self.register, clock=self.clock, folder=self.folder / "fetched",
             harmed=self.register.harmed, keep=self._keep, heard_self=self.telling.heard_self,
         )  # fmt: skip
-        parts = (self.membership.run(), self.sharing.run(), self.broadcasting.run(), self.contacts.kept())
+        self.files.folder.mkdir(exist_ok=True)
+        self.keeping = Keeping(self.membership, room, self.files, self.register, self.clock)
+        self.roster = Roster(self.membership, room, self.register, self._identity, self.clock)
+        parts = (
+            self.membership.run(), self.sharing.run(), self.broadcasting.run(), self.contacts.kept(),
+            self.keeping.run(),
+        )  # fmt: skip
         lives = [asyncio.ensure_future(each) for each in parts]
         try:
             yield self

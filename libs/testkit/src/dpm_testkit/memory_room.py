@@ -107,9 +107,15 @@ class MemoryRoom:
         self._server.say(DELTA, self._user, check_content(content), name=name)
 
     async def members(self) -> frozenset[str]:
+        return self._who("join")
+
+    async def invited(self) -> frozenset[str]:
+        return self._who("invite")
+
+    def _who(self, membership: str) -> frozenset[str]:
         self._server.answer(self._user)
-        joined = [key for kind, key in self._server.standing() if kind == MEMBER]
-        return frozenset(str(user) for user in joined if self._server.membership(str(user)) == "join")
+        known = [str(key) for kind, key in self._server.standing() if kind == MEMBER]
+        return frozenset(user for user in known if self._server.membership(user) == membership)
 
     async def invite(self, member: str) -> None:
         self._server.answer(self._user, keeps=True)

@@ -21,6 +21,10 @@ class Attendance:
         """The last that ``member`` said is so old, though it was heard only now."""
         self._silent[member] = max(0.0, seconds)
 
+    def silence(self, member: str) -> float | None:
+        """For how many seconds a member said nothing, in which it would have been heard; None for who is none."""
+        return self._silent.get(member)
+
     def silent(self, seconds: float) -> frozenset[str]:
         """Members that said nothing for at least so long, in which they would have been heard."""
         return frozenset(member for member, silence in self._silent.items() if silence >= seconds)

@@ -10,6 +10,7 @@ from typing import Protocol
 from dpm_core.digests import Digest
 from dpm_core.ports import Clock, EventLog
 from dpm_peer.blame import Blame, Doubts, Truth
+from dpm_peer.broadcasting import PACE_SECONDS
 from dpm_peer.finding import Finder
 from dpm_peer.network_life import Node, open_network
 from dpm_peer.networks import Networks
@@ -34,15 +35,23 @@ class Peering:
 
 @asynccontextmanager
 async def peering(
-    home: Home, store: DiskBlobStore, catalog: SqliteCatalog, events: Log, clock: Clock, door: PeerDoor
+    home: Home,
+    store: DiskBlobStore,
+    catalog: SqliteCatalog,
+    events: Log,
+    clock: Clock,
+    door: PeerDoor,
+    *,
+    pace: float = PACE_SECONDS,
 ) -> AsyncIterator[Peering]:
     """Be in all networks that have a folder in the home, and answer at the door, while the context lasts.
 
+    ``pace`` is as in :class:`dpm_peer.network_life.Node`.
     Raises ReaderTooOld, in a group.
     """
     register = Register(events, clock)
     blame = Blame(register, clock)
-    node = Node(home, store, catalog, events, register, blame, clock)
+    node = Node(home, store, catalog, events, register, blame, clock, pace)
     networks = Networks(lambda: home.network_names, partial(open_network, node), clock)
     finder = Finder(networks.living, blame, clock)
     doubts = Doubts(partial(_truth, store), finder.asked, blame, clock)

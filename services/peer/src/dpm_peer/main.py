@@ -5,6 +5,7 @@ from functools import partial
 
 from dpm_core.errors import Conflict, Unavailable
 from dpm_peer.factory import peering
+from dpm_peer.orders import Orders
 from dpm_peer.serving import PeerDoor
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.catalog import SqliteCatalog
@@ -20,7 +21,7 @@ DOOR = "door"
 """What it is not ready without. A network that does not run is shown by the service, and keeps nobody waiting."""
 
 
-async def serve(door: PeerDoor, context: ServiceContext) -> None:
+async def serve(door: PeerDoor, orders: Orders, context: ServiceContext) -> None:
     """Be in all networks that have a folder, until the context's stop is set.
 
     Raises Unavailable if another process of the home does so already.
@@ -41,12 +42,13 @@ async def serve(door: PeerDoor, context: ServiceContext) -> None:
         store = await resources.enter_async_context(DiskBlobStore(home))
         catalog = SqliteCatalog.reader(home.catalog)
         resources.callback(catalog.close)
-        await resources.enter_async_context(peering(home, store, catalog, bus.log, context.clock, door))
+        at_work = await resources.enter_async_context(peering(home, store, catalog, bus.log, context.clock, door))
+        orders.open(at_work.networks)
         context.readiness.ready(DOOR)
         await context.stop.wait()
 
 
 def main() -> int:
     """Run the service in this process; returns its exit status."""
-    door = PeerDoor()
-    return run_service(SERVICE, partial(serve, door), routes=door.routes)
+    door, orders = PeerDoor(), Orders()
+    return run_service(SERVICE, partial(serve, door, orders), routes=[*door.routes, *orders.routes])

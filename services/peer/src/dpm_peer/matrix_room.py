@@ -68,6 +68,13 @@ class MatrixRoom:
         answer = await self._link.ask("members", lambda nio: nio.joined_members(self.id))
         return frozenset(each.user_id for each in answer.members if is_mxid(each.user_id))
 
+    async def invited(self) -> frozenset[str]:
+        """See :class:`dpm_peer.room.Room`."""
+        query = {"membership": "invite"}
+        answer = await self._link.call("invited", "GET", self._path("members"), query=query)
+        events = [each for each in _listed(answer.get("chunk")) if isinstance(each, dict)]
+        return frozenset(str(each["state_key"]) for each in events if is_mxid(each.get("state_key")))
+
     async def invite(self, member: str) -> None:
         """See :class:`dpm_peer.room.Keeper`."""
         if member not in await self.members():

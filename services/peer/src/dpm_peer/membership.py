@@ -1,5 +1,6 @@
 """One network as its other members tell of it: who is there, where, and what each of them has."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
@@ -85,7 +86,10 @@ class Membership:
         self._harmed = harmed
         self._keep = keep
         self._heard_self = heard_self
+        self.members: frozenset[str] = frozenset()
+        """The Matrix ids of who is in the room, as last heard."""
         self._attendance = Attendance()
+        self._switched = asyncio.Event()
         self._seal = SealKey(key, network.room, network.generation)
         self._following = MemberFollowing(
             table, swarm, shelf, contacts, clock, folder, harmed, lambda user: self._blocked_for(user)
@@ -109,6 +113,20 @@ class Membership:
         asked = self._asked()
         shown = self.table.pages(artifact_id)
         return [(asked[each.user].id, each.page) for each in shown if each.user in asked]
+
+    @property
+    def seal(self) -> SealKey:
+        """The key that counts in the network now."""
+        return self._seal
+
+    async def at_generation(self, generation: int) -> None:
+        """Wait until this node, Kubo and all, goes by the swarm key of this number, or a later one."""
+        while self.network.generation < generation:
+            await self._switched.wait()
+
+    def silence(self, user: str) -> float | None:
+        """For how many seconds a member said nothing though it would have been heard; None for who is none."""
+        return self._attendance.silence(user)
 
     def silent(self) -> frozenset[str]:
         """Members that are not asked since they were not heard of (Matrix ids)."""
@@ -139,6 +157,7 @@ class Membership:
 
     async def _hear(self, batch: Batch, *, first: bool) -> None:
         self._attendance.hear(batch)
+        self.members = batch.members
         for said in batch.said:
             if said.sender not in batch.members:
                 continue
@@ -229,6 +248,8 @@ class Membership:
                 await self._keep(network, found.key)
                 self.network = network
                 self._seal = SealKey(found.key, network.room, network.generation)
+                self._switched.set()
+                self._switched = asyncio.Event()
                 return True
         return False
 

@@ -1,11 +1,37 @@
 """The folder of a network: who the node is in it, and its swarm key. It must not be lost."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dpm_core.errors import Invalid
 from dpm_core.networks import Network
+from dpm_core.registry import from_file, to_json
 from dpm_core.swarm_keys import SwarmKey
 from dpm_runtime.disk import replace_file
+
+REMOVAL_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A member (its Matrix id) that is being removed, why, and the swarm key (hex) that the others get instead.
+
+    It is kept from before the first step until after the last: one that was broken off goes on with the same key.
+    """
+
+    member: str
+    why: str
+    generation: int
+    key: str = field(repr=False)
+    format: int = REMOVAL_FORMAT
+
+    @property
+    def swarm_key(self) -> SwarmKey:
+        """Raises Invalid."""
+        try:
+            return SwarmKey(bytes.fromhex(self.key))
+        except ValueError:
+            raise Invalid("a removal without a swarm key") from None
 
 
 class NetworkFiles:
@@ -17,6 +43,7 @@ class NetworkFiles:
         self.identity = folder / "identity.json"
         self.ports = folder / "ports.json"
         self._network = folder / "network.json"
+        self._removal = folder / "removal.json"
 
     def network(self) -> Network:
         """What is known of the network. Raises Invalid, TooNew, OSError."""
@@ -37,6 +64,22 @@ class NetworkFiles:
         if key is not None:
             _replace(self.swarm_key, key.text.encode())
         _replace(self._network, network.encode())
+
+    def removal(self) -> Removal | None:
+        """The removal that is under way. Raises Invalid, TooNew, OSError."""
+        try:
+            body = self._removal.read_bytes()
+        except FileNotFoundError:
+            return None
+        return from_file(body, Removal, "the removal of a member", known=REMOVAL_FORMAT)
+
+    def begin(self, removal: Removal) -> None:
+        """A removal is under way. Raises OSError."""
+        _replace(self._removal, to_json(removal))
+
+    def done(self) -> None:
+        """No removal is under way. Raises OSError."""
+        self._removal.unlink(missing_ok=True)
 
 
 def _replace(path: Path, body: bytes) -> None:

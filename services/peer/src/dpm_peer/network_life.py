@@ -15,9 +15,10 @@ from dpm_core.ports import Clock, EventLog
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer import kubo_program
 from dpm_peer.blame import Blame
-from dpm_peer.broadcasting import Broadcasting
+from dpm_peer.broadcasting import PACE_SECONDS, Broadcasting
 from dpm_peer.contacts import Contacts
 from dpm_peer.inventories import Inventories
+from dpm_peer.keeping import Keeping
 from dpm_peer.kubo_daemon import Kubo, KuboPlace
 from dpm_peer.kubo_ports import KuboPorts
 from dpm_peer.kubo_swarm import KuboRepository, KuboSwarm, Patience
@@ -27,6 +28,7 @@ from dpm_peer.membership import Membership
 from dpm_peer.network_files import NetworkFiles
 from dpm_peer.register import Register
 from dpm_peer.room import NotAllowed
+from dpm_peer.roster import Roster
 from dpm_peer.sharing_out import SharingOut
 from dpm_peer.shelf import Shelf
 from dpm_peer.stock import Stock
@@ -48,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Node:
-    """What all networks of a node share."""
+    """What all networks of a node share. ``pace``: seconds from one message in a room to the next."""
 
     home: Home
     store: DiskBlobStore
@@ -57,18 +59,26 @@ class Node:
     register: Register
     blame: Blame
     clock: Clock
+    pace: float = PACE_SECONDS
 
 
 class NetworkLife:
     """Port Living: a network that :func:`open_network` has opened. ``works`` are what goes on in it."""
 
     def __init__(
-        self, membership: Membership, register: Register, works: Sequence[Coroutine[Any, Any, None]]
+        self,
+        membership: Membership,
+        keeping: Keeping,
+        roster: Roster,
+        register: Register,
+        works: Sequence[Coroutine[Any, Any, None]],
     ) -> None:
         self.name = membership.name
         self.swarm = membership.swarm
         self.shelf = membership.shelf
         self.contacts = membership.contacts
+        self.keeping = keeping
+        self.roster = roster
         self._membership = membership
         self._register = register
         self._works = works
@@ -117,7 +127,7 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
 
         shelf = Shelf(KuboRepository(kubo.rpc), home.kubo(name), describe, kubo.renew)
         resources.callback(shelf.close)
-        broadcasting, contacts = Broadcasting(room, clock), Contacts(swarm, clock)
+        broadcasting, contacts = Broadcasting(room, clock, pace=node.pace), Contacts(swarm, clock)
         telling = Telling(
             network, key, stock=stock, inventories=inventories, shelf=shelf, broadcasting=broadcasting,
             identity=kubo.rpc.identity, clock=clock,
@@ -150,8 +160,13 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
                 changed.clear()
                 await sharing.reconsider(membership.rule)
 
-        works = (contacts.kept(), broadcasting.run(), membership.run(), sharing.run(), share_by_the_rule())
-        life = NetworkLife(membership, node.register, works)
+        keeping = Keeping(membership, room, files, node.register, clock)
+        roster = Roster(membership, room, node.register, kubo.rpc.identity, clock)
+        works = (
+            contacts.kept(), broadcasting.run(), membership.run(), sharing.run(), share_by_the_rule(),
+            keeping.run(),
+        )  # fmt: skip
+        life = NetworkLife(membership, keeping, roster, node.register, works)
         resources.callback(life.close)
         yield life
 

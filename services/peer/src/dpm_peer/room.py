@@ -92,6 +92,9 @@ class Room(Protocol):
     async def members(self) -> frozenset[str]:
         """The MXIDs of who is in the room now. Raises NotAllowed (for who is no member, too), Unavailable."""
 
+    async def invited(self) -> frozenset[str]:
+        """The MXIDs of who is invited and has not joined yet. Raises as ``members``."""
+
 
 class Keeper(Protocol):
     """What the keeper of a room may do besides. All raise NotAllowed for others, and Unavailable."""

@@ -1,0 +1,148 @@
+"""Who is in a network, and how each of them does, as this node knows it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dpm_core.errors import Unavailable
+from dpm_core.multiaddrs import Address, PeerId
+from dpm_core.peers import Blame, Peer
+from dpm_core.ports import Clock
+from dpm_core.sharing import Rule
+from dpm_peer.membership import Membership, Recording
+from dpm_peer.room import Room
+
+
+class Standing(StrEnum):
+    """How a member does."""
+
+    HERE = "here"
+    """It was heard of lately, and is asked for files."""
+    SILENT = "silent"
+    """It was not heard of for long, and is not asked until it is."""
+    SHUT_OUT = "shut-out"
+    """It did harm, and is not asked for some time."""
+    UNHEARD = "unheard"
+    """It is in the room, and has not said yet where it can be reached, or not with the key that counts now."""
+    INVITED = "invited"
+    """It has not joined yet."""
+
+
+@dataclass(frozen=True)
+class Attendee:
+    """A member, other than this node, or who is invited.
+
+    ``peer`` is its peer's id, ``addresses`` where that can be reached, ``connected`` whether it is now. It shares
+    so many ``files`` and ``pages``, ``size`` bytes of both. ``heard`` is how many seconds ago it was heard, None
+    if that is not known. It did harm ``strikes`` times, and is shut out until ``shut_out_until`` (seconds since
+    the epoch), because of ``why``.
+    """
+
+    user: str
+    standing: Standing
+    peer: PeerId | None = None
+    addresses: tuple[Address, ...] = ()
+    connected: bool = False
+    files: int = 0
+    pages: int = 0
+    size: int = 0
+    heard: float | None = None
+    strikes: int = 0
+    shut_out_until: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A network that runs: who we are in it, and who else is; ``away``: why its homeserver is not heard."""
+
+    name: str
+    homeserver: str
+    room: str
+    user: str
+    keepers: tuple[str, ...]
+    generation: int
+    rule: Rule
+    peer: PeerId | None
+    addresses: tuple[Address, ...]
+    away: str | None
+    members: tuple[Attendee, ...]
+
+
+class Roster:
+    """Of one network; ``identity`` says who our own peer is, and where."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        room: Room,
+        register: Recording,
+        identity: Callable[[], Awaitable[tuple[PeerId, tuple[Address, ...]]]],
+        clock: Clock,
+    ) -> None:
+        self._membership = membership
+        self._room = room
+        self._register = register
+        self._identity = identity
+        self._clock = clock
+
+    async def described(self) -> Described:
+        """All that is known now, the homeserver's word on who is invited among it, if it gives it."""
+        membership, away = self._membership, self._room.away
+        network = membership.network
+        invited: frozenset[str] = frozenset()
+        if away is None:
+            try:
+                invited = await self._room.invited()
+            except Unavailable as why:
+                away = why.what
+        try:
+            peer, addresses = await self._identity()
+        except Unavailable:
+            peer, addresses = None, ()
+        members = [self._attendee(each) for each in sorted(membership.members - {network.user})]
+        members += [Attendee(each, Standing.INVITED) for each in sorted(invited)]
+        return Described(
+            name=network.name,
+            homeserver=network.homeserver,
+            room=network.room,
+            user=network.user,
+            keepers=tuple(sorted(network.keepers)),
+            generation=network.generation,
+            rule=network.rule,
+            peer=peer,
+            addresses=addresses,
+            away=away,
+            members=tuple(members),
+        )
+
+    def _attendee(self, user: str) -> Attendee:
+        membership = self._membership
+        peers = self._register.peers
+        blame = peers.blame(membership.name, user)
+        known = next((each for each in peers.present(membership.name) if each.user == user), None)
+        standing = self._standing(user, known, blame)
+        if known is None:
+            return Attendee(user, standing)
+        blocked = blame.blocked(self._clock.now())
+        return Attendee(
+            user,
+            standing,
+            peer=known.id,
+            addresses=known.addresses,
+            connected=membership.contacts.connected(known.id),
+            files=known.files,
+            pages=known.pages,
+            size=known.size,
+            heard=membership.silence(user),
+            strikes=blame.strikes,
+            shut_out_until=blame.until if blocked else None,
+            why=f"{blame.reason}: {blame.detail}" if blocked else "",
+        )
+
+    def _standing(self, user: str, known: Peer | None, blame: Blame) -> Standing:
+        if known is None:
+            return Standing.UNHEARD
+        if blame.blocked(self._clock.now()):
+            return Standing.SHUT_OUT
+        return Standing.SILENT if user in self._membership.silent() else Standing.HERE
