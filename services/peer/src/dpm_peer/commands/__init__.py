@@ -5,7 +5,7 @@ What a command needs is imported when it runs, as in ``dpm`` itself.
 
 import typer
 
-from dpm_peer.commands import listing
+from dpm_peer.commands import kick, listing, peers, rule, shares
 
 app = typer.Typer(
     help="Share what the node holds with the nodes of others, in networks of those who trust each other.",
@@ -14,3 +14,7 @@ app = typer.Typer(
 )
 
 listing.register(app)
+peers.register(app)
+kick.register(app)
+rule.register(app)
+shares.register(app)
