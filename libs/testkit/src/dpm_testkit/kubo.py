@@ -12,6 +12,7 @@ from dpm_core.backoff import Backoff
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer.kubo_daemon import Kubo, KuboPlace
 from dpm_peer.kubo_swarm import KuboRepository, KuboSwarm, Patience
+from dpm_testkit.hosts import Host
 from dpm_testkit.ipfs import ipfs_command
 from dpm_testkit.members import Member
 from dpm_testkit.patience import PATIENCE
@@ -44,20 +45,20 @@ def new_key() -> SwarmKey:
     return SwarmKey(secrets.token_bytes(32))
 
 
-def place(root: Path, key: SwarmKey | None) -> KuboPlace:
-    """The folders of a Kubo below ``root``, made, with its key if there is to be one."""
+def place(root: Path, key: SwarmKey | None, host: Host | None = None) -> KuboPlace:
+    """The folders of a Kubo below ``root``, made, with its key if there is to be one; it runs on ``host``."""
     for folder in ("blobs", "run", "logs", "networks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     if key is not None:
         (root / "networks" / "swarm.key").write_text(key.text)
     return KuboPlace(
-        program=ipfs_command(),
+        program=str(host.program(ipfs_command(), root)) if host else ipfs_command(),
         repository=root / "ipfs-team",
         identity=root / "networks" / "identity.json",
         swarm_key=root / "networks" / "swarm.key",
         api=root / "run" / "ipfs.sock",
         log=root / "logs" / "ipfs-team.log",
-        listen=("/ip4/127.0.0.1/tcp/0",),
+        listen=(f"/ip4/{host.address if host else '127.0.0.1'}/tcp/0",),
     )
 
 
@@ -69,8 +70,10 @@ async def member(kubo: Kubo, folder: Path, patience: Patience = SOON) -> Member:
 
 
 @contextlib.asynccontextmanager
-async def kubo_node(root: Path, key: SwarmKey, patience: Patience = SOON) -> AsyncIterator[KuboNode]:
-    """A Kubo that is up, with its folders below ``root``."""
-    async with Kubo(place(root, key), Backoff(first=0.01, most=0.1)).running() as kubo:
+async def kubo_node(
+    root: Path, key: SwarmKey, patience: Patience = SOON, host: Host | None = None
+) -> AsyncIterator[KuboNode]:
+    """A Kubo that is up, with its folders below ``root``, on loopback or on ``host``."""
+    async with Kubo(place(root, key, host), Backoff(first=0.01, most=0.1)).running() as kubo:
         await kubo.up(seconds=PATIENCE)
         yield KuboNode(root, kubo, await member(kubo, root / "blobs", patience))

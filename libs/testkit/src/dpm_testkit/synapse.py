@@ -44,14 +44,15 @@ def synapse_python() -> Path:
 class Synapse:
     """A homeserver with SQLite, that registers whoever has a token; ``limits``: with Synapse's own rate limits.
 
-    ``limits`` counts from the next start on.
+    ``limits`` counts from the next start on. It listens on ``address``, of the host that it is started on.
     """
 
-    def __init__(self, folder: Path, *, limits: bool = False) -> None:
+    def __init__(self, folder: Path, *, limits: bool = False, address: str = "127.0.0.1") -> None:
         self.folder = folder
         self.limits = limits
+        self.address = address
         self.port = choose_free()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{address}:{self.port}"
         self._process: asyncio.subprocess.Process | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -116,7 +117,7 @@ class Synapse:
             "pid_file": str(self.folder / "synapse.pid"),
             "listeners": [
                 {
-                    "port": self.port, "bind_addresses": ["127.0.0.1"], "type": "http", "tls": False,
+                    "port": self.port, "bind_addresses": [self.address], "type": "http", "tls": False,
                     "resources": [{"names": ["client"]}],
                 }
             ],
@@ -146,9 +147,11 @@ _LOGGING = {
 
 
 @contextlib.asynccontextmanager
-async def running_synapse(folder: Path, *, limits: bool = False) -> AsyncIterator[Synapse]:
-    """A homeserver that answers, with its files in ``folder``."""
-    server = Synapse(folder, limits=limits)
+async def running_synapse(
+    folder: Path, *, limits: bool = False, address: str = "127.0.0.1"
+) -> AsyncIterator[Synapse]:
+    """A homeserver that answers at ``address``, with its files in ``folder``."""
+    server = Synapse(folder, limits=limits, address=address)
     try:
         await server.start()
         yield server
