@@ -65,6 +65,7 @@ bench: setup ## print and judge the times that are promised; FRESH=1 adds a fres
 	@$(MAKE) bench-speed
 	@$(MAKE) bench-images
 	@$(MAKE) bench-debs
+	@$(MAKE) bench-peers
 
 .PHONY: bench-speed
 bench-speed: setup index-servers rivals ## speed beside nginx, proxpi and devpi, judged: ROUNDS=5 PARTS="cold installs memory warm processor"
@@ -78,6 +79,10 @@ bench-images: setup registries ## images beside docker-registry as a cache, judg
 bench-debs: setup apt ## Debian packages beside apt-cacher-ng and beside the reading of a large index, judged, as root: ROUNDS=5
 	@python bench/debs.py --rounds $(or $(ROUNDS),5)
 	@python bench/reading.py --rounds $(or $(ROUNDS),5)
+
+.PHONY: bench-peers
+bench-peers: setup ipfs synapse rivals ## files from a peer beside plain HTTP and Kubo's own cat, judged, as root: ROUNDS=3
+	@python bench/peers.py --rounds $(or $(ROUNDS),3)
 
 .PHONY: chaos
 chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=200 SEED=1 FROM=1 (half an hour)
