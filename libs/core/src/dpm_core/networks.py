@@ -85,6 +85,7 @@ class Network:
     ``room`` is the network's Matrix room at ``homeserver`` (a URL), where the node is ``user`` and shows ``token``
     as the device ``device``. ``keepers`` are the public box keys, by Matrix id, of those who give out new swarm
     keys, ``box`` and ``box_secret`` the node's own pair, all in hex. ``generation`` numbers the swarm key.
+    ``borrowed``: the token was not made for the node, and so is not ended when the node leaves.
     Raises Invalid for what cannot be.
     """
 
@@ -99,6 +100,7 @@ class Network:
     box_secret: str = field(repr=False)
     rule: Rule = field(default_factory=Rule)
     generation: int = 1
+    borrowed: bool = False
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -123,9 +125,9 @@ class Network:
 class Invitation:
     """All that somebody needs to come into a network, of which the secrets are not shown.
 
-    ``user`` is who to register as at ``homeserver``, with ``registration_token``, which works once. ``contacts``
-    are addresses of peers with their ids (:func:`dpm_core.multiaddrs.with_peer`). The rest is as in
-    :class:`Network`.
+    ``user`` is who to register as at ``homeserver``, with ``registration_token``, which works once; where that is
+    empty the account exists, and its owner comes in. ``contacts`` are addresses of peers with their ids
+    (:func:`dpm_core.multiaddrs.with_peer`). The rest is as in :class:`Network`.
     Raises Invalid for what cannot be.
     """
 

@@ -1,5 +1,7 @@
 """The folder of a network: who the node is in it, and its swarm key. It must not be lost."""
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,7 +9,30 @@ from dpm_core.errors import Invalid
 from dpm_core.networks import Network
 from dpm_core.registry import from_file, to_json
 from dpm_core.swarm_keys import SwarmKey
-from dpm_runtime.disk import replace_file
+from dpm_runtime.disk import replace_file, sync_folder
+
+JOINING_FORMAT = 1
+"""Of what is kept of a way into a network."""
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How far the node is on its way into ``room``, as ``user``: kept until it is in, so that it can be gone on.
+
+    ``homeserver`` is where it has its account, ``password`` that of the account to register; ``token``, once there
+    is one, that of the ``device``. ``borrowed`` and ``box_secret`` are as in :class:`Network`.
+    """
+
+    room: str
+    homeserver: str
+    user: str
+    password: str = field(repr=False)
+    box_secret: str = field(repr=False)
+    device: str = ""
+    token: str = field(default="", repr=False)
+    borrowed: bool = False
+    format: int = JOINING_FORMAT
+
 
 REMOVAL_FORMAT = 1
 
@@ -44,6 +69,7 @@ class NetworkFiles:
         self.ports = folder / "ports.json"
         self._network = folder / "network.json"
         self._removal = folder / "removal.json"
+        self._joining = folder / "joining.json"
 
     def network(self) -> Network:
         """What is known of the network. Raises Invalid, TooNew, OSError."""
@@ -80,6 +106,39 @@ class NetworkFiles:
     def done(self) -> None:
         """No removal is under way. Raises OSError."""
         self._removal.unlink(missing_ok=True)
+
+    def make(self) -> None:
+        """Make the folder, if it is not there. Raises OSError."""
+        for each in (self.folder.parent, self.folder):
+            each.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(self.folder.parent)
+
+    def joining(self) -> Joining | None:
+        """The way in that was begun, None if there is none. Raises Invalid, TooNew, OSError."""
+        try:
+            body = self._joining.read_bytes()
+        except FileNotFoundError:
+            return None
+        return from_file(body, Joining, str(self._joining), known=JOINING_FORMAT)
+
+    def keep_joining(self, joining: Joining) -> None:
+        """Keep how far it is. Raises OSError."""
+        self.make()
+        _replace(self._joining, to_json(joining))
+
+    def joined(self) -> None:
+        """What was kept of the way in is needed no more. Raises OSError."""
+        self._joining.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """The node is in this network no more, and the service sees so. Raises OSError."""
+        self._network.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it. Raises OSError."""
+        self.end()
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
 
 
 def _replace(path: Path, body: bytes) -> None:

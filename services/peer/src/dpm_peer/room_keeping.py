@@ -5,6 +5,7 @@ What a room is created with is in ``room_settings``; what it allows whom is in d
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from dpm_core.adverts import ADVERT, DELTA
 from dpm_core.canonical import Content
@@ -77,6 +78,22 @@ async def leave(link: MatrixLink, room: str) -> None:
             raise
 
 
+async def rooms(link: MatrixLink) -> list[str]:
+    """The rooms that the account is a member of, by their ids."""
+    return _words((await link.call("rooms", "GET", "/_matrix/client/v3/joined_rooms")).get("joined_rooms"))
+
+
+async def state(link: MatrixLink, room: str, kind: str, key: str) -> Content | None:
+    """The content of a state event of a room that the account is in, None if there is none. Raises Unavailable."""
+    path = "/".join(quote(each, safe="") for each in (room, "state", kind, key))
+    try:
+        return await link.call(f"read {kind}", "GET", f"/_matrix/client/v3/rooms/{path}")
+    except Refused as why:
+        if why.code == "M_NOT_FOUND":
+            return None
+        raise
+
+
 async def registration_token(link: MatrixLink, now: float) -> str:
     """A token with which one account can be registered, within TOKEN_SECONDS after ``now`` (epoch seconds).
 
@@ -130,6 +147,28 @@ async def log_in(link: MatrixLink, user: str, password: str, device: str) -> Acc
     return _account(link, await link.call("log in", "POST", "/_matrix/client/v3/login", body=body))
 
 
+async def own_account(link: MatrixLink) -> Account:
+    """The account whose access token ``link`` shows. Raises NotAllowed if that counts no more."""
+    answer = await link.call("whose token it is", "GET", "/_matrix/client/v3/account/whoami")
+    token = link.account.access_token if link.account else ""
+    return _account(link, {"device_id": "", **answer, "access_token": token})
+
+
+async def is_free(link: MatrixLink, name: str) -> bool:
+    """Whether the localpart ``name`` can be registered.
+
+    Raises Refused where nobody can register, or the homeserver allows no such name.
+    https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3registeravailable
+    """
+    try:
+        await link.call(f"register {name}", "GET", f"{_REGISTER}/available", query={"username": name})
+    except Refused as why:
+        if why.code == "M_USER_IN_USE":
+            return False
+        raise
+    return True
+
+
 async def log_out(link: MatrixLink) -> None:
     """Make the access token of ``link`` worthless. Nothing, if it is so already."""
     try:
@@ -157,8 +196,7 @@ def _words(value: object) -> list[str]:
 
 
 def _account(link: MatrixLink, answer: Content) -> Account:
-    words = [answer.get(name) for name in ("user_id", "device_id", "access_token")]
-    if not all(isinstance(each, str) and each for each in words):
+    user, device, token = (answer.get(name) for name in ("user_id", "device_id", "access_token"))
+    if not (isinstance(user, str) and isinstance(device, str) and isinstance(token, str) and user and token):
         raise Invalid("what answers is no Matrix homeserver")
-    user, device, token = map(str, words)
     return Account(link.homeserver, user, device, token)

@@ -5,7 +5,7 @@ What a command needs is imported when it runs, as in ``dpm`` itself.
 
 import typer
 
-from dpm_peer.commands import kick, listing, peers, rule, shares
+from dpm_peer.commands import inviting, kick, leaving, listing, making, peers, rule, shares
 
 app = typer.Typer(
     help="Share what the node holds with the nodes of others, in networks of those who trust each other.",
@@ -13,8 +13,5 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-listing.register(app)
-peers.register(app)
-kick.register(app)
-rule.register(app)
-shares.register(app)
+for each in (making, inviting, leaving, listing, peers, kick, rule, shares):
+    each.register(app)

@@ -1,6 +1,8 @@
 """``dpm network list``."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 class Listed:
     """A network that the node is in: the node's account there, its room, and whether the account keeps it.
 
-    ``state`` is that of :class:`dpm_peer.networks.Life`, ``stopped`` where no service runs, or ``unreadable``;
-    ``detail`` says why.
+    ``state`` is that of :class:`dpm_peer.networks.Life`, ``stopped`` where no service runs, ``joining`` where the
+    way in broke off, or ``unreadable``; ``detail`` says why.
     """
 
     name: str
@@ -53,7 +55,23 @@ async def networks(home: "Home") -> list[Listed]:
     from dpm_peer.commands.service import health_of_all
 
     health = await health_of_all(home)
-    return [_listed(home, name, _life(health, name)) for name in home.network_names]
+    found = [_listed(home, name, _life(health, name)) for name in home.network_names]
+    return sorted([*found, *_joining(home)], key=lambda each: each.name)
+
+
+def _joining(home: "Home") -> Iterator[Listed]:
+    """Those into which a way was begun."""
+    from dpm_core.errors import DpmError
+    from dpm_peer.network_files import NetworkFiles
+
+    for file in home.networks.glob("*/joining.json"):
+        name = file.parent.name
+        if name in home.network_names:
+            continue
+        with suppress(DpmError, OSError):
+            if begun := NetworkFiles(file.parent).joining():
+                how = f"it broke off: join again with the invitation, or `dpm network leave {name}`"
+                yield Listed(name, begun.user, begun.homeserver, begun.room, False, "joining", how)
 
 
 def _life(health: dict[str, dict[str, str]] | None, name: str) -> tuple[str, str]:

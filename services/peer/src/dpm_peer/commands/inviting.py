@@ -1,0 +1,99 @@
+"""``dpm network invite``."""
+
+import asyncio
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dpm_cli import show
+from dpm_cli.options import EXIT_CODES, AsJson, own_settings
+from dpm_cli.outcome import WrongState
+from dpm_core.errors import Invalid
+from dpm_peer.commands.options import Named, require
+
+if TYPE_CHECKING:
+    from dpm_core.networks import Invitation
+    from dpm_peer.network_files import NetworkFiles
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(epilog=EXIT_CODES)(invite)
+
+
+def invite(
+    name: Named,
+    who: Annotated[
+        str, typer.Argument(metavar="WHO", help="what the new account is to be called; unset: any name")
+    ] = "",
+    account: Annotated[
+        str, typer.Option(metavar="MXID", help="One that exists, as @ben:matrix.example, instead of a new one.")
+    ] = "",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the invitation to this new file, for you alone to read."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an invitation for one node, and print it. Send it by a way that nobody listens to.
+
+    Who has it can come in: as a new account, once and within 7 days, or as the account that it names.
+    """
+    from dpm_peer.network_files import NetworkFiles
+
+    if who and account:
+        raise Invalid("either WHO, for a new account, or --account")
+    home = own_settings().folders
+    require(name, home.network_names)
+    if output is not None and output.exists():
+        raise Invalid(f"--output: {output} is there already")
+    made = asyncio.run(_invited(NetworkFiles(home.networks / name), who, account))
+    if output is not None:
+        _write(output, made.text)
+    if as_json:
+        handed = {"invitation": made.text} if output is None else {"file": str(output)}
+        show.data({"network": name, "user": made.user, **handed, "until": _until(made)})
+        return
+    if output is None:
+        print(made.text, flush=True)
+    out = show.console(stderr=True)
+    out.print(f"For {made.user}: dpm network join {output.name if output else 'INVITATION'}", style="dim")
+    if not made.contacts:
+        out.print("It names no address of a node yet: none has said one in the room.", style="dim")
+
+
+async def _invited(files: "NetworkFiles", who: str, account: str) -> "Invitation":
+    from dpm_peer.entering import account_in
+    from dpm_peer.founding import contacts, invitation, invite_account, invite_new
+    from dpm_peer.matrix_link import MatrixLink
+    from dpm_runtime.service import SystemClock
+
+    clock, network = SystemClock(), files.network()
+    if network.user not in network.keepers:
+        raise WrongState(f"others are let into {network.name} by its keeper: {', '.join(network.keepers)}")
+    async with MatrixLink.open(network.homeserver, clock, account_in(network)) as link:
+        known = await contacts(link, network, files.key(), clock)
+        if account:
+            await invite_account(link, network, account, clock)
+            return invitation(network, files.key(), account, "", known)
+        user, token = await invite_new(link, network, who or f"node-{secrets.token_hex(4)}", clock)
+        return invitation(network, files.key(), user, token, known)
+
+
+def _until(made: "Invitation") -> float | None:
+    """Until when it can be used (seconds since the epoch), if not for ever."""
+    from dpm_peer.room_keeping import TOKEN_SECONDS
+
+    return time.time() + TOKEN_SECONDS if made.registration_token else None
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:
+            out.write(text + "\n")
+    except OSError as error:
+        raise Invalid(f"--output: {file} cannot be written: {error.strerror}") from error
