@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpm_core.artifacts import ArtifactRef, Blob, Validators
+from dpm_core.artifacts import OF_PEERS, ArtifactRef, Blob, Validators
 from dpm_core.cids import CHUNK, cid_of
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
@@ -69,6 +69,11 @@ def test_what_is_public_and_vouched_is_shared_by_default(subject: Subject) -> No
 @pytest.mark.parametrize("subject", [WHEEL, STORED, PAGE])
 def test_what_is_private_is_never_shared(rule: Rule, subject: Subject) -> None:
     assert decide_sharing(rule, replace(subject, private=True)) == NotShared(WhyNot.PRIVATE)
+
+
+def test_what_a_peer_had_of_a_page_is_never_told_of_again() -> None:
+    of_peers = replace(PAGE, ref=replace(PAGE.ref, key=f"{PAGE.ref.key}{OF_PEERS}"))
+    assert decide_sharing(EVERYTHING, of_peers) == NotShared(WhyNot.UNVOUCHED)
 
 
 @pytest.mark.parametrize("rule", [Rule(), EVERYTHING])

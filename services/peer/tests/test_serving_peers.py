@@ -3,9 +3,7 @@
 import asyncio
 import hashlib
 import os
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +16,13 @@ from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import PeerJoined
 from dpm_core.origins import NotHeld, Opened, Origin, Stream
-from dpm_peer.blame import Blame, Doubts, Truth
-from dpm_peer.finding import Finder
-from dpm_peer.register import Register
+from dpm_peer.blame import Truth
 from dpm_peer.serving import Parts, PeerDoor
 from dpm_runtime.ops import Readiness, serve_ops
 from dpm_runtime.peer_origin import PeerOrigin, PeerReferences
-from dpm_runtime.service import SystemClock
-from dpm_testkit.memory_log import MemoryEventLog
-from dpm_testkit.memory_sharers import MemorySharers, shared
-from dpm_testkit.memory_swarm import MemoryKubo, MemoryNetwork
+from dpm_testkit.little_service import Service, served
+from dpm_testkit.memory_sharers import shared
+from dpm_testkit.memory_swarm import MemoryKubo
 from dpm_testkit.origin_conformance import BODY, drained
 from dpm_testkit.patience import until
 from dpm_testkit.peers_conformance import PeersSuite, wanted
@@ -35,46 +30,9 @@ from dpm_testkit.peers_conformance import PeersSuite, wanted
 LARGE = os.urandom(3 * CHUNK)
 
 
-class Service:
-    """A peer service on a socket, in one network in memory, whose store has ``truths``."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = folder / "peer-0.sock"
-        clock = SystemClock()
-        self.team = MemorySharers("team", MemoryNetwork(), folder, clock)
-        self.register = Register(MemoryEventLog(), clock)
-        self.truths: dict[Digest, Truth] = {}
-        blame = Blame(self.register, clock)
-        self.finder = Finder(lambda: [self.team], blame, clock)
-        self.doubts = Doubts(self._truth, self.finder.asked, blame, clock)
-        self.door = PeerDoor()
-
-    async def _truth(self, sha256: Digest) -> Truth | None:
-        return self.truths.get(sha256)
-
-    def open(self) -> None:
-        self.door.open(Parts(self.finder, self.doubts, lambda: [self.team]))
-
-    async def asked(self, path: str, **sent: object) -> int:
-        """The status of a GET, or of a POST with JSON."""
-        connector = aiohttp.UnixConnector(str(self.socket))
-        async with aiohttp.ClientSession("http://peer", connector=connector) as session:
-            method = "POST" if "json" in sent or "data" in sent else "GET"
-            async with session.request(method, path, **sent) as answer:  # type: ignore[arg-type]
-                return answer.status
-
-
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    async with AsyncExitStack() as resources:
-        # a socket's path has 107 bytes at most: unix(7)
-        folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        service = Service(folder)
-        resources.callback(service.team.close)
-        resources.push_async_callback(service.finder.close)
-        readiness = Readiness()
-        await resources.enter_async_context(serve_ops(service.socket, readiness, lambda: b"", service.door.routes))
-        service.open()
+    async with served() as service:
         yield service
 
 
@@ -255,7 +213,14 @@ async def test_it_is_said_how_each_network_does_and_looked_for_new_ones(service:
     looked: list[bool] = []
     health = {"team": {"life": "running", "detail": ""}}
     service.door.open(
-        Parts(service.finder, service.doubts, lambda: [service.team], lambda: health, lambda: looked.append(True))
+        Parts(
+            service.finder,
+            service.pages,
+            service.doubts,
+            lambda: [service.team],
+            lambda: health,
+            lambda: looked.append(True),
+        )
     )
     connector = aiohttp.UnixConnector(str(service.socket))
     async with aiohttp.ClientSession("http://peer", connector=connector) as session:

@@ -1,7 +1,7 @@
 """What DPM moves: artifacts, and all that is known of one before its bytes are here."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
@@ -29,6 +29,15 @@ CLIENTS = "client"
 
 NODES = "node"
 """As whose credentials are shown: the node's own."""
+
+OF_PEERS = "#peers"
+"""What the key of a page ends with as a peer had it: no path at an upstream has such an end."""
+
+CHECKED_FIELD = "dpm-checked"
+"""The kept field of such a page: when upstream last confirmed it to the peer (seconds since the epoch)."""
+
+OF_PEERS_FRESH_SECONDS = 10.0
+"""So long such a page is shown before peers are asked for a newer one, while upstream is away."""
 
 Fields: TypeAlias = tuple[tuple[str, str], ...]
 """Names, in lower case, and values of fields of an answer (RFC 9110, 5)."""
@@ -153,7 +162,8 @@ class Want:
     kept with the artifact. ``stranger``: a client named the upstream, which is not asked at a private address
     then. ``copies`` is the id of a held artifact whose bytes it is to have: nobody is asked for these.
     ``otherwise`` is the URL at which an origin is asked that has nothing at ``url``: a digest decides whether what
-    it has there is meant.
+    it has there is meant. ``page_of`` is the id of a page as peers know it: they alone are asked (see
+    :func:`as_peers_have`).
     """
 
     ref: ArtifactRef
@@ -174,6 +184,7 @@ class Want:
     stranger: bool = False
     copies: str = ""
     otherwise: str = ""
+    page_of: str = ""
 
     @property
     def mutable(self) -> bool:
@@ -204,6 +215,32 @@ class Want:
     def vouched(self) -> bool:
         """Whether metadata gave a digest that decides if bytes are right. That of a copy only says which bytes."""
         return not self.copies and any(digest.strong for digest in self.digests)
+
+
+def as_peers_have(want: Want) -> Want | None:
+    """What a fetcher is asked for to have a page of peers, while upstream is away; None if it is none of theirs.
+
+    It is an artifact of its own, so that it never takes the place of what upstream gave, and is not confirmed by
+    the validators that a peer tells. What is private, or shown to somebody's credentials, is no peer's.
+    """
+    if not want.mutable or want.vouched or want.private or want.whose or want.copies or want.page_of:
+        return None
+    return Want(
+        ref=replace(want.ref, key=f"{want.ref.key}{OF_PEERS}"),
+        name=f"{want.name}{OF_PEERS}",
+        url=want.url,
+        lane=want.lane,
+        limit=want.limit,
+        fresh_for=OF_PEERS_FRESH_SECONDS,
+        keeps=(*want.keeps, CHECKED_FIELD),
+        stranger=want.stranger,
+        page_of=want.ref.id,
+    )
+
+
+def is_of_peers(ref: ArtifactRef) -> bool:
+    """Whether it is a page as a peer had it."""
+    return ref.key.endswith(OF_PEERS)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,11 @@ class Origin(Protocol):
 
 
 class Peers(Origin, Protocol):
-    """The peer network as an origin. It is asked for what has a digest, and tells no validators."""
+    """The peer network as an origin. It is asked for what has a digest, and for pages of peers.
+
+    Of a page the newest is sent that a peer has, which is ``held`` if that has its ETag; CHECKED_FIELD is among
+    the fields of the answer.
+    """
 
     async def doubt(self, want: Want) -> None:
         """What came of ``want`` was not what its digests ask for, and upstream has other bytes. Never raises."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from dpm_core.artifacts import authority
+from dpm_core.artifacts import authority, is_of_peers
 from dpm_core.errors import Invalid
 from dpm_core.events import ArtifactStored
 from dpm_core.globs import glob
@@ -106,10 +106,13 @@ class NotShared:
 
 
 def decide_sharing(rule: Rule, subject: Subject) -> Share | NotShared:
-    """Whether a network with this rule shares an artifact, and as what."""
+    """Whether a network with this rule shares an artifact, and as what.
+
+    A page that a peer gave is not told of again: who shares a page has it of upstream.
+    """
     if subject.private:
         return NotShared(WhyNot.PRIVATE)
-    page = subject.fresh_for is not None
+    page = subject.fresh_for is not None and not is_of_peers(subject.ref)
     if not subject.vouched and not page:
         return NotShared(WhyNot.UNVOUCHED)
     if not any(clause.names(subject) for clause in rule.shares):

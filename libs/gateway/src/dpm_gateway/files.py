@@ -331,7 +331,7 @@ class Files:
                 fact = await self._kit.desk.fact(index, target.path)
             if fact is not None:
                 return _Found(want, index, fact)
-            if result == "stale":  # upstream may name it by now, and cannot say
+            if result in ("stale", "peer"):  # upstream may name it by now, and cannot say
                 missing = Refused(Refusal(503, f"the page of {want.name} that is held does not name it", 5.0))
         if missing is not None and missing.refusal.status != 404:
             raise missing

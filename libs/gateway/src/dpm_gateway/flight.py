@@ -69,9 +69,10 @@ class Airborne:
 
 @dataclass(frozen=True)
 class Lost:
-    """There are no bytes, and why."""
+    """There are no bytes, and why. ``tried``: a fetcher says so."""
 
     failure: Failure
+    tried: bool = False
 
 
 Answer: TypeAlias = Landed | Airborne | Lost
@@ -188,7 +189,7 @@ class Flight:
                     self._asked = None
                     tries += 1
                 case Refuse(failed=failed):
-                    return Lost(_failure(failed))
+                    return Lost(_failure(failed), tried=True)
                 case Ask(after=after):
                     try:
                         self._asked = await self._ask(after)
@@ -297,7 +298,7 @@ class Flight:
                 now = self._means.clock.now()
                 return Landed(state.cid, now, state.media_type, state.fields, state.validators)
             return None
-        return Lost(state.failure or Failure(FailReason.UNAVAILABLE, "the fetch failed"))
+        return Lost(state.failure or Failure(FailReason.UNAVAILABLE, "the fetch failed"), tried=True)
 
     async def _folder(self, token: int, watch: Watch) -> Growing | None:
         """The attempt's folder. It appears just behind the event, and a minute after the end it is gone."""

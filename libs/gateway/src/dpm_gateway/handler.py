@@ -25,7 +25,8 @@ _requests = counter(
     "requests, by how they were answered",
     ecosystem="`pypi`, …",
     result="`hit`, `stale` (held, and upstream is away or does not give all that belongs to the newer one), "
-    "`revalidated` (held, and upstream has confirmed it), `miss`, `redirect`, `made` (from the request alone), "
+    "`peer` (upstream is away, and a peer of a network has a newer page), `revalidated` (held, and upstream has "
+    "confirmed it), `miss`, `redirect`, `made` (from the request alone), "
     "`tunnel`, `refused` (also by upstream), `failed`",
 )
 

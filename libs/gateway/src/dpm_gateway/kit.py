@@ -1,5 +1,6 @@
 """What the parts of a handler share: an ecosystem, the ports, and who may have what."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +35,7 @@ class Courier(Protocol):
 
 @dataclass(frozen=True)
 class Kit:
-    """All that answers are made with."""
+    """All that answers are made with. ``networked`` says whether there is a service that asks peers."""
 
     ecosystem: Ecosystem
     catalog: Shelves
@@ -46,6 +47,7 @@ class Kit:
     courier: Courier
     clock: Clock
     policy: Policy
+    networked: Callable[[], bool] = lambda: False
 
     async def board(
         self, want: Want, held: Held | None, fresh_since: float, *, missing: Cid | None = None

@@ -22,6 +22,7 @@ from dpm_gateway.facts import Index, Rendered
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.generations import AtHand, Generations, Got
 from dpm_gateway.kit import Kit
+from dpm_gateway.peer_pages import PeerPages, is_away
 from dpm_gateway.promotion import RECHECK_SECONDS
 from dpm_gateway.refusals import refusal_of
 from dpm_gateway.responses import page_response
@@ -34,6 +35,7 @@ class Pages:
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
+        self._peers = PeerPages(kit)
         self._generations = Generations(kit, self.latest, self.holds)
         self.connections = Connections()
 
@@ -78,7 +80,9 @@ class Pages:
             result, index, headers = await self.index(want, at_hand, rotten=index.cid)
             rendered = await render(index)
         except Invalid:
-            if result != "hit":
+            if result == "peer":
+                self._peers.dismiss(index)
+            elif result != "hit":
                 raise
             # a page that makes no sense is not fresh: upstream may have mended it
             result, index, headers = await self.index(want, at_hand, max_age=RECHECK_SECONDS)
@@ -136,7 +140,9 @@ class Pages:
         """
         newest = self._kit.ecosystem.newest(want)
         if newest is None:
-            return await self.latest(want, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten)
+            return await self.latest(
+                want, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten, peers=True
+            )
         return await self._generations.index(
             want, newest, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten
         )
@@ -149,8 +155,9 @@ class Pages:
         revalidate: bool = False,
         max_age: float | None = None,
         rotten: Cid | None = None,
+        peers: bool = False,
     ) -> Got:
-        """The index as upstream has it, as far as that can be known. Raises Refused."""
+        """The index as upstream has it, as far as that can be known; ``peers`` may know more. Raises Refused."""
         now = self._kit.clock.now()
         max_age = want.fresh_for if max_age is None else max_age
         entry = self._kit.catalog.find(want.ref.id)
@@ -169,7 +176,9 @@ class Pages:
                     return "miss", self._landed(want, landed), {"Cache-Status": "dpm; fwd=miss; stored"}
                 self._kit.marks.note(want.ref.id)
                 return "revalidated", index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
-            case Lost(failure=failure):
+            case Lost(failure=failure) as lost:
+                if peers and is_away(lost) and (newer := await self._peers.newer(want, entry)) is not None:
+                    return "peer", *newer
                 return self.stale(entry, failure, now)
             case Airborne():
                 raise Unavailable(f"{want.name} arrives in pieces, which an index must not")

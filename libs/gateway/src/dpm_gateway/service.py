@@ -28,6 +28,7 @@ from dpm_runtime.doorway import FetchersDoor
 from dpm_runtime.files_limit import files_limit
 from dpm_runtime.mounted import MountedBlobStore
 from dpm_runtime.nats_bus import NatsBus
+from dpm_runtime.peer_origin import SERVICE as PEERS
 from dpm_runtime.porter import Limits, Porter
 from dpm_runtime.quota import quota_of
 from dpm_runtime.server_tls import ServerTls
@@ -113,7 +114,10 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
         policy = Policy(settings.stale_seconds)
         door = FetchersDoor(home)
         doorkeeper = Doorkeeper(ecosystem, TokenBook(home), door, context.clock)
-        kit = Kit(ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy)
+        kit = Kit(
+            ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy,
+            networked=home.socket(PEERS).exists,
+        )  # fmt: skip
         handler = Handler(kit)
         resources.push_async_callback(handler.close)
         hosts = {*settings.allow_hosts, *settings.listen}

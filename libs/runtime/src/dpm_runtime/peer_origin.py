@@ -1,8 +1,12 @@
-"""The peer service as an origin: HTTP on its unix socket, asked for files by their sha256.
+"""The peer service as an origin: HTTP on its unix socket, asked for files by their sha256, and for pages.
 
 =====================================  ==========================================================================
 ``GET /blobs/<sha256 in hex>?size=``   200, or 206 for ``Range: bytes=N-``, once a first byte is there; 404 at once
                                        if no peer has it. ``Dpm-Source`` says which peer, or which network
+``GET /pages/<artifact id>?limit=``    the page as that peer has it to whom upstream confirmed it last: 200 once a
+                                       first byte is there, 304 if ``If-None-Match`` has it, 404 if no peer has one
+                                       of at most ``limit`` bytes. ``Dpm-Checked`` says when that was,
+                                       ``Dpm-Kept-…`` are the fields of upstream's answer that the peer kept
 ``POST /doubts`` ``{"sha256": …}``     what came of it were other bytes: 204
 ``POST /dropped`` ``{"cids": […]}``    these blobs are about to go: 204 once no network refers to their files
 =====================================  ==========================================================================
@@ -17,7 +21,7 @@ from types import TracebackType
 
 import aiohttp
 
-from dpm_core.artifacts import Validators, Want
+from dpm_core.artifacts import CHECKED_FIELD, Validators, Want
 from dpm_core.cids import Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
@@ -29,7 +33,10 @@ from dpm_runtime.upstream_answer import saying_unavailable
 
 SERVICE = "peer"
 SOURCE_FIELD = "Dpm-Source"
+CHECKED = "Dpm-Checked"
+KEPT = "Dpm-Kept-"
 BLOBS_PATH = "/blobs/"
+PAGES_PATH = "/pages/"
 DOUBTS_PATH = "/doubts"
 DROPPED_PATH = "/dropped"
 
@@ -91,10 +98,12 @@ class PeerOrigin:
         The bytes from ``offset`` on are those of the same digest whoever sends them, so ``held`` counts only where
         it is of another body: it is sent whole then. Of another size than ``want`` has it is not held.
         """
-        if want.sha256 is None:
-            return NotHeld(self._nobody, "peers know files by their sha256", 404)
         if not self._socket.exists():
             return NotHeld(self._nobody, "this node is in no network", 404)
+        if want.page_of:
+            return await self._page(want, held if not offset else None)
+        if want.sha256 is None:
+            return NotHeld(self._nobody, "peers know files by their sha256", 404)
         etag = f'"{want.sha256}"'
         begin = 0 if held is not None and held.strong not in (None, etag) else offset
         with saying_unavailable("the peer service"):
@@ -123,6 +132,35 @@ class PeerOrigin:
         media_type = response.headers.get("Content-Type", "application/octet-stream")
         return Opened(source, begin, length, media_type, Validators(etag), _PeerStream(response))
 
+    async def _page(self, want: Want, held: Validators | None) -> Opened | NotModified | NotHeld:
+        """A page is always sent whole."""
+        with saying_unavailable("the peer service"):
+            response = await self._session.get(
+                f"{PAGES_PATH}{want.page_of}",
+                params={} if want.limit is None else {"limit": str(want.limit)},
+                headers={"If-None-Match": held.etag} if held is not None and held.etag else {},
+            )
+        try:
+            return self._read_page(response, want)
+        except BaseException:
+            response.close()
+            raise
+
+    def _read_page(self, response: aiohttp.ClientResponse, want: Want) -> Opened | NotModified | NotHeld:
+        told = response.headers
+        source = Source(OriginKind.PEER, told.get(SOURCE_FIELD, SERVICE))
+        validators = Validators(told.get("ETag"), told.get("Last-Modified"))
+        if response.status in (304, 404):
+            response.close()
+            return NotModified(source, validators) if response.status == 304 else _no_page(source)
+        if response.status != 200 or response.content_length is None:
+            raise Unavailable(f"the peer service answered {response.status}")
+        media_type = told.get("Content-Type", "application/octet-stream")
+        kept = ((name, told.get(f"{KEPT}{name}", "")) for name in want.keeps if name != CHECKED_FIELD)
+        fields = (*(each for each in kept if each[1]), (CHECKED_FIELD, told.get(CHECKED, "0")))
+        body = _PeerStream(response)
+        return Opened(source, 0, response.content_length, media_type, validators, body, fields)
+
     async def doubt(self, want: Want) -> None:
         """Tell the service that wrong bytes came for ``want``. Never raises: it is told again the next time."""
         if want.sha256 is None:
@@ -131,6 +169,10 @@ class PeerOrigin:
             limit = aiohttp.ClientTimeout(DOUBT_SECONDS)
             async with self._session.post(DOUBTS_PATH, json={"sha256": want.sha256.hex}, timeout=limit):
                 log.warning("peers sent other bytes", extra={"artifact": want.name})
+
+
+def _no_page(source: Source) -> NotHeld:
+    return NotHeld(source, "no peer has this page", 404)
 
 
 class PeerReferences:

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from dpm_core.artifacts import Fields, Validators, Want
+from dpm_core.artifacts import CHECKED_FIELD, Fields, Validators, Want
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Source
@@ -19,6 +19,7 @@ class Held:
     With ``breaks_after`` (bytes) the body breaks off there, once; ``go`` must be set before bytes behind
     ``waits_at`` are sent. With ``for_strangers`` whoever shows no credentials gets that status instead. ``tells``
     is what it says that the body's digest is, where a want looks for that. ``modified`` is its Last-Modified.
+    A page of peers was ``checked_at`` (seconds since the epoch).
     """
 
     body: bytes
@@ -31,6 +32,7 @@ class Held:
     for_strangers: int | None = None
     tells: Digest | None = None
     modified: str | None = None
+    checked_at: int = 0
 
     @property
     def validators(self) -> Validators:
@@ -86,11 +88,32 @@ class MemoryOrigin:
 
 
 class MemoryPeers(MemoryOrigin):
-    """Peers over a dict of URLs. ``doubted`` lists what they were told of."""
+    """Peers over a dict of URLs, and one of ``pages`` by artifacts' ids. ``doubted`` is what they were told of."""
 
     def __init__(self, name: str = "peer") -> None:
         super().__init__(OriginKind.PEER, name)
         self.doubted: list[Want] = []
+        self.pages: dict[str, Held] = {}
+
+    async def open(
+        self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
+    ) -> Opened | NotModified | NotHeld:
+        """See :class:`dpm_core.origins.Peers`."""
+        if not want.page_of:
+            return await super().open(want, offset, held, digests)
+        self.asked.append((want.page_of, offset))
+        if self.down:
+            raise Unavailable(f"{self.source.name} is down")
+        page = self.pages.get(want.page_of)
+        if page is None or (want.limit is not None and len(page.body) > want.limit):
+            return NotHeld(self.source, "no peer has this page", 404)
+        validators = Validators(f'"{hashlib.sha256(page.body).hexdigest()}-{page.checked_at}"', page.modified)
+        if not offset and held is not None and held.etag == validators.etag:
+            return NotModified(self.source, validators)
+        kept = tuple((name, value) for name, value in page.fields if name in want.keeps)
+        fields = (*kept, (CHECKED_FIELD, str(page.checked_at)))
+        body = _MemoryStream(page, 0)
+        return Opened(self.source, 0, len(page.body), page.media_type, validators, body, fields)
 
     async def doubt(self, want: Want) -> None:
         """See :class:`dpm_core.origins.Peers`."""

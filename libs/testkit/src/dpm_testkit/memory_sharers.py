@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dpm_core.cids import CHUNK, Cid, CidHasher
 from dpm_core.digests import Digest
-from dpm_core.inventory import SharedFile
+from dpm_core.inventory import SharedFile, SharedPage
+from dpm_core.multiaddrs import PeerId
 from dpm_core.ports import Clock
 from dpm_peer.contacts import Contacts
 from dpm_peer.shelf import Shelf
@@ -24,7 +25,9 @@ def shared(body: bytes, media_type: str = "text/x-wheel") -> SharedFile:
 
 
 class MemorySharers:
-    """Port Sharers of a node. ``stored`` are the lots of its own store, ``listed`` what it heard of others."""
+    """Port Sharers of a node. ``stored`` are the lots of its own store, ``listed`` and ``shown`` what it heard of
+    the files and pages of others.
+    """
 
     def __init__(self, name: str, network: MemoryNetwork, folder: Path, clock: Clock) -> None:
         self.name = name
@@ -34,11 +37,16 @@ class MemorySharers:
         self.contacts = Contacts(self.kubo, clock)
         self.stored: dict[Cid, Lot] = {}
         self.listed: list[Holder] = []
+        self.shown: list[tuple[PeerId, SharedPage]] = []
         self.shelf = Shelf(self.kubo, folder, self.stored.get, self._renew)
 
     def holders(self, sha256: Digest) -> Sequence[Holder]:
         """See :class:`dpm_peer.finding.Sharers`."""
         return [each for each in self.listed if each.file.sha256 == sha256]
+
+    def pages(self, artifact_id: str) -> Sequence[tuple[PeerId, SharedPage]]:
+        """See :class:`dpm_peer.finding.Sharers`."""
+        return [each for each in self.shown if each[1].id == artifact_id]
 
     def member(self, name: str) -> MemoryKubo:
         """A new member that is to be connected."""
@@ -58,6 +66,13 @@ class MemorySharers:
     def says(self, member: MemoryKubo, file: SharedFile) -> None:
         """A member says that it has a file."""
         self.listed.append(Holder(member.id, file))
+
+    async def shows(self, name: str, page: SharedPage, body: bytes) -> MemoryKubo:
+        """A new member that has a page with this body, and says so."""
+        member = self.member(name)
+        await member.give(self.lot(body))
+        self.shown.append((member.id, page))
+        return member
 
     def lot(self, body: bytes) -> Lot:
         """A file with this body on disk."""

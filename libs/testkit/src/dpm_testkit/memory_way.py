@@ -16,7 +16,9 @@ from dpm_core.origins import Headed
 from dpm_fetcher import librarian
 from dpm_fetcher.copying import HeldOrigin
 from dpm_fetcher.fetcher import Fetcher, Limits
+from dpm_fetcher.hedge import Pace
 from dpm_fetcher.lanes import Lanes
+from dpm_fetcher.sources import Peering
 from dpm_fetcher.waiters import Waiters
 from dpm_gateway.app import create_app
 from dpm_gateway.bulletin import Bulletin
@@ -34,7 +36,7 @@ from dpm_runtime.react import react
 from dpm_runtime.service import SystemClock
 from dpm_testkit.memory_catalog import MemoryCatalog
 from dpm_testkit.memory_log import MemoryEventLog
-from dpm_testkit.memory_origin import Held, MemoryOrigin
+from dpm_testkit.memory_origin import Held, MemoryOrigin, MemoryPeers
 from dpm_testkit.memory_store import MemoryBlobStore
 from dpm_testkit.patience import until
 
@@ -100,15 +102,19 @@ class Door:
 class Way:
     """A gateway and, while ``fetching``, a fetcher, among memory twins.
 
-    One ``beside`` another way is a further gateway of the same node.
+    One ``beside`` another way is a further gateway of the same node. What is ``networked`` has peers.
     """
 
-    def __init__(self, folder: Path, ecosystem: Ecosystem, *, beside: "Way | None" = None) -> None:
+    def __init__(
+        self, folder: Path, ecosystem: Ecosystem, *, beside: "Way | None" = None, networked: bool = False
+    ) -> None:
         self.clock: MovableClock = beside.clock if beside else MovableClock()
         self.log: MemoryEventLog = beside.log if beside else MemoryEventLog(ack_wait=0.3, now=self.clock.now)
         self.store: MemoryBlobStore = beside.store if beside else MemoryBlobStore(self.clock.now)
         self.catalog: MemoryCatalog = beside.catalog if beside else MemoryCatalog()
         self.origin: MemoryOrigin = beside.origin if beside else MemoryOrigin()
+        self.peers = MemoryPeers()
+        self.networked = networked
         bulletin = Bulletin()
         # bytes that rot are to be seen at once
         small = SmallBlobs(self.store, self.store.blobs.__contains__, capacity=0)
@@ -121,7 +127,7 @@ class Way:
         self.marks = Marks("gateway-0", self.clock)
         kit = Kit(
             ecosystem, self.catalog, small, self.flights, self.desk, self.marks, doorkeeper, self.door,
-            self.clock, Policy(stale_seconds=86_400),
+            self.clock, Policy(stale_seconds=86_400), networked=lambda: self.networked,
         )  # fmt: skip
         self._handler = Handler(kit)
         self.app = create_app(self._handler, hosts=())
@@ -145,6 +151,7 @@ class Way:
         fetcher = Fetcher(
             "fetcher-0", self.log, self.store, [self.origin], Lanes({Lane.INDEX: 8, Lane.BLOB: 8}, 8),
             Waiters(self.clock, lambda: True), self.clock, Limits(10.0, 30.0),
+            peering=Peering(self.peers, Pace()) if self.networked else None,
             copying=HeldOrigin(self.catalog, self.store),
         )  # fmt: skip
         self._fetching = asyncio.create_task(react(self.log, fetcher.on_request, at_once=50))
@@ -178,9 +185,9 @@ class Way:
 class World(Way):
     """The way of Python packages."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, networked: bool = False) -> None:
         indexes = [Index(INDEX, lists=True), Index(PRIVATE, "acme", private=True)]
-        super().__init__(folder, PyPI(indexes, fresh_for=600.0, limit=1 << 20))
+        super().__init__(folder, PyPI(indexes, fresh_for=600.0, limit=1 << 20), networked=networked)
 
     def publish(
         self,

@@ -180,11 +180,11 @@ class Fetcher:
     ) -> Event:
         """What the attempt comes to, whatever happens: a claim without a word would be made again and again."""
         want = request.want
-        local = bool(want.copies)
+        local = bool(want.copies or want.page_of)  # no upstream is asked: none is to be spared
         transfer = Transfer(
             want,
             attempt,
-            self._copying if local else self._origins,
+            self._asked(want),
             self._clock,
             peering=self._peering,
             held=request.held,
@@ -211,6 +211,14 @@ class Fetcher:
         except Unavailable:  # the disk: readers are to see at least that nobody writes any more
             await attempt.close()
         return _come_to_nothing(want, failed)
+
+    def _asked(self, want: Want) -> Sequence[Origin]:
+        """The origins of what is wanted, beside peers that are asked for its bytes."""
+        if want.copies:
+            return self._copying
+        if want.page_of:
+            return [] if self._peering is None else [self._peering.peers]
+        return self._origins
 
     def _succeeded(self, want: Want, outcome: Outcome, begun: float) -> Event:
         seconds = self._clock.now() - begun

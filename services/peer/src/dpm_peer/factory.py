@@ -14,6 +14,7 @@ from dpm_peer.broadcasting import PACE_SECONDS
 from dpm_peer.finding import Finder
 from dpm_peer.network_life import Node, open_network
 from dpm_peer.networks import Networks
+from dpm_peer.page_finding import PageFinder
 from dpm_peer.register import PeerLog, Register
 from dpm_peer.serving import Parts, PeerDoor
 from dpm_runtime.catalog import SqliteCatalog
@@ -54,13 +55,14 @@ async def peering(
     node = Node(home, store, catalog, events, register, blame, clock, pace)
     networks = Networks(lambda: home.network_names, partial(open_network, node), clock)
     finder = Finder(networks.living, blame, clock)
+    pages = PageFinder(networks.living, finder, blame, clock)
     doubts = Doubts(partial(_truth, store), finder.asked, blame, clock)
     async with AsyncExitStack() as resources:
         resources.push_async_callback(finder.close)
         works = (register.kept(), networks.kept(), finder.kept(), doubts.settled())
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
-            door.open(Parts(finder, doubts, networks.living, networks.health, networks.look))
+            door.open(Parts(finder, pages, doubts, networks.living, networks.health, networks.look))
             yield Peering(register, networks)
             for task in tasks:
                 task.cancel()

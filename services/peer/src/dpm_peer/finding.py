@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from dpm_core.cids import Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
-from dpm_core.inventory import SharedFile
+from dpm_core.inventory import SharedFile, SharedPage
 from dpm_core.multiaddrs import PeerId
 from dpm_core.origins import Stream
 from dpm_core.ports import Clock
@@ -90,6 +90,9 @@ class Sharers(Protocol):
     def holders(self, sha256: Digest) -> Sequence[Holder]:
         """Who says that it has the file, and may be asked: neither shut out nor silent."""
 
+    def pages(self, artifact_id: str) -> Sequence[tuple[PeerId, SharedPage]]:
+        """Who may be asked for a page, and as of when; nobody in a network that shares none."""
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -112,11 +115,20 @@ class Offer:
 
 @dataclass(frozen=True)
 class Found:
-    """The bytes of ``file`` from an offset, whose first has come; ``source`` gives them."""
+    """The bytes of an offer from an offset, whose first has come."""
 
-    source: str
-    file: SharedFile
+    offer: Offer
     body: Stream
+
+    @property
+    def source(self) -> str:
+        """Who gives them."""
+        return self.offer.source
+
+    @property
+    def file(self) -> SharedFile:
+        """What they are of."""
+        return self.offer.file
 
 
 class Finder:
@@ -138,34 +150,43 @@ class Finder:
         With ``size`` (bytes) it is of that size. The bytes are those of the CID that a peer advertises for the
         digest: whether the digest is theirs is for the caller to check.
         """
-        waiting = deque(self._offers(sha256, size, offset)[:OFFERS])
+        return await self.first(self._offers(sha256, size, offset), offset)
+
+    async def first(
+        self, offers: Sequence[Offer], offset: int = 0, *, next_seconds: float = NEXT_SECONDS
+    ) -> Found | None:
+        """What the first of some ``offers`` gives; each is tried beside those before it, so much later.
+
+        None if none of them gives anything.
+        """
+        waiting = deque(offers[:OFFERS])
         opening: dict[asyncio.Task[Stream], Offer] = {}
         found: Found | None = None
         try:
             while found is None and (waiting or opening):
                 if waiting:
                     offer = waiting.popleft()
-                    self._remember(sha256, offer)
+                    self._remember(offer)
                     opening[asyncio.create_task(_opened(offer, offset))] = offer
-                limit = NEXT_SECONDS if waiting else None
+                limit = next_seconds if waiting else None
                 done, _ = await asyncio.wait(opening, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     offer = opening.pop(task)
                     try:
                         stream = task.result()
                     except Unavailable as error:
-                        log.debug("%s gives nothing of %s: %s", offer.source, sha256, error)
-                        self._do(self._unkept(offer, sha256))
+                        log.debug("%s gives nothing of %s: %s", offer.source, offer.file.sha256, error)
+                        self._do(self._unkept(offer))
                         continue
                     if found is None:
                         self._gave(offer)
-                        found = Found(offer.source, offer.file, self._body(offer, stream))
+                        found = Found(offer, self._body(offer, stream))
                     else:
                         self._do(self._closed(offer, stream))
             return found
         finally:
             for task, offer in opening.items():
-                self._leave(task, offer, sha256, answered=found is not None)
+                self._leave(task, offer, answered=found is not None)
 
     def asked(self, sha256: Digest) -> frozenset[Holder]:
         """Those that were asked for a file of late, and those that could be."""
@@ -198,15 +219,17 @@ class Finder:
             ways: dict[tuple[Cid, int], list[Holder]] = {}
             for holder in network.holders(sha256):
                 fits = size in (None, holder.file.size) and offset < max(1, holder.file.size)
-                if fits and self._worth(network, holder.peer):
+                if fits and self.worth(network, holder.peer):
                     ways.setdefault((holder.file.cid, holder.file.size), []).append(holder)
             found += [Offer(network, way[0].file, tuple(each.peer for each in way)) for way in ways.values()]
         return sorted(found, key=lambda offer: (-offer.connected, -len(offer.peers)))
 
-    def _worth(self, network: Sharers, peer: PeerId) -> bool:
+    def worth(self, network: Sharers, peer: PeerId) -> bool:
+        """Whether a peer is to be asked: it may answer, and does not owe too many answers already."""
         return network.contacts.hopeful(peer) and self._unanswered[peer] < UNANSWERED
 
-    def _remember(self, sha256: Digest, offer: Offer) -> None:
+    def _remember(self, offer: Offer) -> None:
+        sha256 = offer.file.sha256
         asked = frozenset(Holder(peer, offer.file) for peer in offer.peers)
         self._asked[sha256] = self._asked.get(sha256, frozenset()) | asked
         self._asked.move_to_end(sha256)
@@ -217,21 +240,21 @@ class Finder:
         if len(offer.peers) == 1:
             self._blame.gave(offer.peers[0])
 
-    def _leave(self, task: asyncio.Task[Stream], offer: Offer, sha256: Digest, *, answered: bool) -> None:
+    def _leave(self, task: asyncio.Task[Stream], offer: Offer, *, answered: bool) -> None:
         """Nobody waits for this way. What nobody answered is waited for all the same: slow is no lie."""
         if answered or any(self._unanswered[peer] >= UNANSWERED for peer in offer.peers):
             task.cancel()
             self._do(self._closed(offer, task))
         else:
-            self._do(self._prove(task, offer, sha256))
+            self._do(self._prove(task, offer))
 
-    async def _prove(self, task: asyncio.Task[Stream], offer: Offer, sha256: Digest) -> None:
+    async def _prove(self, task: asyncio.Task[Stream], offer: Offer) -> None:
         """See whether a first byte comes in the time that the swarm gives it, however late."""
         self._unanswered.update(offer.peers)
         try:
             stream = await task
         except Unavailable:
-            await self._unkept(offer, sha256)
+            await self._unkept(offer)
         else:
             self._gave(offer)
             await self._closed(offer, stream)
@@ -239,12 +262,13 @@ class Finder:
             task.cancel()
             self._unanswered.subtract(offer.peers)
 
-    async def _unkept(self, offer: Offer, sha256: Digest) -> None:
+    async def _unkept(self, offer: Offer) -> None:
         """Nothing came. Those are to blame that are connected, and still advertise the file a while later."""
         connected = await self._connected(offer)
         if not connected:
             return
         await self._clock.sleep(SETTLED_SECONDS)
+        sha256 = offer.file.sha256
         still = {holder.peer for holder in offer.sharers.holders(sha256) if holder.file.cid == offer.file.cid}
         for peer in still & connected & await self._connected(offer):
             self._blame.unkept(peer, sha256)

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 from dpm_core.cids import Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable
+from dpm_core.inventory import SharedPage
+from dpm_core.multiaddrs import PeerId
 from dpm_core.networks import Network
 from dpm_core.ports import Clock, EventLog
 from dpm_core.swarm_keys import SwarmKey
@@ -86,6 +88,10 @@ class NetworkLife:
     def holders(self, sha256: Digest) -> Sequence[Holder]:
         """See :class:`dpm_peer.finding.Sharers`."""
         return self._membership.holders(sha256)
+
+    def pages(self, artifact_id: str) -> Sequence[tuple[PeerId, SharedPage]]:
+        """See :class:`dpm_peer.finding.Sharers`."""
+        return self._membership.pages(artifact_id)
 
     async def run(self) -> None:
         """See :class:`dpm_peer.networks.Living`."""

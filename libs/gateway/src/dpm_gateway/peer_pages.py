@@ -1,0 +1,115 @@
+"""Pages of peers: what clients are shown of an index while upstream is away, and a peer has a newer one.
+
+What a peer has is an artifact of its own beside what upstream gave, which it never takes the place of.
+"""
+
+import logging
+from collections import OrderedDict
+from dataclasses import replace
+
+from dpm_core.artifacts import CHECKED_FIELD, Fields, Want, as_peers_have
+from dpm_core.cids import Cid
+from dpm_core.dates import same_date
+from dpm_core.errors import Invalid, Unavailable, Untrusted
+from dpm_core.events import FailReason
+from dpm_core.ports import Entry
+from dpm_gateway.answer import index_of
+from dpm_gateway.facts import Index
+from dpm_gateway.flight import Landed, Lost
+from dpm_gateway.kit import Kit
+from dpm_gateway.responses import Headers
+
+REMEMBERED = 1024
+"""Of so many bodies it is known that they make no sense."""
+
+log = logging.getLogger(__name__)
+
+
+def is_away(lost: Lost) -> bool:
+    """Whether upstream gave no answer, or says that it cannot: it has said nothing of what was asked for."""
+    status = lost.failure.status
+    return lost.tried and lost.failure.reason is FailReason.UNAVAILABLE and (status is None or status >= 500)
+
+
+class PeerPages:
+    """Asks for pages of peers, where this node is in a network."""
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self._senseless: OrderedDict[Cid, None] = OrderedDict()
+
+    async def newer(self, want: Want, held: Entry | None) -> tuple[Index, Headers] | None:
+        """The page that ``want`` is for as a peer had it, and what is said of that to clients (RFC 9211).
+
+        None if there is none that upstream confirmed later than what is ``held``, or that can be read.
+        """
+        asked = as_peers_have(want)
+        if asked is None or not self._kit.networked():
+            return None
+        found = await self._found(asked)
+        if found is None:
+            return None
+        told, fetched = found
+        now, checked_at = self._kit.clock.now(), _checked_at(told.fields)
+        if now - checked_at > self._kit.policy.stale_seconds or (held and checked_at <= held.checked_at):
+            return None
+        fields = tuple(each for each in told.fields if each[0] != CHECKED_FIELD)
+        index = replace(told, ref=want.ref, fields=fields)
+        if not await self._makes_sense(index):
+            return None
+        self._kit.marks.note(asked.ref.id)
+        how = "fwd=miss; stored" if fetched else f"hit; ttl={int((want.fresh_for or 0.0) - (now - checked_at))}"
+        age = str(max(0, int(now - checked_at)))
+        return index, {"Age": age, "Cache-Status": f"dpm; {how}; detail=peer"}
+
+    def dismiss(self, index: Index) -> None:
+        """It cannot be read, whatever is said of it: what is held of upstream is better."""
+        self._senseless[index.cid] = None
+        if len(self._senseless) > REMEMBERED:
+            self._senseless.popitem(last=False)
+
+    async def _found(self, asked: Want) -> tuple[Index, bool] | None:
+        """What a peer has, and whether it was fetched just now; what one had, if nobody can be asked for it."""
+        entry = self._kit.catalog.find(asked.ref.id)
+        if entry is not None and not await self._is_here(entry):
+            entry = None
+        now = self._kit.clock.now()
+        if entry is not None and entry.fresh(now):
+            return index_of(entry), False
+        boarding = await self._kit.board(asked, entry.held if entry else None, now - (asked.fresh_for or 0.0))
+        boarding.leave()
+        match boarding.answer:
+            case Landed() as landed if landed.media_type is not None:
+                modified = same_date(landed.validators.last_modified)
+                return Index(asked.ref, landed.cid, landed.media_type, landed.fields, modified), True
+            case _:
+                return None if entry is None else (index_of(entry), False)
+
+    async def _is_here(self, entry: Entry) -> bool:
+        try:
+            body = await self._kit.store.open(entry.blob.cid)
+        except Untrusted:
+            return False
+        if body is None:
+            return False
+        body.close()
+        return True
+
+    async def _makes_sense(self, index: Index) -> bool:
+        if index.cid in self._senseless:
+            return False
+        try:
+            await self._kit.desk.read(index)
+        except (Invalid, Untrusted) as error:
+            log.warning("a page of a peer makes no sense", extra={"artifact": index.ref.key, "why": str(error)})
+            self.dismiss(index)
+            return False
+        except Unavailable:
+            return False
+        return True
+
+
+def _checked_at(fields: Fields) -> float:
+    """When upstream confirmed it to the peer (seconds since the epoch); 0 if that is not said."""
+    told = dict(fields).get(CHECKED_FIELD, "")
+    return float(told) if told.isascii() and told.isdecimal() else 0.0
