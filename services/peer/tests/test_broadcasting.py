@@ -6,10 +6,13 @@ from contextlib import aclosing, suppress
 
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dpm_core.adverts import ADVERT, DELTA
 from dpm_core.errors import Invalid, Unavailable
-from dpm_peer.broadcasting import BURST, MOST_DELTAS, PACE_SECONDS, Broadcasting
+from dpm_peer.broadcasting import MOST_DELTAS, Broadcasting
+from dpm_peer.pacing import BURST, FASTEST_SECONDS, QUICKER, SLOWEST_SECONDS, Pace
 from dpm_peer.room import NotAllowed
 from dpm_testkit.clock import ManualClock, QuickClock
 from dpm_testkit.memory_room import MemoryHomeserver
@@ -93,11 +96,46 @@ async def test_no_more_is_sent_than_the_pace_allows(server: MemoryHomeserver) ->
         broadcasting.tell({"v": number}, f"1-{number}")
     await soon(asyncio.ensure_future(clock.sleepers()))
     assert server.sent == BURST
-    await clock.advance(PACE_SECONDS)
+    await clock.advance(SLOWEST_SECONDS)
     assert server.sent == BURST + 1
-    await clock.advance(PACE_SECONDS)
+    await clock.advance(SLOWEST_SECONDS * QUICKER)
     assert server.sent == BURST + 2
     running.cancel()
+
+
+async def test_a_homeserver_that_lets_wait_is_spoken_to_less_often(server: MemoryHomeserver) -> None:
+    clock = ManualClock()
+    broadcasting = Broadcasting(server.room(ME), clock)
+    running = asyncio.ensure_future(broadcasting.run())
+    server.lets_wait = 3.0
+    for number in range(3):
+        broadcasting.tell({"v": number}, f"1-{number}")
+    await soon(asyncio.ensure_future(clock.sleepers()))
+    assert server.sent == 1
+    await clock.advance(SLOWEST_SECONDS)
+    assert server.sent == 2
+    running.cancel()
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_a_pace_stays_between_the_slowest_and_the_fastest(limited: list[bool]) -> None:
+    pace, now = Pace(), 0.0
+    for each in limited:
+        while wait := pace.wait(now):
+            now += wait
+        pace.said(limited=each)
+        assert FASTEST_SECONDS <= pace.seconds <= SLOWEST_SECONDS
+
+
+def test_who_is_never_limited_speaks_once_a_second_in_the_end() -> None:
+    pace, now, times = Pace(), 0.0, list[float]()
+    for _ in range(40):
+        while wait := pace.wait(now):
+            now += wait
+        times.append(now)
+        pace.said(limited=False)
+    assert times[BURST - 1] == 0.0
+    assert times[-1] - times[-2] == pytest.approx(FASTEST_SECONDS)
 
 
 async def test_who_was_removed_hears_of_it(server: MemoryHomeserver) -> None:

@@ -25,6 +25,7 @@ class MemoryHomeserver:
     def __init__(self, keeper: str) -> None:
         self.keeper = keeper
         self.away = False
+        self.lets_wait = self.limited = 0.0
         self.refuses: list[Unavailable] = []
         self.sent = 0
         self._events: list[dict[str, Any]] = []
@@ -85,6 +86,7 @@ class MemoryHomeserver:
         self.answer(sender, keeps=kind in (RULE, KEYS) or (kind == ADVERT and key != sender))
         if self.refuses:
             raise self.refuses.pop(0)
+        self.limited += self.lets_wait
         self.sent += 1
         if name and (sender, name) in self._names:
             return
@@ -99,6 +101,10 @@ class MemoryRoom:
         self.away: str | None = None
         self._server = server
         self._user = user
+
+    @property
+    def limited(self) -> float:
+        return self._server.limited
 
     async def advertise(self, content: Content) -> None:
         self._server.say(ADVERT, self._user, check_content(content), self._user)

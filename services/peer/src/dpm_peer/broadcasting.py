@@ -4,18 +4,16 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
+from http.client import TOO_MANY_REQUESTS
 
 from dpm_core.canonical import Content
 from dpm_core.errors import Unavailable
 from dpm_core.ports import Clock
+from dpm_peer.pacing import FASTEST_SECONDS, SLOWEST_SECONDS, Pace
 from dpm_peer.room import Room, check_content
 
 MOST_DELTAS = 64
 """That wait to be sent: 3 MiB. A new inventory says more in less."""
-
-BURST = 5
-PACE_SECONDS = 10.0
-"""So many messages at once, and one more each so many seconds: half of what Synapse lets an account send."""
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Before what could not be sent is sent again: doubled each time."""
@@ -30,7 +28,7 @@ class Broadcasting:
     is sent again, and a delta under the same name, so that others hear it once.
     """
 
-    def __init__(self, room: Room, clock: Clock, *, burst: int = BURST, pace: float = PACE_SECONDS) -> None:
+    def __init__(self, room: Room, clock: Clock, *, pace: float = SLOWEST_SECONDS) -> None:
         self._room = room
         self._clock = clock
         self._advert: Content | None = None
@@ -38,8 +36,7 @@ class Broadcasting:
         self._something = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._burst, self._pace = burst, pace
-        self._left, self._since = float(burst), clock.now()
+        self._pace = Pace(pace, fastest=min(pace, FASTEST_SECONDS))
 
     def advertise(self, content: Content) -> None:
         """Say ``content`` as soon as can be. Raises Invalid for one that no room takes."""
@@ -72,12 +69,16 @@ class Broadcasting:
         pause = FIRST_PAUSE_SECONDS
         while True:
             await self._something.wait()
-            await self._room_to_speak()
+            while wait := self._pace.wait(self._clock.now()):
+                await self._clock.sleep(wait)
+            limited = self._room.limited
             try:
                 await self._say_next()
+                self._pace.said(limited=self._room.limited > limited)
             except Unavailable as why:
                 if why.lasting:
                     raise
+                self._pace.said(limited=why.status == TOO_MANY_REQUESTS)
                 await self._clock.sleep(max(pause, why.retry_after or 0.0))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             else:
@@ -96,16 +97,6 @@ class Broadcasting:
             await self._room.tell(content, name)
             with suppress(ValueError):  # dropped meanwhile, with all that waited
                 self._deltas.remove(first)
-        self._left -= 1
-
-    async def _room_to_speak(self) -> None:
-        """Wait until one more message is within the pace."""
-        now = self._clock.now()
-        self._left = min(self._burst, self._left + max(0.0, now - self._since) / self._pace)
-        self._since = now
-        if self._left < 1:
-            await self._clock.sleep((1 - self._left) * self._pace)
-            self._left, self._since = 1.0, self._clock.now()
 
     def _wake(self) -> None:
         self._idle.clear()

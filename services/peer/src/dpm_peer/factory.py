@@ -10,10 +10,10 @@ from typing import Protocol
 from dpm_core.digests import Digest
 from dpm_core.ports import Clock, EventLog
 from dpm_peer.blame import Blame, Doubts, Truth
-from dpm_peer.broadcasting import PACE_SECONDS
 from dpm_peer.finding import Finder
 from dpm_peer.network_life import Node, open_network
 from dpm_peer.networks import Networks
+from dpm_peer.pacing import SLOWEST_SECONDS
 from dpm_peer.page_finding import PageFinder
 from dpm_peer.register import PeerLog, Register
 from dpm_peer.serving import Parts, PeerDoor
@@ -43,7 +43,7 @@ async def peering(
     clock: Clock,
     door: PeerDoor,
     *,
-    pace: float = PACE_SECONDS,
+    pace: float = SLOWEST_SECONDS,
 ) -> AsyncIterator[Peering]:
     """Be in all networks that have a folder in the home, and answer at the door, while the context lasts.
 

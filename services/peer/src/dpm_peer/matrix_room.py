@@ -53,6 +53,11 @@ class MatrixRoom:
         self._user = link.account.user
         self.away: str | None = None
 
+    @property
+    def limited(self) -> float:
+        """See :class:`dpm_peer.room.Room`."""
+        return self._link.waited
+
     async def advertise(self, content: Content) -> None:
         """See :class:`dpm_peer.room.Room`."""
         await self._put(ADVERT, content, self._user)

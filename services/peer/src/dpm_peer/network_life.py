@@ -17,7 +17,7 @@ from dpm_core.ports import Clock, EventLog
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer import kubo_program
 from dpm_peer.blame import Blame
-from dpm_peer.broadcasting import PACE_SECONDS, Broadcasting
+from dpm_peer.broadcasting import Broadcasting
 from dpm_peer.contacts import Contacts
 from dpm_peer.inventories import Inventories
 from dpm_peer.keeping import Keeping
@@ -28,6 +28,7 @@ from dpm_peer.matrix_link import Account, MatrixLink
 from dpm_peer.matrix_room import MatrixRoom
 from dpm_peer.membership import Membership
 from dpm_peer.network_files import NetworkFiles
+from dpm_peer.pacing import SLOWEST_SECONDS
 from dpm_peer.register import Register
 from dpm_peer.room import NotAllowed
 from dpm_peer.roster import Roster
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Node:
-    """What all networks of a node share. ``pace``: seconds from one message in a room to the next."""
+    """What all networks of a node share. ``pace``: seconds from one message in a room to the next, at most."""
 
     home: Home
     store: DiskBlobStore
@@ -61,7 +62,7 @@ class Node:
     register: Register
     blame: Blame
     clock: Clock
-    pace: float = PACE_SECONDS
+    pace: float = SLOWEST_SECONDS
 
 
 class NetworkLife:

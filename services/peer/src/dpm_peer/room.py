@@ -67,6 +67,10 @@ class Room(Protocol):
 
     away: str | None
 
+    @property
+    def limited(self) -> float:
+        """Seconds, in all, that this account was let wait for the homeserver's rate limit."""
+
     async def advertise(self, content: Content) -> None:
         """Put ``content`` in place of one's last advert.
 
