@@ -145,12 +145,18 @@ async def test_a_node_that_does_not_run_is_backed_up_too_and_without_blobs_it_fe
     async with running_node(pypi_upstream=upstream.url) as node:
         assert await node.package("small") == BODIES["small"]
         await node.dpm("down")
+        (node.home.networks / "team").mkdir(parents=True)
+        (node.home.networks / "team" / "network.json").write_text("{}")
         file = tmp_path / "backup.tar"
         assert "events, 0 blobs" in await node.dpm("backup", str(file), "--without-blobs")
         assert "is there already" in await node.dpm("backup", str(file), check=False)
         async with empty_machine(node) as other:
-            await other.dpm("restore", str(file))
+            assert "must not run any more" in await other.dpm("restore", str(file))
+            assert other.home.network_names == ["team"]
+        async with empty_machine(node) as other:
+            assert "team" not in await other.dpm("restore", str(file), "--without-networks")
             await other.dpm("up", "--detach")
+            assert "peer" not in await other.services()
             assert (await shelf_of(other))["held"]["artifacts"] == 2
             assert await other.package("small") == BODIES["small"]
             assert upstream.asked[f"/packages/small/{wheel('small')}"] == 2

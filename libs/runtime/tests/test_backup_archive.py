@@ -50,9 +50,9 @@ def repacked(parts: Members) -> bytes:
     return out.getvalue()
 
 
-def filled(archive: bytes, home: Home) -> list[str]:
+def filled(archive: bytes, home: Home, *, networks: bool = True) -> list[str]:
     """Fill a home; returns what was wrong."""
-    filler = Filler(home)
+    filler = Filler(home, networks=networks)
     return [wrong for part in read_parts(io.BytesIO(archive)) if (wrong := filler.put(part)) is not None]
 
 
@@ -81,6 +81,35 @@ async def test_blobs_settings_and_readers_come_back_and_keys_are_not_in_it(
     assert other.config.read_text() == "pypi_port = 3141\n"
     assert sorted(each.name for each in other.keys.iterdir()) == ["readers.json"]
     assert list(other.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize("vault", [False, True])
+async def test_a_node_is_who_it_was_in_its_networks_or_in_none(
+    store: DiskBlobStore, home: Home, tmp_path: Path, vault: bool
+) -> None:
+    files = {"network.json": "who", "swarm.key": "a key", "identity.json": "a peer", "removal.json": "another"}
+    for network in ("mirror", "team"):
+        (home.networks / network).mkdir(parents=True)
+        for name, text in files.items():
+            (home.networks / network / name).write_text(f"{text} of {network}")
+    (home.networks / "team" / "of-nobody").write_text("what no version knows")
+    archive = await packed(store, home)
+    names = [name for name, _ in members(archive)]
+    assert names.index("networks/team/network.json") < names.index("networks/team/swarm.key")
+    again = Home(tmp_path / "again", tmp_path / "vault" if vault else None)
+    again.prepare()
+    for folder in (again.keys, again.nats):
+        folder.mkdir(parents=True, exist_ok=True)
+    filled(archive, again)
+    assert again.network_names == ["mirror", "team"]
+    assert {each.name: each.read_text() for each in (again.networks / "team").iterdir()} == {
+        name: f"{text} of team" for name, text in files.items()
+    }
+    assert again.networks.is_relative_to(tmp_path / ("vault" if vault else "again"))
+    alone = Home(tmp_path / "alone")
+    alone.prepare()
+    filled(archive, alone, networks=False)
+    assert not alone.networks.exists()
 
 
 async def test_it_says_what_it_is_and_what_it_holds(store: DiskBlobStore, home: Home) -> None:
@@ -128,9 +157,21 @@ async def test_nothing_is_written_beside_its_place_whatever_a_member_is_called(
 ) -> None:
     await stored(store, 1, SMALL, "sdist")
     sidecar = Layout(home).sidecar(cid_of([SMALL])).read_bytes()
-    evil = ("../evil", f"{other.root}/evil", "catalog/../../evil", "blobs/sha256/evil", "blobs/../evil", "evil")
+    evil = (
+        "networks/team/evil",
+        "networks/evil",
+        "networks/team/../swarm.key/evil",
+        "../evil",
+        f"{other.root}/evil",
+        "catalog/../../evil",
+        "blobs/sha256/evil",
+        "blobs/../evil",
+        "evil",
+    )
     parts = [("blobs/evil.json", sidecar), *((name, SMALL) for name in (*evil, "keys/setup.nk")), (END, b"{}")]
     filled(repacked(parts), other)
+    with pytest.raises(Invalid):
+        filled(repacked([("networks/../swarm.key", SMALL), (END, b"{}")]), other)
     assert not [path for path in other.root.parent.rglob("*") if path.name in ("evil", "setup.nk")]
 
 

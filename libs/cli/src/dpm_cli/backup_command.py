@@ -27,7 +27,10 @@ def backup(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write all that the node holds and knows to one file, while it runs or not. Its keys are not in it."""
+    """Write all that the node holds and knows to one file, while it runs or not.
+
+    The keys of its services are not in it. Who the node is in its networks is in it: keep it secret.
+    """
     from dpm_cli.backing_up import back_up
 
     done = asyncio.run(back_up(own_settings().folders, target.absolute(), progress(as_json), blobs=blobs))
@@ -46,6 +49,13 @@ def restore(
         Path,
         typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="what `dpm backup` wrote"),
     ],
+    networks: Annotated[
+        bool,
+        typer.Option(
+            "--networks/--without-networks",
+            help="Be in its networks who that node was, which may run no more; or be in none.",
+        ),
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Fill an empty home from a backup; `dpm up` then runs a node that holds what that one held.
@@ -55,10 +65,16 @@ def restore(
     from dpm_cli.restoring import restore_into
 
     with backup.open("rb") as file:
-        done = asyncio.run(restore_into(own_settings().folders, file, progress(as_json)))
+        done = asyncio.run(restore_into(own_settings().folders, file, progress(as_json), networks=networks))
     if as_json:
         show.data(asdict(done))
     else:
-        show.console().print(f"{done.home}: {done.events} events, {done.blobs} blobs of DPM {done.version}")
+        out = show.console()
+        out.print(f"{done.home}: {done.events} events, {done.blobs} blobs of DPM {done.version}")
+        if done.networks:
+            out.print(
+                f"It is in {', '.join(done.networks)} as the node of the backup was, which must not run any more.",
+                style="yellow",
+            )
     if done.bad:
         raise typer.Exit(ExitCode.FAILED)

@@ -34,7 +34,7 @@ class Bad:
 @dataclass(frozen=True)
 class Restored:
     """The home, the version that made the backup and when (seconds since the epoch), how many events and blobs it
-    gave, and the blobs that were left out.
+    gave, the blobs that were left out, and the networks in which the node is now who that one was.
     """
 
     home: str
@@ -43,6 +43,7 @@ class Restored:
     events: int
     blobs: int
     bad: tuple[Bad, ...]
+    networks: tuple[str, ...]
 
 
 def require_empty(home: Home) -> None:
@@ -52,9 +53,10 @@ def require_empty(home: Home) -> None:
             raise WrongState(f"{folder} is not empty: a backup is restored into a home that is")
 
 
-async def restore_into(home: Home, backup: BinaryIO, say: Say) -> Restored:
+async def restore_into(home: Home, backup: BinaryIO, say: Say, *, networks: bool = True) -> Restored:
     """Fill the empty home from a backup. What it began is gone if it fails; if it is killed, the home says so.
 
+    Without ``networks`` it is in none of those that the backup was in.
     Raises WrongState, Invalid for what is no backup or half of one, TooNew, Unavailable, OSError.
     """
     require_empty(home)
@@ -68,7 +70,7 @@ async def restore_into(home: Home, backup: BinaryIO, say: Say) -> Restored:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.make_folders()
         with NodeLock(home):
-            restored = await _fill(home, head, parts, say)
+            restored = await _fill(home, head, parts, say, Filler(home, networks=networks))
         os.sync()  # once for all of it: a home that is cut off before says so
         home.write_version(f"{LAYOUT}")
     except BaseException:
@@ -77,8 +79,8 @@ async def restore_into(home: Home, backup: BinaryIO, say: Say) -> Restored:
     return restored
 
 
-async def _fill(home: Home, head: Head, parts: Iterator[Part], say: Say) -> Restored:
-    filler, bad = Filler(home), list[Bad]()
+async def _fill(home: Home, head: Head, parts: Iterator[Part], say: Say, filler: Filler) -> Restored:
+    bad = list[Bad]()
     blobs = events = 0
     ahead = next(parts, None)
     while (part := ahead) is not None:
@@ -97,7 +99,8 @@ async def _fill(home: Home, head: Head, parts: Iterator[Part], say: Say) -> Rest
         if part.name == END and (put := read_end(part).blobs) != blobs + len(bad):
             raise Invalid(f"the backup holds {blobs + len(bad)} blobs, and its end speaks of {put}")
         ahead = next(parts, None)
-    return Restored(str(home.root), head.version, head.made_at, events, blobs, tuple(bad))
+    networks = tuple(home.network_names)
+    return Restored(str(home.root), head.version, head.made_at, events, blobs, tuple(bad), networks)
 
 
 async def _log(home: Home, described: Part, parts: Iterator[Part]) -> tuple[int, Part | None]:

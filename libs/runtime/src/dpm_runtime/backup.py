@@ -1,9 +1,9 @@
 """What a backup consists of, and how it is written and read: one tar archive.
 
-``backup.json`` says what it is; then come settings, tokens' hashes and readers' public keys, the catalog, the log
-as the server copied it (``log.json``, ``log/<number>``), each blob behind its sidecar, and ``end.json``, without
-which it was cut short. The service keys are not in it: set-up makes new ones. Nor are attempts, facts, what was
-quarantined, logs.
+``backup.json`` says what it is; then come settings, tokens' hashes and readers' public keys, who the node is in
+its networks (``networks/<name>/``), the catalog, the log as the server copied it (``log.json``, ``log/<number>``),
+each blob behind its sidecar, and ``end.json``, without which it was cut short. The service keys are not in it:
+set-up makes new ones. Nor are attempts, facts, what was quarantined, logs.
 """
 
 import io
@@ -19,6 +19,7 @@ from typing import IO, BinaryIO
 
 from dpm_core.cids import CHUNK, Cid, CidHasher
 from dpm_core.errors import Invalid, TooNew
+from dpm_core.networks import network_name
 from dpm_core.registry import from_file, from_json, to_json
 from dpm_core.sidecars import FORMAT as SIDECAR_FORMAT
 from dpm_core.sidecars import Sidecar
@@ -34,9 +35,17 @@ HEAD, LOG, END = "backup.json", "log.json", "end.json"
 LOG_PART = "log/"
 BLOB = "blobs/"
 CATALOG = "catalog/"
+NETWORKS = "networks/"
 
 _SMALL = {"dpm.toml": "root", "tokens.json": "root", "readers.json": "keys"}
 """Small files, and below which folder of the home each lies."""
+
+_OF_NETWORK = ("network.json", "joining.json", "removal.json", "identity.json", "ports.json", "swarm.key")
+"""What the folder of a network may hold, secrets and all.
+
+A new swarm key is written before the number that it has in ``network.json``, so that is read first: the key may be
+newer than its number, and never older.
+"""
 
 _CATALOG_NAME = re.compile(r"catalog-[0-9a-f]{12}\.sqlite\Z")
 
@@ -74,6 +83,10 @@ class Writer:
         for name, folder in _SMALL.items():
             with suppress(FileNotFoundError):
                 self.add(name, (getattr(home, folder) / name).read_bytes())
+        for network in sorted(each.name for each in home.networks.glob("*")):
+            for name in _OF_NETWORK:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    self.add(f"{NETWORKS}{network}/{name}", (home.networks / network / name).read_bytes())
 
     def catalog(self, copy: Path) -> None:
         """A copy of the catalog. Raises OSError."""
@@ -177,10 +190,14 @@ def read_end(part: Part) -> End:
 
 
 class Filler:
-    """Fills a home that has nothing but its folders; the caller makes it safe against power loss, at the end."""
+    """Fills a home that has nothing but its folders; the caller makes it safe against power loss, at the end.
 
-    def __init__(self, home: Home) -> None:
+    ``networks``: the node is to be who it was in its networks.
+    """
+
+    def __init__(self, home: Home, *, networks: bool = True) -> None:
         self._home = home
+        self._networks = networks
         self._files = BlobFiles(Layout(home))
         self._sidecar = b""
 
@@ -191,6 +208,9 @@ class Filler:
         """
         if part.name in _SMALL:
             _write(getattr(self._home, _SMALL[part.name]) / part.name, part)
+        elif self._networks and (of_network := _network_file(self._home, part.name)):
+            of_network.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(of_network, part)
         elif part.name.startswith(CATALOG) and _CATALOG_NAME.match(part.name.removeprefix(CATALOG)):
             _write(self._home.catalog / part.name.removeprefix(CATALOG), part)
         elif part.name.startswith(BLOB) and part.name.endswith(".json"):
@@ -214,6 +234,14 @@ class Filler:
             return f"its {hasher.size} bytes are those of {found}"
         self._files.keep(data, sidecar, scratch=self._home.incoming / ".sidecar", safe=False)
         return None
+
+
+def _network_file(home: Home, name: str) -> Path | None:
+    """Where a member that is of a network belongs, None for any other. Raises Invalid."""
+    words = name.split("/")
+    if f"{words[0]}/" != NETWORKS or len(words) != 3 or words[2] not in _OF_NETWORK:
+        return None
+    return home.networks / network_name(words[1]) / words[2]
 
 
 def _write(path: Path, part: Part) -> None:
