@@ -19,6 +19,7 @@ from dpm_cli.outcome import WrongState
 from dpm_core.errors import DpmError, Invalid, Unavailable
 from dpm_core.networks import Invitation
 from dpm_core.sharing import Clause
+from dpm_core.swarm_keys import SwarmKey
 from dpm_peer import entering
 from dpm_peer.entering import account_in
 from dpm_peer.matrix_link import Account, MatrixLink
@@ -148,8 +149,6 @@ async def test_a_name_that_is_taken_is_invited_as_what_it_is(world: World) -> No
     await world.person().network("join", (await anna.network("invite", name, who))["invitation"])
     with pytest.raises(Invalid, match="there is an account"):
         await anna.network("invite", name, who)
-    with pytest.raises(Invalid, match="is in"):
-        await anna.network("invite", name, "--account", f"@{who}:{SERVER_NAME}")
     with pytest.raises(Invalid, match="no name for an account"):
         await anna.network("invite", name, "Ben!")
 
@@ -227,6 +226,28 @@ async def test_who_is_not_invited_any_more_can_be_again_with_the_account_it_has(
         assert f"--account {made['user']}" in refused.value.advice
     again = await anna.network("invite", name, "--account", made["user"])
     assert (await ben.network("join", again["invitation"]))["user"] == made["user"]
+
+
+async def test_who_was_removed_or_missed_a_key_comes_in_again_with_the_account_it_has(world: World) -> None:
+    anna, name = await world.network()
+    ben = world.person()
+    user = (await ben.network("join", (await anna.network("invite", name))["invitation"], "--name", "mates"))[
+        "user"
+    ]
+    again = (await anna.network("invite", name, "--account", user))["invitation"]
+    with pytest.raises(WrongState, match="already, as mates"):
+        await ben.network("join", again)
+    before, network, key = ben.files("mates").network(), anna.files(name).network(), SwarmKey(b"2" * 32)
+    async with MatrixLink.open(world.synapse.url, CLOCK, account_in(network)) as link:
+        await MatrixRoom(link, network.room, CLOCK).kick(user, "for a while")
+    anna.files(name).keep(replace(network, generation=2), key)
+    again = (await anna.network("invite", name, "--account", user))["invitation"]
+    assert (await ben.network("join", again))["name"] == "mates"
+    assert (
+        ben.files("mates").network() == replace(before, generation=2) and ben.files("mates").key().raw == key.raw
+    )
+    async with MatrixLink.open(world.synapse.url, CLOCK, account_in(network)) as link:
+        assert user in await MatrixRoom(link, network.room, CLOCK).members()
 
 
 async def test_two_nodes_are_not_in_a_network_by_one_account(world: World, tmp_path: Path) -> None:

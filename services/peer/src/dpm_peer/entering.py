@@ -76,7 +76,8 @@ async def enter(
         files.keep_joining(joining)
     account = Account(server, joining.user, joining.device, joining.token)
     async with MatrixLink.open(server, clock, account) as link:
-        await _require_alone(link, invitation.room)
+        if not joining.again:
+            await _require_alone(link, invitation.room)
         try:
             await join(link, invitation.room)
         except NotAllowed as error:
@@ -94,6 +95,25 @@ async def enter(
     files.keep(network, invitation.swarm_key)
     files.joined()
     return network
+
+
+def enter_again(files: NetworkFiles, invitation: Invitation) -> bool:
+    """Let a node that is, or was, in the network of an invitation come in anew, with the account that it has.
+
+    So it gets a swarm key that it has missed. False, and nothing is done, if the invitation is for another
+    account, or brings no newer key. Raises Invalid, TooNew, OSError.
+    """
+    network = files.network()
+    if network.user != invitation.user or network.generation >= invitation.generation:
+        return False
+    files.keep_joining(
+        Joining(
+            network.room, network.homeserver, network.user, "", network.box_secret, network.device, network.token,
+            network.borrowed, again=True,
+        )
+    )  # fmt: skip
+    files.end()
+    return True
 
 
 async def _account(

@@ -89,8 +89,8 @@ async def undone(link: MatrixLink, room: str) -> AsyncIterator[str]:
 async def invite_new(link: MatrixLink, network: Network, name: str, clock: Clock) -> tuple[str, str]:
     """Let whoever registers the localpart ``name`` come in; returns its MXID and the token to register it with.
 
-    Raises NotAllowed where the account of ``link`` may not, Invalid for a
-    name that is taken or cannot be, Unavailable.
+    Raises NotAllowed where the account of ``link`` may not, Invalid for a name that is taken or cannot be,
+    Unavailable.
     """
     user = f"@{name}:{network.user.partition(':')[2]}"
     if not _LOCALPART.match(name):
@@ -110,11 +110,11 @@ async def invite_new(link: MatrixLink, network: Network, name: str, clock: Clock
 
 
 async def invite_account(link: MatrixLink, network: Network, user: str, clock: Clock) -> None:
-    """Let the account ``user`` (MXID) come in. Raises Invalid if it is in, or none; NotAllowed, Unavailable."""
-    room = MatrixRoom(link, network.room, clock)
-    if user_id(user) in await room.members():
-        raise Invalid(f"{user} is in {network.name} already")
-    await room.invite(user)
+    """Let the account ``user`` (MXID) come in. A member is one already, and is not told of it again.
+
+    Raises Invalid for what is no account, NotAllowed, Unavailable.
+    """
+    await MatrixRoom(link, network.room, clock).invite(user_id(user))
 
 
 async def contacts(link: MatrixLink, network: Network, key: SwarmKey, clock: Clock) -> tuple[str, ...]:

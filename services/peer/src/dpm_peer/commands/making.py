@@ -85,15 +85,19 @@ def join(
 ) -> None:
     """Come into the network of an invitation. An account is registered for this node, unless one was invited.
 
-    Broken off, it goes on where it was when it is called again with the same invitation.
+    Broken off, it goes on where it was when it is called again with the same invitation. A node that was removed,
+    or missed a new swarm key, comes in again by an invitation for the account that it has.
     """
     from dpm_core.networks import network_name
     from dpm_peer.commands.folders import alone
 
     invited = _read(invitation)
     server = homeserver or invited.homeserver
-    with alone(network_name(name or invited.name)) as files:
+    held = _held(invited.room)
+    with alone(held or network_name(name or invited.name)) as files:
         login = None
+        if held:
+            asyncio.run(_again(files, invited))
         if not _goes_on(files, invited):
             warn_of_plain_http(server)
             if not invited.registration_token:
@@ -134,15 +138,29 @@ async def _unreached(contacts: tuple[str, ...]) -> list[str]:
     return await unreached(contacts)
 
 
-def _goes_on(files: "NetworkFiles", invited: "Invitation") -> bool:
-    """Whether this way in was begun, and needs no login any more. Raises WrongState if it cannot be."""
-    from dpm_peer.commands.folders import require_new
+def _held(room: str) -> str:
+    """What the network with this room is called on this node, if it is in it. Raises Invalid, TooNew."""
     from dpm_peer.network_files import NetworkFiles
 
     home = own_settings().folders
-    for name in home.network_names:
-        if NetworkFiles(home.networks / name).network().room == invited.room:
-            raise WrongState(f"this node is in that network already, as {name}")
+    named = ((name, NetworkFiles(home.networks / name).network().room) for name in home.network_names)
+    return next((name for name, its_room in named if its_room == room), "")
+
+
+async def _again(files: "NetworkFiles", invited: "Invitation") -> None:
+    """Go out of the network, to come in anew. Raises WrongState if that would change nothing."""
+    from dpm_peer.commands.service import until_it_has_ended
+    from dpm_peer.entering import enter_again
+
+    if not enter_again(files, invited):
+        raise WrongState(f"this node is in that network already, as {files.folder.name}")
+    await until_it_has_ended(own_settings().folders, files.folder.name)
+
+
+def _goes_on(files: "NetworkFiles", invited: "Invitation") -> bool:
+    """Whether this way in was begun, and needs no login any more. Raises WrongState if it cannot be."""
+    from dpm_peer.commands.folders import require_new
+
     joining = files.joining()
     if joining and (joining.room, joining.user) == (invited.room, invited.user):
         return bool(joining.token)
