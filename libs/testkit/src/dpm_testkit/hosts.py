@@ -1,34 +1,42 @@
 """Several hosts on this machine: namespaces of Linux (network_namespaces(7)) on one switch. For root.
 
 Each has a loopback, an address and ports of its own, and shares nothing but the files. The switch lies in a
-namespace, too: no firewall of this machine stands between them.
+namespace, too: no firewall of this machine stands between them. They are gone with the process that made them, and
+with what it started on them.
 """
 
-import ctypes
-import itertools
 import os
 import shlex
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-_NEW_NETWORK = 0x40000000  # CLONE_NEWNET
-_SWITCH = "switch"
+import aiohttp
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_made = itertools.count(1)
+from dpm_testkit.own_network import inside, new_network
+
+_CARD, _SWITCH = "eth0", "switch"
 
 
 @dataclass(frozen=True)
 class Host:
-    """One of them: its ``address`` (IPv4) and the ``namespace`` that :manpage:`ip-netns(8)` knows it by."""
+    """One of them: its ``address`` (IPv4), and a descriptor of its ``namespace``."""
 
     name: str
     address: str
-    namespace: str
-    _switch: str
+    namespace: int
+    _switch: int
+
+    def inside(self) -> AbstractContextManager[None]:
+        """This thread, and what it starts, on this host, while nothing else goes on beside.
+
+        Sockets that are there stay where they are.
+        """
+        return inside(self.namespace)
 
     def command(self, *arguments: str | Path) -> list[str]:
         """A command line that runs another one on this host."""
@@ -41,76 +49,97 @@ class Host:
         made.chmod(0o755)
         return made
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """This thread, and what it starts, on this host. Sockets that are there stay where they are."""
-        with Path("/proc/thread-self/ns/net").open("rb") as before, _path(self.namespace).open("rb") as there:
-            _enter(there.fileno())
-            try:
-                yield
-            finally:
-                _enter(before.fileno())
+    def connector(self) -> aiohttp.TCPConnector:
+        """For a client session of this host, wherever this thread is."""
+
+        def opened(place: Any) -> socket.socket:
+            family, kind, protocol, *_ = place
+            with self.inside():
+                return socket.socket(family, kind, protocol)
+
+        return aiohttp.TCPConnector(limit=0, socket_factory=opened)
+
+    def listening(self, port: int = 0) -> socket.socket:
+        """A socket that listens on this host's address."""
+        with self.inside():
+            return socket.create_server((self.address, port), backlog=1024)
 
     def cut(self) -> None:
         """Pull its plug: nothing that is sent arrives, and nobody is told."""
-        _ip("-n", self._switch, "link", "set", self._port, "down")
+        with inside(self._switch):
+            _run("ip", "link", "set", self._port, "nomaster")
 
     def plug(self) -> None:
         """Put it in again."""
-        _ip("-n", self._switch, "link", "set", self._port, "up")
+        with inside(self._switch):
+            _run("ip", "link", "set", self._port, "master", _SWITCH)
+
+    def shun(self, other: "Host") -> None:
+        """Not reach another host any more, and be told so at once."""
+        self._ip("route", "add", "unreachable", f"{other.address}/32")
+
+    def find(self, other: "Host") -> None:
+        """Reach it again."""
+        self._ip("route", "del", "unreachable", f"{other.address}/32")
 
     def limit(self, bytes_a_second: int | None) -> None:
         """What reaches it, and what it sends, at most; None: as much as there is."""
-        for namespace, device in ((self._switch, self._port), (self.namespace, "eth0")):
-            subprocess.run(
-                ["tc", "-n", namespace, "qdisc", "del", "dev", device, "root"], stderr=subprocess.DEVNULL
-            )
-            if bytes_a_second is not None:
-                rate = ["rate", f"{bytes_a_second * 8}bit", "burst", "256kb", "latency", "50ms"]
-                _run("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", *rate)
+        for namespace, device in ((self._switch, self._port), (self.namespace, _CARD)):
+            with inside(namespace):
+                subprocess.run(["tc", "qdisc", "del", "dev", device, "root"], stderr=subprocess.DEVNULL)
+                if bytes_a_second is not None:
+                    rate = ("rate", f"{bytes_a_second * 8}bit", "burst", "256kb", "latency", "50ms")
+                    _run("tc", "qdisc", "add", "dev", device, "root", "tbf", *rate)
+
+    @property
+    def sent(self) -> int:
+        """Bytes that left it for other hosts, headers and all."""
+        with self.inside():  # what stands below /sys is that of who mounted it
+            lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
+        return next(int(line.split()[9]) for line in lines if line.strip().startswith(f"{_CARD}:"))
 
     @property
     def _port(self) -> str:
         return f"to-{self.address.rpartition('.')[2]}"
 
+    def _ip(self, *arguments: str) -> None:
+        with self.inside():
+            _run("ip", *arguments)
+
 
 @contextmanager
 def hosts(*names: str) -> Iterator[dict[str, Host]]:
     """Hosts of these names, which reach each other and nothing else, and are gone at the end."""
-    mark = f"dpm-{os.getpid()}-{next(_made)}"
-    switch = f"{mark}-{_SWITCH}"
-    made = {
-        name: Host(name, f"10.87.0.{number}", f"{mark}-{name}", switch)
-        for number, name in enumerate(names, start=1)
-    }
     with ExitStack() as resources:
-        for namespace in (switch, *(host.namespace for host in made.values())):
-            _ip("netns", "add", namespace)
-            resources.callback(_ip, "netns", "delete", namespace)
-        _ip("-n", switch, "link", "add", _SWITCH, "type", "bridge")
-        _ip("-n", switch, "link", "set", _SWITCH, "up")
+
+        def network() -> int:
+            made = new_network()
+            resources.callback(os.close, made)
+            return made
+
+        switch = network()
+        with inside(switch):
+            _run("ip", "link", "add", _SWITCH, "type", "bridge")
+            _run("ip", "link", "set", _SWITCH, "up")
+        made = {
+            name: Host(name, f"10.87.0.{number}", network(), switch) for number, name in enumerate(names, start=1)
+        }
         for host in made.values():
-            here, there = ("-n", switch), ("-n", host.namespace)
-            _ip(*here, "link", "add", host._port, "type", "veth", "peer", "eth0", "netns", host.namespace)
-            _ip(*here, "link", "set", host._port, "master", _SWITCH, "up")
-            _ip(*there, "link", "set", "lo", "up")
-            _ip(*there, "address", "add", f"{host.address}/24", "dev", "eth0")
-            _ip(*there, "link", "set", "eth0", "up")
+            with inside(switch):
+                peer = ("peer", "name", _CARD, "netns", _path(host.namespace))
+                _run("ip", "link", "add", host._port, "type", "veth", *peer)
+                _run("ip", "link", "set", host._port, "master", _SWITCH, "up")
+            with host.inside():
+                _run("ip", "address", "add", f"{host.address}/24", "dev", _CARD)
+                _run("ip", "link", "set", _CARD, "up")
         yield made
 
 
-def _path(namespace: str) -> Path:
-    return Path("/run/netns") / namespace
-
-
-def _ip(*arguments: str) -> None:
-    _run("ip", *arguments)
+def _path(namespace: int) -> str:
+    return f"/proc/{os.getpid()}/fd/{namespace}"
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True)
-
-
-def _enter(namespace: int) -> None:
-    if _libc.setns(namespace, _NEW_NETWORK):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise OSError(f"{shlex.join(command)}: {done.stderr.strip()}")

@@ -25,16 +25,44 @@ def own_network(*addresses: str) -> Iterator[None]:
 
     IPv4 has nothing but 127.0.0.1, as on a machine of an IPv6 network. Sockets that are there stay where they are.
     """
-    fd = os.open(Path("/proc/thread-self/ns/net"), os.O_RDONLY | os.O_CLOEXEC)
+    namespace = new_network(*addresses)
+    try:
+        with inside(namespace):
+            yield
+    finally:
+        os.close(namespace)
+
+
+def new_network(*addresses: str) -> int:
+    """A descriptor of a new namespace with a loopback, that has these IPv6 addresses, too; it lasts as long."""
+    before = _current()
     try:
         _done(_libc.unshare(_NEW_NETWORK))
         try:
             _loopback(addresses)
+            return _current()
+        finally:
+            _done(_libc.setns(before, _NEW_NETWORK))
+    finally:
+        os.close(before)
+
+
+@contextmanager
+def inside(namespace: int) -> Iterator[None]:
+    """This thread, and what it starts, in a namespace. Sockets stay in the one that they were made in."""
+    before = _current()
+    try:
+        _done(_libc.setns(namespace, _NEW_NETWORK))
+        try:
             yield
         finally:
-            _done(_libc.setns(fd, _NEW_NETWORK))
+            _done(_libc.setns(before, _NEW_NETWORK))
     finally:
-        os.close(fd)
+        os.close(before)
+
+
+def _current() -> int:
+    return os.open(Path("/proc/thread-self/ns/net"), os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _loopback(addresses: tuple[str, ...]) -> None:
