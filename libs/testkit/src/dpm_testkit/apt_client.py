@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpm_testkit.debian_roots import ENVIRONMENT, in_own_root
@@ -22,12 +22,17 @@ class AptClient:
     One command at a time. Its ``/`` below ``changed`` has what it changed.
     """
 
-    def __init__(self, release: str, folder: Path, root: Path | None = None) -> None:
-        """``root``: a whole Debian of that release, in place of the small one of ``make apt``."""
+    def __init__(
+        self, release: str, folder: Path, root: Path | None = None, host: Sequence[str | Path] = ()
+    ) -> None:
+        """``root``: a whole Debian of that release, in place of the small one of ``make apt``.
+
+        ``host``: how a command that runs on another host begins, if it is to be there.
+        """
         self.release = release
         self._folder = folder
         self.changed = folder / "changed"
-        self._enter = in_own_root(root or release, folder)
+        self._enter = [*host, *in_own_root(root or release, folder)]
         self.configures(
             "90tests", 'APT::Get::Assume-Yes "true"; Acquire::Retries "0"; Dir::Etc::SourceList "/none";'
         )

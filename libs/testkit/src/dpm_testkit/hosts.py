@@ -10,12 +10,13 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from dpm_testkit.own_network import inside, new_network
 
@@ -91,6 +92,11 @@ class Host:
                     rate = ("rate", f"{bytes_a_second * 8}bit", "burst", "256kb", "latency", "50ms")
                     _run("tc", "qdisc", "add", "dev", device, "root", "tbf", *rate)
 
+    def processes(self) -> list[psutil.Process]:
+        """All that run on it now."""
+        inode = os.fstat(self.namespace).st_ino
+        return [each for each in psutil.process_iter() if _network_of(each) == inode]
+
     @property
     def sent(self) -> int:
         """Bytes that left it for other hosts, headers and all."""
@@ -137,6 +143,12 @@ def hosts(*names: str) -> Iterator[dict[str, Host]]:
 
 def _path(namespace: int) -> str:
     return f"/proc/{os.getpid()}/fd/{namespace}"
+
+
+def _network_of(process: psutil.Process) -> int | None:
+    with suppress(OSError):
+        return Path(f"/proc/{process.pid}/ns/net").stat().st_ino
+    return None
 
 
 def _run(*command: str) -> None:

@@ -29,10 +29,12 @@ class Registry(Daemon):
     It can be stopped and started again on the same port and folder.
     """
 
-    def __init__(self, command: list[str | Path], log: Path, port: int, *, tls: bool = False) -> None:
-        super().__init__(*command, ports=(port,), log=log)
+    def __init__(
+        self, command: list[str | Path], log: Path, port: int, *, tls: bool = False, address: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(*command, ports=(port,), log=log, host=address)
         self._seen = 0
-        self.host = f"127.0.0.1:{port}"
+        self.host = f"{address}:{port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}/"
 
     @property
@@ -95,16 +97,17 @@ async def docker_registry(
     password: str = "",
     tokens: TokenServer | None = None,
     remote: str = "",
+    address: str = "127.0.0.1",
 ) -> AsyncIterator[Registry]:
     """docker-registry with its files in ``folder``, for as long as the context lasts.
 
     ``data`` is where images are, which several may share; ``tls``: who signs its certificate; ``password``:
     ``user:password`` of whom alone it lets in; ``tokens``: whose tokens decide that; ``remote``: the URL of a
-    registry of which it is a cache.
+    registry of which it is a cache; ``address``: where it listens.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = choose_free()
-    http: dict[str, object] = {"addr": f"127.0.0.1:{port}", "secret": "of the tests"}
+    http: dict[str, object] = {"addr": f"{address}:{port}", "secret": "of the tests"}
     settings: dict[str, object] = {
         "version": "0.1",
         "log": {"level": "warn"},
@@ -112,7 +115,7 @@ async def docker_registry(
         "http": http,
     }
     if tls is not None:
-        certificate = tls.issue_cert("127.0.0.1", "localhost")
+        certificate = tls.issue_cert(address, "localhost")
         certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
         certificate.cert_chain_pems[0].write_to_path(str(folder / "certificate.pem"))
         http["tls"] = {"certificate": str(folder / "certificate.pem"), "key": str(folder / "key.pem")}
@@ -127,7 +130,9 @@ async def docker_registry(
         settings["proxy"] = {"remoteurl": remote}
     file = folder / "config.yml"
     file.write_text(json.dumps(settings))  # which is YAML, too
-    async with _running(["docker-registry", "serve", file], folder / "log", port, tls=tls is not None) as registry:
+    async with _running(
+        ["docker-registry", "serve", file], folder / "log", port, tls=tls is not None, address=address
+    ) as registry:
         yield registry
 
 
@@ -143,11 +148,11 @@ async def referrers_registry(folder: Path) -> AsyncIterator[Registry]:
 
 @asynccontextmanager
 async def _running(
-    command: list[str | Path], log: Path, port: int, *, tls: bool = False
+    command: list[str | Path], log: Path, port: int, *, tls: bool = False, address: str = "127.0.0.1"
 ) -> AsyncIterator[Registry]:
     program = shutil.which(str(command[0]))
     assert program, f"{command[0]} is missing: make registries crane"
-    registry = Registry([program, *command[1:]], log, port, tls=tls)
+    registry = Registry([program, *command[1:]], log, port, tls=tls, address=address)
     await registry.start()
     try:
         yield registry

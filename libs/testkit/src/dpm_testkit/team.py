@@ -45,13 +45,13 @@ async def founded(synapse: Synapse, keeper: str, *others: str, name: str = "team
             await MatrixRoom(keepers, room, CLOCK).invite(accounts[other].user)
             async with MatrixLink.open(synapse.url, CLOCK, accounts[other]) as link:
                 await join(link, room)
-    members = {who: _described(name, room, account) for who, account in accounts.items()}
+    boxes = {who: BoxKey.make() for who in accounts}
+    trusted = {accounts[keeper].user: boxes[keeper].public.hex()}
+    members = {
+        who: Network(
+            name, room, account.homeserver, account.user, account.device, account.access_token, trusted,
+            boxes[who].public.hex(), boxes[who].private.hex(),
+        )
+        for who, account in accounts.items()
+    }  # fmt: skip
     return Team(SwarmKey(secrets.token_bytes(32)), members)
-
-
-def _described(name: str, room: str, account: Account) -> Network:
-    box = BoxKey.make()
-    return Network(
-        name, room, account.homeserver, account.user, account.device, account.access_token, {},
-        box.public.hex(), box.private.hex(),
-    )  # fmt: skip
