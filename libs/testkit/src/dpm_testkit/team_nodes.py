@@ -171,9 +171,10 @@ class Upstream:
         """Nothing has been asked for yet."""
         self.packages.asked.clear()
         self.packages.sent.clear()
-        for each in (self.images, self.archive and self.archive.server):
-            if each is not None:
-                each.forget()
+        if self.images is not None:
+            self.images.forget()
+        if self.archive is not None:
+            self.archive.server.forget()
 
     async def gave(self) -> dict[str, int]:
         """The files that it was asked for since ``forget``, and how often: no index, no manifest, no Release."""
