@@ -6,6 +6,7 @@ import secrets
 import psutil
 import pytest
 
+from dpm_cli.ports import choose_free
 from dpm_core.networks import Network
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer.box_keys import BoxKey
@@ -29,7 +30,8 @@ def described() -> Network:
 
 async def test_a_node_that_comes_into_a_network_serves_as_before(upstream: PackageServer) -> None:
     file = upstream.add("team", File("team-1.0-py3-none-any.whl", b"a wheel" * 100))
-    async with running_node(pypi_upstream=upstream.url) as node:
+    port = str(choose_free())
+    async with running_node(pypi_upstream=upstream.url, peer_listen="127.0.0.1", peer_ports=port) as node:
         assert "peer" not in await node.services()
         files = NetworkFiles(node.home.networks / "team")
         files.folder.mkdir(parents=True)
@@ -45,5 +47,7 @@ async def test_a_node_that_comes_into_a_network_serves_as_before(upstream: Packa
         peer = psutil.Process(node.pid("peer"))
         kubo = [each for each in peer.children(recursive=True) if each.name() == "ipfs"]
         assert len(kubo) == 1
+        assert {each.laddr for each in kubo[0].net_connections("tcp")} == {("127.0.0.1", int(port))}
+        assert 'go_goroutines{network="team"}' in await node.metrics("peer")
         assert await node.package("team") == file.body
     await until(lambda: not kubo[0].is_running())

@@ -69,6 +69,18 @@ async def test_readiness_can_be_lost(client: aiohttp.ClientSession, readiness: R
         assert answer.status == 503
 
 
+async def test_the_metrics_of_what_a_service_runs_stand_behind_its_own(path: Path) -> None:
+    async def beside() -> bytes:
+        return b"child_things_total 4.0\n"
+
+    async with (
+        serve_ops(path, Readiness(), lambda: b"dpm_things_total 3.0\n", beside=beside),
+        aiohttp.ClientSession("http://service", connector=aiohttp.UnixConnector(str(path))) as session,
+        session.get("/metrics") as answer,
+    ):
+        assert await answer.read() == b"dpm_things_total 3.0\nchild_things_total 4.0\n"
+
+
 async def test_metrics_are_in_the_text_format(client: aiohttp.ClientSession) -> None:
     async with client.get("/metrics") as answer:
         assert answer.content_type == "text/plain"

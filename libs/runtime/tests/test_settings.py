@@ -176,6 +176,11 @@ def test_an_unknown_key_of_the_environment_is_named_with_those_known(
         ("replicas = 2", "replicas: .*dictionary"),
         ("home = '/elsewhere'", "home: .*DPM_HOME"),
         ("evict_to_percent = 90", "evict_to_percent must be less"),
+        ("peer_listen = ['everywhere']", "peer_listen: .*address"),
+        ("peer_ports = '4010-4001'", "peer_ports: .*the lower one first"),
+        ("peer_ports = '4001-70000'", "peer_ports: .*65535"),
+        ("peer_ports = 'many'", "peer_ports"),
+        ("peer_announce = ['0.0.0.0']", "peer_announce: .*0.0.0.0"),
         ("pypi_port = ", "dpm.toml cannot be read"),
     ],
 )
@@ -215,6 +220,14 @@ def test_the_defaults_are_those_that_were_designed(home: Path) -> None:
     assert (settings.evict_from_percent, settings.evict_to_percent) == (90, 80)
     assert (settings.store_bytes, settings.reserve_bytes) == (None, None)
     assert not settings.insecure_lan
+    assert (settings.peer_listen, settings.peer_announce) == (("0.0.0.0", "::"), ())
+    assert not settings.peer_port_range
+
+
+@pytest.mark.parametrize(("ports", "meant"), [("4001", range(4001, 4002)), ("4001-4010", range(4001, 4011))])
+def test_networks_may_be_given_ports(home: Path, ports: str, meant: range) -> None:
+    write(home, f"peer_ports = '{ports}'")
+    assert load().peer_port_range == meant
 
 
 def test_the_reference_says_what_the_code_does() -> None:

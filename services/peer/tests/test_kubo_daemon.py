@@ -12,7 +12,7 @@ import pytest
 
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.swarm_keys import SwarmKey
-from dpm_peer.kubo_daemon import Kubo
+from dpm_peer.kubo_daemon import Kubo, Pulse
 from dpm_peer.kubo_rpc import KuboRpc
 from dpm_peer.shelf import Reconciled, Shelf
 from dpm_peer.swarm import Lot
@@ -96,6 +96,18 @@ async def test_one_that_is_killed_is_started_again_and_gives_what_it_gave(
     async with kubo_node(tmp_path / "b", key) as other:
         await other.member.swarm.connect(node.member.id, await node.kubo.addresses())
         assert await other.member.gets(lot) == body
+
+
+async def test_one_that_is_frozen_is_killed_and_started_again(key: SwarmKey, tmp_path: Path) -> None:
+    impatient = Pulse(every=0.05, answer=1.0, missed=2)
+    async with Kubo(place(tmp_path, key), pulse=impatient).running() as kubo:
+        await kubo.up()
+        assert kubo.pid
+        frozen = psutil.Process(kubo.pid)
+        frozen.suspend()
+        await kubo.up(after=1)
+        assert not frozen.is_running()
+        await kubo.rpc.peers()
 
 
 async def test_a_repository_that_was_deleted_is_made_again_for_the_same_peer(node: KuboNode) -> None:

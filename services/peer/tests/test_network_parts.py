@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 
 from dpm_core.errors import Invalid, Unavailable
-from dpm_core.multiaddrs import Address
 from dpm_core.networks import Network
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer import kubo_program
-from dpm_peer.kubo_config import ANY_ADDRESS
-from dpm_peer.kubo_ports import KuboPorts
 from dpm_peer.network_files import NetworkFiles
 from dpm_peer.network_life import until_one_ends
 from dpm_peer.room import NotMember
@@ -31,26 +28,6 @@ NETWORK = Network(
     box_secret="1" * 64,
 )
 KEY = SwarmKey(bytes(32))
-
-
-def test_ports_that_others_know_are_kept(tmp_path: Path) -> None:
-    ports = KuboPorts(tmp_path / "ports.json")
-    assert ports.listen() == ANY_ADDRESS
-    ports.remember([Address("/ip4/192.0.2.1/tcp/4001"), Address("/ip6/2001:db8::1/tcp/4002")])
-    assert ports.listen() == ("/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4002")
-    ports.forget()
-    assert ports.listen() == ANY_ADDRESS
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"ip4": "x"}', b'{"dns": 4001}'])
-def test_ports_that_cannot_be_read_are_free_ones(tmp_path: Path, body: bytes) -> None:
-    path = tmp_path / "ports.json"
-    path.write_bytes(body)
-    assert KuboPorts(path).listen() == ANY_ADDRESS
-
-
-def test_that_ports_cannot_be_remembered_stops_nobody(tmp_path: Path) -> None:
-    KuboPorts(tmp_path / "nowhere" / "ports.json").remember([Address("/ip4/192.0.2.1/tcp/4001")])
 
 
 def test_what_a_network_is_is_read_as_it_was_written_and_nobody_else_reads_it(tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ class Address(str):
         return int(self.rpartition("/")[2])
 
 
+def address_of(host: str, port: int) -> Address:
+    """The address of an IP address or a name. Raises Invalid for what nobody can be reached at."""
+    try:
+        kind = f"ip{ipaddress.ip_address(host).version}"
+    except ValueError:
+        kind = "dns"
+    return Address(f"/{kind}/{host}/tcp/{port}")
+
+
 def with_peer(address: Address, peer: PeerId) -> str:
     """The address of this peer and no other: ``/ip4/…/tcp/…/p2p/12D3Koo…``, as Kubo dials it."""
     return f"{address}/p2p/{peer}"

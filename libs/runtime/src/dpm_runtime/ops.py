@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
+from typing import TypeAlias
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -44,14 +45,28 @@ class Readiness:
         return {name: reason for name, reason in self._conditions.items() if reason is not None}
 
 
-def ops_app(readiness: Readiness, metrics: Callable[[], bytes], routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The application of a service: its health, its metrics, and ``routes`` of its own."""
+Beside: TypeAlias = Callable[[], Awaitable[bytes]]
+"""Metrics of what a service runs that is not itself, in the same format, under other names."""
+
+
+async def nothing() -> bytes:
+    """A :obj:`Beside` of a service that runs nothing else."""
+    return b""
+
+
+def ops_app(
+    readiness: Readiness,
+    metrics: Callable[[], bytes],
+    routes: Sequence[BaseRoute] = (),
+    beside: Beside = nothing,
+) -> Starlette:
+    """The application of a service: its health, its metrics with those ``beside``, and ``routes`` of its own."""
 
     async def waits_for() -> Mapping[str, str]:
         return readiness.waits_for
 
     async def metrics_page(_: Request) -> Response:
-        return Response(metrics(), media_type=METRICS_TYPE)
+        return Response(metrics() + await beside(), media_type=METRICS_TYPE)
 
     return Starlette(routes=[*health_routes(waits_for), Route("/metrics", metrics_page), *routes])
 
@@ -70,22 +85,27 @@ def health_routes(waits_for: Callable[[], Awaitable[Mapping[str, str]]]) -> Sequ
 
 
 def serve_ops(
-    socket: Path, readiness: Readiness, metrics: Callable[[], bytes], routes: Sequence[BaseRoute] = ()
+    socket: Path,
+    readiness: Readiness,
+    metrics: Callable[[], bytes],
+    routes: Sequence[BaseRoute] = (),
+    beside: Beside = nothing,
 ) -> AbstractAsyncContextManager[None]:
     """Answer on ``socket`` (0600, replacing a stale one) while the context lasts. Raises Invalid as it enters
     if the path is too long for a socket.
     """
-    return serving_on_socket(ops_app(readiness, metrics, routes), socket)
+    return serving_on_socket(ops_app(readiness, metrics, routes, beside), socket)
 
 
 def serve_ops_on_port(
-    settings: Settings, readiness: Readiness, metrics: Callable[[], bytes]
+    settings: Settings, readiness: Readiness, metrics: Callable[[], bytes], beside: Beside = nothing
 ) -> AbstractAsyncContextManager[None]:
     """Answer on ``ops_port`` too while the context lasts, without routes of the service's own; nowhere if it is 0.
 
     Raises Unavailable if the port cannot be listened on.
     """
-    return serving_inside(ops_app(readiness, metrics), settings) if settings.ops_port else nullcontext()
+    app = ops_app(readiness, metrics, beside=beside)
+    return serving_inside(app, settings) if settings.ops_port else nullcontext()
 
 
 def serving_inside(app: ASGIApp, settings: Settings) -> AbstractAsyncContextManager[None]:

@@ -30,7 +30,7 @@ from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.files_limit import raise_files_limit
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
-from dpm_runtime.ops import Readiness, serve_ops, serve_ops_on_port
+from dpm_runtime.ops import Beside, Readiness, nothing, serve_ops, serve_ops_on_port
 from dpm_runtime.process_meters import observing_process
 from dpm_runtime.settings import Settings, load
 from dpm_runtime.telemetry import Telemetry, start_telemetry
@@ -96,12 +96,14 @@ class ServiceContext:
 Main: TypeAlias = Callable[[ServiceContext], Awaitable[None]]
 
 
-def run_service(name: str, main: Main, *, routes: Sequence[BaseRoute] = (), **overrides: Any) -> int:
+def run_service(
+    name: str, main: Main, *, routes: Sequence[BaseRoute] = (), beside: Beside = nothing, **overrides: Any
+) -> int:
     """Run a service in this process until it ends or SIGTERM or SIGINT comes, and return its exit status.
 
     0 after an orderly end, EXIT_SETTINGS with one line on stderr for settings that cannot be used, EXIT_FAILED
-    if ``main`` raises (logged). ``routes`` are served on the ops socket too; ``overrides`` are settings that go
-    before the environment.
+    if ``main`` raises (logged). ``routes`` are served on the ops socket too, the metrics ``beside``
+    behind the service's own; ``overrides`` are settings that go before the environment.
     """
     os.umask(OWN)
     raise_files_limit()
@@ -111,10 +113,12 @@ def run_service(name: str, main: Main, *, routes: Sequence[BaseRoute] = (), **ov
     except Invalid as error:
         print(f"dpm-{name}: {error}", file=sys.stderr)
         return EXIT_SETTINGS
-    return asyncio.run(host_service(name, main, settings, routes=routes))
+    return asyncio.run(host_service(name, main, settings, routes=routes, beside=beside))
 
 
-async def host_service(name: str, main: Main, settings: Settings, *, routes: Sequence[BaseRoute] = ()) -> int:
+async def host_service(
+    name: str, main: Main, settings: Settings, *, routes: Sequence[BaseRoute] = (), beside: Beside = nothing
+) -> int:
     """As :func:`run_service`, on the running loop, with a home that is prepared."""
     home = settings.folders
     with contextlib.ExitStack() as process:
@@ -130,8 +134,8 @@ async def host_service(name: str, main: Main, settings: Settings, *, routes: Seq
         try:
             with _Signals(context.stop) as signals:
                 async with (
-                    serve_ops(home.socket(name, number), context.readiness, telemetry.metrics, routes),
-                    serve_ops_on_port(settings, context.readiness, telemetry.metrics),
+                    serve_ops(home.socket(name, number), context.readiness, telemetry.metrics, routes, beside),
+                    serve_ops_on_port(settings, context.readiness, telemetry.metrics, beside),
                 ):
                     process.callback(home.card(name, number).unlink, missing_ok=True)
                     context.announce()

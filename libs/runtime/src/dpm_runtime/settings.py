@@ -32,6 +32,7 @@ from pydantic_settings import (
 
 from dpm_core.errors import Invalid
 from dpm_core.eviction import LEAST_RESERVE
+from dpm_core.multiaddrs import address_of
 from dpm_runtime.ecosystem_settings import (
     EcosystemSettings,
     Upstreams,
@@ -64,6 +65,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def range_of(ports: str) -> range:
+    """``4001-4010`` as a range; an empty one for nothing, and for what is none."""
+    first, _, last = ports.partition("-")
+    ends = [int(each) for each in (first, last or first) if each]
+    return range(ends[0], ends[1] + 1) if len(ends) == 2 and ends[0] >= 1 and ends[1] <= 65535 else range(0)
 
 
 def _of_each(given: object) -> Mapping[str, EcosystemSettings]:
@@ -183,6 +191,20 @@ class Settings(BaseSettings):
     peer_least_bytes: int = Field(
         64 * 1024, ge=0, description="what is smaller is asked of peers only where upstream is away"
     )
+    peer_listen: Names = Field(
+        ("0.0.0.0", "::"),  # noqa: S104
+        description="addresses at which members of networks are let in; they must have the network's key",
+    )
+    peer_ports: str = Field(
+        "",
+        pattern=r"^([0-9]{1,5}(-[0-9]{1,5})?)?$",
+        description="of networks, one each, which it keeps: `4001` or `4001-4010`; empty: any that is free",
+    )
+    peer_announce: Names = Field(
+        (),
+        description="names or addresses that members are told to come to, at the same port; empty: all addresses "
+        "that this machine has",
+    )
     store_bytes: int | None = Field(
         None, gt=0, description="size of the store; unset: the lesser of 50 GiB and 20 % of its disk"
     )
@@ -198,7 +220,7 @@ class Settings(BaseSettings):
     claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
     request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")
 
-    @field_validator("listen")
+    @field_validator("listen", "peer_listen")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
@@ -221,6 +243,28 @@ class Settings(BaseSettings):
         if not (is_loopback(self.nats_host) or self.insecure_lan):
             raise ValueError(f"nats_host is {self.nats_host}: beyond loopback only with insecure_lan = true")
         return self
+
+    @field_validator("peer_announce")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                address_of(each, 1)
+            except Invalid:
+                raise ValueError(f"{each} is no name and no address that others can come to") from None
+        return value
+
+    @field_validator("peer_ports")
+    @classmethod
+    def _port_range(cls, value: str) -> str:
+        if value and not range_of(value):
+            raise ValueError("two ports from 1 to 65535, the lower one first")
+        return value
+
+    @property
+    def peer_port_range(self) -> range:
+        """The ports of networks, empty: any."""
+        return range_of(self.peer_ports)
 
     @model_validator(mode="after")
     def _a_certificate_is_shown(self) -> "Settings":

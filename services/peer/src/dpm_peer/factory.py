@@ -11,6 +11,8 @@ from dpm_core.digests import Digest
 from dpm_core.ports import Clock, EventLog
 from dpm_peer.blame import Blame, Doubts, Truth
 from dpm_peer.finding import Finder
+from dpm_peer.kubo_metrics import KuboMetrics
+from dpm_peer.kubo_ports import KuboPorts
 from dpm_peer.network_life import Node, open_network
 from dpm_peer.networks import Networks
 from dpm_peer.pacing import SLOWEST_SECONDS
@@ -44,15 +46,19 @@ async def peering(
     door: PeerDoor,
     *,
     pace: float = SLOWEST_SECONDS,
+    ports: KuboPorts | None = None,
+    metrics: KuboMetrics | None = None,
 ) -> AsyncIterator[Peering]:
     """Be in all networks that have a folder in the home, and answer at the door, while the context lasts.
 
-    ``pace`` is as in :class:`dpm_peer.network_life.Node`.
+    ``pace``, ``ports`` and ``metrics`` are as in :class:`dpm_peer.network_life.Node`.
     Raises ReaderTooOld, in a group.
     """
     register = Register(events, clock)
     blame = Blame(register, clock)
-    node = Node(home, store, catalog, events, register, blame, clock, pace)
+    node = Node(
+        home, store, catalog, events, register, blame, clock, pace, ports or KuboPorts(), metrics or KuboMetrics()
+    )
     networks = Networks(lambda: home.network_names, partial(open_network, node), clock)
     finder = Finder(networks.living, blame, clock)
     pages = PageFinder(networks.living, finder, blame, clock)

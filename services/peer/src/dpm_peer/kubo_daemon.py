@@ -30,6 +30,20 @@ READY_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 """How long it may take to end before it is killed."""
 
+
+@dataclass(frozen=True)
+class Pulse:
+    """How it is noticed that a daemon runs and does nothing: it is asked ``every`` so many seconds.
+
+    It has ``answer`` seconds to answer (that takes a millisecond); after it has ``missed`` so many in a row it is
+    killed.
+    """
+
+    every: float = 5.0
+    answer: float = 10.0
+    missed: int = 3
+
+
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 """A log larger than this becomes ``<name>.log.1`` when the daemon starts."""
 
@@ -66,8 +80,9 @@ class Kubo:
 
     rpc: KuboRpc
 
-    def __init__(self, place: KuboPlace, backoff: Backoff | None = None) -> None:
+    def __init__(self, place: KuboPlace, backoff: Backoff | None = None, pulse: Pulse | None = None) -> None:
         self.place = place
+        self._pulse = pulse or Pulse()
         self.pid: int | None = None
         self.peer_id: PeerId | None = None
         self.starts = 0
@@ -112,7 +127,7 @@ class Kubo:
             raise Unavailable(f"Kubo does not start: see {self.place.log}") from None
 
     async def addresses(self) -> tuple[Address, ...]:
-        """Where it can be reached: what it announces, else every address of this machine that it listens on.
+        """Where it can be reached: what it announces, else the addresses of this machine that it listens on.
 
         Raises Unavailable.
         """
@@ -146,7 +161,7 @@ class Kubo:
             try:
                 process = await self._begin()
                 ready = time.monotonic()
-                what = f"it ended with status {await process.wait()}"
+                what = await self._until_it_ends(process)
             except (Unavailable, Invalid, OSError) as error:
                 what = str(error)
                 await self._end()
@@ -162,6 +177,22 @@ class Kubo:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):  # wait_for of Python 3.11 may lose a cancellation
                     await self._at_once.wait()
+
+    async def _until_it_ends(self, process: asyncio.subprocess.Process) -> str:
+        """Why it runs no more. One that does not answer any more is killed."""
+        missed = 0
+        while missed < self._pulse.missed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pulse.every):
+                    return f"it ended with status {await process.wait()}"
+            try:
+                await self.rpc.identity(seconds=self._pulse.answer)
+                missed = 0
+            except Unavailable:
+                missed += 1
+        process.kill()
+        await process.wait()
+        return f"it did not answer {missed} times"
 
     async def _begin(self) -> asyncio.subprocess.Process:
         if self._anew or not (self.place.repository / "config").exists():
@@ -245,7 +276,8 @@ class Kubo:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+            async with asyncio.timeout(GRACE_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -6,6 +6,7 @@ The RPC: https://docs.ipfs.tech/reference/kubo/rpc/.
 """
 
 import asyncio
+import ipaddress
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -25,6 +26,9 @@ from dpm_runtime.unix_http import request
 
 CALL_SECONDS = 10.0
 """How long Kubo may take to answer what it need not ask others for."""
+
+METRICS_SECONDS = 2.0
+"""For its metrics: whoever scrapes waits no longer than that for all of a service's."""
 
 BLOCKS_A_CALL = 4096
 """So many CIDs stand in one call: 300 kB of URL, of the 1 MiB that Go's server reads."""
@@ -67,11 +71,12 @@ class KuboRpc:
         """Hang up all connections."""
         await self._client.close()
 
-    async def identity(self) -> tuple[PeerId, tuple[Address, ...]]:
+    async def identity(self, *, seconds: float = CALL_SECONDS) -> tuple[PeerId, tuple[Address, ...]]:
         """The peer's id, and the addresses at which it can be reached."""
-        async with _mapped("id"):
+        async with _mapped("id", seconds):
             said = _told(await self._client.core.id())
-            return PeerId(said["ID"]), tuple(split_peer(each)[0] for each in said["Addresses"] or ())
+            addresses = tuple(split_peer(each)[0] for each in said["Addresses"] or ())
+            return PeerId(said["ID"]), _from_elsewhere(addresses)
 
     async def peers(self) -> frozenset[PeerId]:
         """The ids of all peers that are connected."""
@@ -143,7 +148,7 @@ class KuboRpc:
 
     async def metrics(self) -> str:
         """Its metrics in Prometheus's text format. They need no token."""
-        status, body = await request(self._socket, "/debug/metrics/prometheus", seconds=CALL_SECONDS)
+        status, body = await request(self._socket, "/debug/metrics/prometheus", seconds=METRICS_SECONDS)
         if status != 200:
             raise Unavailable(f"Kubo answers {status} instead of its metrics")
         return body.decode()
@@ -237,6 +242,20 @@ async def _mapped(command: str, seconds: float = CALL_SECONDS, late: str = "") -
         raise Refused(f"Kubo refuses {command}: {error.message or error!r}") from None
     except (*_BROKEN, Invalid) as error:
         raise Unavailable(f"Kubo cannot be asked ({command}): {error!r}") from None
+
+
+def _from_elsewhere(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    """Without those of this machine's own loopback and link, unless there are no others."""
+    far = tuple(each for each in addresses if not _is_near(each.host))
+    return far or addresses
+
+
+def _is_near(host: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:  # a name
+        return False
+    return ip.is_loopback or ip.is_link_local
 
 
 def _told(answer: Any) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from dpm_core.cids import Cid
@@ -22,6 +22,7 @@ from dpm_peer.contacts import Contacts
 from dpm_peer.inventories import Inventories
 from dpm_peer.keeping import Keeping
 from dpm_peer.kubo_daemon import Kubo, KuboPlace
+from dpm_peer.kubo_metrics import KuboMetrics
 from dpm_peer.kubo_ports import KuboPorts
 from dpm_peer.kubo_swarm import KuboRepository, KuboSwarm, Patience
 from dpm_peer.matrix_link import Account, MatrixLink
@@ -63,6 +64,8 @@ class Node:
     blame: Blame
     clock: Clock
     pace: float = SLOWEST_SECONDS
+    ports: KuboPorts = field(default_factory=KuboPorts)
+    metrics: KuboMetrics = field(default_factory=KuboMetrics)
 
 
 class NetworkLife:
@@ -123,7 +126,7 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
         table, stock = Table(home.peers / f"{name}.sqlite"), Stock(home.peers / f"{name}.stock.sqlite")
         resources.callback(table.close)
         resources.callback(stock.close)
-        kubo = await resources.enter_async_context(_kubo(home, files, name))
+        kubo = await resources.enter_async_context(_kubo(node, files, name))
         account = Account(network.homeserver, network.user, network.device, network.token)
         link = await resources.enter_async_context(MatrixLink.open(network.homeserver, clock, account))
         room = MatrixRoom(link, network.room, clock)
@@ -188,9 +191,10 @@ def stored(store: DiskBlobStore, cid: Cid) -> Lot | None:
 
 
 @asynccontextmanager
-async def _kubo(home: Home, files: NetworkFiles, name: str) -> AsyncIterator[Kubo]:
+async def _kubo(node: Node, files: NetworkFiles, name: str) -> AsyncIterator[Kubo]:
     """The network's Kubo, once it answers."""
-    ports = KuboPorts(files.ports)
+    home = node.home
+    doorplate = node.ports.of(files.ports)
     place = KuboPlace(
         program=str(kubo_program.find()),
         repository=home.kubo(name),
@@ -198,17 +202,13 @@ async def _kubo(home: Home, files: NetworkFiles, name: str) -> AsyncIterator[Kub
         swarm_key=files.swarm_key,
         api=home.kubo_socket(name),
         log=home.logs / f"ipfs-{name}.log",
-        listen=ports.listen(),
+        listen=doorplate.listen,
+        announce=doorplate.announce,
     )
     async with Kubo(place).running() as kubo:
-        try:
-            await kubo.up()
-        except Unavailable:
-            ports.forget()
-            raise
-        ports.remember(await kubo.addresses())
-        kubo.place = replace(place, listen=ports.listen())
-        yield kubo
+        await kubo.up()
+        with node.metrics.of(name, kubo.rpc.metrics):
+            yield kubo
 
 
 async def until_one_ends(works: Sequence[Coroutine[Any, Any, None]]) -> NoReturn:
