@@ -10,9 +10,11 @@ from dpm_cli.ports import choose_free
 from dpm_core.networks import Network
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer.box_keys import BoxKey
+from dpm_peer.commands.own_homeserver import served
 from dpm_peer.network_files import NetworkFiles
 from dpm_runtime import unix_http
-from dpm_testkit.node import running_node
+from dpm_runtime.settings import load
+from dpm_testkit.node import Node, running_node
 from dpm_testkit.package_server import File, PackageServer
 from dpm_testkit.patience import eventually, until
 
@@ -26,6 +28,18 @@ def described() -> Network:
         "team", "!room:matrix.example", "http://127.0.0.1:1/", "@anna:matrix.example", "NODE", "token", {},
         box.public.hex(), box.private.hex(),
     )  # fmt: skip
+
+
+async def node_serves_a_homeserver(node: Node) -> None:
+    """It runs it beside its other services, and ends it with them."""
+    assert "homeserver" not in await node.services()
+    node.home.config.write_text(f"homeserver_port = {choose_free()}\n")
+    async with served(load(home=node.home.root), "a test") as account:
+        assert account.user.startswith("@keeper:")
+    assert (await node.services())["homeserver"]["state"] == "running"
+    synapse = psutil.Process(node.pid("homeserver")).children()
+    await node.dpm("stop", "homeserver")
+    assert synapse and not any(each.is_running() for each in synapse)
 
 
 async def test_a_node_that_comes_into_a_network_serves_as_before(upstream: PackageServer) -> None:
@@ -44,6 +58,7 @@ async def test_a_node_that_comes_into_a_network_serves_as_before(upstream: Packa
             return bool(json.loads(body)["team"]["life"] == "running")
 
         await eventually(runs)
+        await node_serves_a_homeserver(node)
         peer = psutil.Process(node.pid("peer"))
         kubo = [each for each in peer.children(recursive=True) if each.name() == "ipfs"]
         assert len(kubo) == 1

@@ -327,4 +327,11 @@ def test_the_service_of_networks_runs_where_there_is_one(home: Home) -> None:
     (home.networks / "team").mkdir(parents=True)
     assert "peer" not in to_run(home)
     (home.networks / "team" / "network.json").write_text("{}")
-    assert to_run(home) == installed()
+    assert to_run(home) == installed() - {"homeserver"}
+
+
+def test_a_homeserver_of_the_nodes_own_runs_where_there_is_one(home: Home) -> None:
+    assert "homeserver" not in to_run(home)
+    home.homeserver.mkdir()
+    (home.homeserver / "homeserver.json").write_text("{}")
+    assert to_run(home) == installed() - {"peer"}

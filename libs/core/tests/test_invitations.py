@@ -53,6 +53,12 @@ def test_an_invitation_is_one_string_of_letters_that_are_never_broken() -> None:
     assert len(INVITATION.text) < 1_000
 
 
+def test_a_homeserver_with_certificates_of_its_own_is_invited_to_with_them() -> None:
+    with_ca = replace(INVITATION, ca="-----BEGIN CERTIFICATE-----\n")
+    assert Invitation.read(with_ca.text) == with_ca
+    assert Network.decode(replace(NETWORK, ca=with_ca.ca).encode()).ca == with_ca.ca
+
+
 def test_an_invitation_may_have_been_wrapped_on_its_way() -> None:
     text = INVITATION.text
     assert Invitation.read(f"  {text[:70]}\r\n  {text[70:140]}\n{text[140:]}\n\n") == INVITATION

@@ -158,14 +158,16 @@ async def test_a_certificate_that_nobody_trusts_is_not_taken() -> None:
     authority = trustme.CA()
     theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(theirs)
-    ours = ssl.create_default_context()
-    authority.configure_trust(ours)
+    ours = authority.cert_pem.bytes().decode()
     async with homeserver(answers({"v": 1}), theirs) as url:
-        async with MatrixLink.open(url, LeapingClock(), tls=ours) as link:
+        async with MatrixLink.open(url, LeapingClock(), ca=ours) as link:
             assert await link.call("ask", "GET", "/x") == {"v": 1}
         async with MatrixLink.open(url, LeapingClock()) as link:
             with pytest.raises(Unavailable, match="certificate"):
                 await link.call("ask", "GET", "/x")
+        with pytest.raises(Invalid, match="certificates"):
+            async with MatrixLink.open(url, LeapingClock(), ca="none"):
+                pass
 
 
 async def test_odd_events_are_passed_over_and_the_rest_is_heard() -> None:

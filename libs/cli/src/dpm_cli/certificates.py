@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -46,8 +47,10 @@ class Certificate:
 
 def names_of(settings: Settings) -> tuple[str, ...]:
     """The names and addresses by which clients may call a node: what its certificate has to name."""
-    addresses = [each for each in settings.listen if not ipaddress.ip_address(each).is_unspecified]
-    return tuple(dict.fromkeys(["localhost", "127.0.0.1", "::1", *settings.allow_hosts, *addresses]))
+    listened = (*settings.listen, *settings.homeserver_listen)
+    addresses = [each for each in listened if not ipaddress.ip_address(each).is_unspecified]
+    own = [urlsplit(settings.homeserver_url).hostname or ""] if settings.homeserver_url else []
+    return tuple(dict.fromkeys(["localhost", "127.0.0.1", "::1", *settings.allow_hosts, *addresses, *own]))
 
 
 def read(file: Path) -> Certificate:

@@ -13,7 +13,18 @@ from dpm_cli.control import Message, Say
 from dpm_cli.fuse import require_fuse
 from dpm_cli.lock import NodeLock, require_short
 from dpm_cli.outcome import AlreadyRunning
-from dpm_cli.services import FETCHER, PEER, gateways, installed, one_more, order, service_of, services, to_run
+from dpm_cli.services import (
+    FETCHER,
+    HOMESERVER,
+    PEER,
+    gateways,
+    installed,
+    one_more,
+    order,
+    service_of,
+    services,
+    to_run,
+)
 from dpm_cli.setup import Bus, set_up
 from dpm_cli.status import Summary, summarise
 from dpm_cli.supervisor import Service, State, Supervisor, Unit
@@ -214,8 +225,8 @@ class _Node:
         async with self._admission:
             if newcomers.has_come(name, self._installed):
                 await self._admit(name)
-            elif name == PEER and PEER not in self._units() and PEER in to_run(self._home):
-                for service in one_more(self._home, PEER, {}):  # its first network has come meanwhile
+            elif name in (PEER, HOMESERVER) and name not in self._units() and name in to_run(self._home):
+                for service in one_more(self._home, name, {}):  # what it is there for has come meanwhile
                     self._supervisor.add(service)
         await self._supervisor.resume(name)
         self._tell(f"{name} was started")

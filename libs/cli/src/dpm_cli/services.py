@@ -26,6 +26,8 @@ FUSEFS = "fusefs"
 FETCHER = "fetcher"
 PEER = "peer"
 """The service of networks, which runs where there is one."""
+HOMESERVER = "homeserver"
+"""The node's own homeserver, likewise."""
 NO_ROOM = "no space left on device"
 """How nats-server calls a full disk."""
 
@@ -40,7 +42,10 @@ def installed() -> frozenset[str]:
 
 def to_run(home: Home) -> frozenset[str]:
     """The names of the installed services that the node has work for."""
-    return installed() if home.network_names else installed() - {PEER}
+    unwanted = {
+        name for name, wanted in ((PEER, home.network_names), (HOMESERVER, home.has_homeserver)) if not wanted
+    }
+    return installed() - unwanted
 
 
 def gateways(replicas: Mapping[str, int]) -> tuple[str, ...]:

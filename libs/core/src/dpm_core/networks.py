@@ -85,7 +85,8 @@ class Network:
     ``room`` is the network's Matrix room at ``homeserver`` (a URL), where the node is ``user`` and shows ``token``
     as the device ``device``. ``keepers`` are the public box keys, by Matrix id, of those who give out new swarm
     keys, ``box`` and ``box_secret`` the node's own pair, all in hex. ``generation`` numbers the swarm key.
-    ``borrowed``: the token was not made for the node, and so is not ended when the node leaves.
+    ``borrowed``: the token was not made for the node, and so is not ended when the node leaves. ``ca`` are
+    certificates (PEM) by which the homeserver is believed, beside the machine's; empty for none.
     Raises Invalid for what cannot be.
     """
 
@@ -102,6 +103,7 @@ class Network:
     generation: int = 1
     borrowed: bool = False
     format: int = FORMAT
+    ca: str = ""
 
     def __post_init__(self) -> None:
         _checked(self)
@@ -141,6 +143,7 @@ class Invitation:
     contacts: tuple[str, ...] = ()
     rule: Rule = field(default_factory=Rule)
     generation: int = 1
+    ca: str = ""
 
     def __post_init__(self) -> None:
         _checked(self)
@@ -161,6 +164,7 @@ class Invitation:
             self.contacts,
             self.rule,
             self.generation,
+            self.ca,
         )
         return f"{_PREFIX}{INVITATION_VERSION}:{_base64url(zlib.compress(msgspec.json.encode(plain), 9))}"
 
@@ -189,12 +193,13 @@ class Invitation:
                 read.contacts,
                 read.rule,
                 read.generation,
+                read.ca,
             )
         except Invalid as error:
             raise Invalid(f"the invitation cannot be read ({error}): {_ADVICE}") from None
 
 
-class _Invitation(msgspec.Struct):
+class _Invitation(msgspec.Struct, omit_defaults=True):
     name: str
     room: str
     homeserver: str
@@ -205,6 +210,7 @@ class _Invitation(msgspec.Struct):
     contacts: tuple[str, ...]
     rule: Rule
     generation: int
+    ca: str = ""
 
 
 def _base64url(raw: bytes) -> str:

@@ -123,6 +123,16 @@ class Home:
         return sorted(each.parent.name for each in self.networks.glob("*/network.json"))
 
     @property
+    def homeserver(self) -> Path:
+        """The node's own homeserver, with its secrets (0700); there if one was made."""
+        return (self.vault or self.root) / "homeserver"
+
+    @property
+    def has_homeserver(self) -> bool:
+        """Whether the node has a homeserver of its own."""
+        return (self.homeserver / "homeserver.json").exists()
+
+    @property
     def peers(self) -> Path:
         """What others say they have, one file a network; rebuildable."""
         return self.root / "peers"

@@ -44,7 +44,7 @@ from dpm_runtime.ecosystem_settings import (
     table_of,
 )
 from dpm_runtime.home import Home
-from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, PlaceName
+from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, OneUrl, PlaceName
 
 PREFIX = "DPM_"
 NESTED = "__"
@@ -205,6 +205,19 @@ class Settings(BaseSettings):
         description="names or addresses that members are told to come to, at the same port; empty: all addresses "
         "that this machine has",
     )
+    homeserver_listen: Names = Field(
+        (),
+        description="addresses that the homeserver of `dpm network create --serve` listens on, beside 127.0.0.1",
+    )
+    homeserver_port: int = Field(8008, ge=1, le=65535, description="port of the node's own homeserver")
+    homeserver_url: OneUrl = Field(
+        None,
+        description="what others call the node's own homeserver; unset: the first address of `homeserver_listen`, "
+        "with its port",
+    )
+    homeserver_program: OneFile = Field(
+        None, description="the program `synapse_homeserver`; unset: the one on PATH"
+    )
     store_bytes: int | None = Field(
         None, gt=0, description="size of the store; unset: the lesser of 50 GiB and 20 % of its disk"
     )
@@ -220,22 +233,25 @@ class Settings(BaseSettings):
     claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
     request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")
 
-    @field_validator("listen", "peer_listen")
+    @field_validator("listen", "peer_listen", "homeserver_listen")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
             ipaddress.ip_address(each)
-        if not value:
-            raise ValueError("at least one address")
         return value
 
     @model_validator(mode="after")
     def _loopback_or_said_so(self) -> "Settings":
+        if not self.listen:
+            raise ValueError("listen: at least one address")
         beyond = [each for each in self.listen if not is_loopback(each)]
-        if beyond and not (self.insecure_lan or self.tls):
-            raise ValueError(
-                f"listen names {', '.join(beyond)}: beyond loopback only with tls = true, or insecure_lan = true"
-            )
+        for name in ("listen", "homeserver_listen"):
+            others = [each for each in getattr(self, name) if not is_loopback(each)]
+            if others and not (self.insecure_lan or self.tls):
+                told = ", ".join(others)
+                raise ValueError(
+                    f"{name} names {told}: beyond loopback only with tls = true, or insecure_lan = true"
+                )
         if beyond and self.ops_port and not self.insecure_lan:
             raise ValueError("ops_port speaks no TLS: with such a listen it takes insecure_lan = true, or be 0")
         if ":" in self.nats_host:
@@ -272,6 +288,15 @@ class Settings(BaseSettings):
             raise ValueError("tls_key is that of tls_cert, which is not set")
         if self.tls_cert is not None and not self.tls:
             raise ValueError("tls_cert is shown only with tls = true")
+        return self
+
+    @model_validator(mode="after")
+    def _others_can_call_the_homeserver(self) -> "Settings":
+        if any(ipaddress.ip_address(each).is_unspecified for each in self.homeserver_listen):
+            if self.homeserver_url is None:
+                raise ValueError("homeserver_url must say what others call this machine")
+            if self.tls:  # on 127.0.0.1 it speaks none, and so that is another listener
+                raise ValueError("homeserver_listen: with tls = true name each address")
         return self
 
     @model_validator(mode="after")

@@ -80,6 +80,9 @@ def _a_file(path: Path | None) -> Path | None:
 OneProxy: TypeAlias = Annotated[str | None, AfterValidator(_a_proxy)]
 """The URL of a proxy, without credentials, or ``none``."""
 
+OneUrl: TypeAlias = Annotated[str | None, AfterValidator(lambda url: url and read_upstream(url))]
+"""A URL without credentials, in its one spelling."""
+
 OneFile: TypeAlias = Annotated[Path | None, AfterValidator(_a_file)]
 """A file, by its whole path. Whether it is there is seen when it is needed, by whom it is needed by."""
 

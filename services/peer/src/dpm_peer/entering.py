@@ -33,15 +33,15 @@ class Login:
         return "Login(…)"
 
 
-async def log_in_as(homeserver: str, user: str, login: Login, clock: Clock) -> Account:
-    """The account of ``user`` (an MXID or its localpart; empty: whose the token is).
+async def log_in_as(homeserver: str, user: str, login: Login, clock: Clock, ca: str = "") -> Account:
+    """The account of ``user`` (an MXID or its localpart; empty: whose the token is); ``ca`` is as in Account.
 
     Raises NotAllowed for a wrong password or token, Invalid if the token is somebody else's, Unavailable.
     """
     if not login.token:
-        async with MatrixLink.open(homeserver, clock) as link:
+        async with MatrixLink.open(homeserver, clock, ca=ca) as link:
             return await log_in(link, user, login.password, DEVICE)
-    async with MatrixLink.open(homeserver, clock, Account(homeserver, user, "", login.token)) as link:
+    async with MatrixLink.open(homeserver, clock, Account(homeserver, user, "", login.token, ca)) as link:
         account = await own_account(link)
     if user and user not in (account.user, account.user[1:].partition(":")[0]):
         raise Invalid(f"the access token is that of {account.user}, not of {user}")
@@ -62,7 +62,7 @@ async def enter(
     if joining is None or (joining.room, joining.user) != (invitation.room, invitation.user):
         joining = Joining(
             invitation.room, server, invitation.user, secrets.token_urlsafe(24), BoxKey.make().private.hex(),
-            borrowed=bool(login and login.token),
+            borrowed=bool(login and login.token), ca=invitation.ca,
         )  # fmt: skip
         files.keep_joining(joining)
     server = homeserver or joining.homeserver
@@ -74,7 +74,7 @@ async def enter(
             raise
         joining = replace(joining, device=account.device, token=account.access_token)
         files.keep_joining(joining)
-    account = Account(server, joining.user, joining.device, joining.token)
+    account = Account(server, joining.user, joining.device, joining.token, invitation.ca)
     async with MatrixLink.open(server, clock, account) as link:
         if not joining.again:
             await _require_alone(link, invitation.room)
@@ -90,7 +90,7 @@ async def enter(
     network = Network(
         files.folder.name, invitation.room, server, joining.user, joining.device, joining.token,
         invitation.keepers, box.public.hex(), joining.box_secret, invitation.rule, invitation.generation,
-        joining.borrowed,
+        joining.borrowed, ca=invitation.ca,
     )  # fmt: skip
     files.keep(network, invitation.swarm_key)
     files.joined()
@@ -122,9 +122,9 @@ async def _account(
     if not invitation.registration_token:
         if login is None:
             raise Invalid(f"the invitation is for the account {invitation.user}: log in as that")
-        return await log_in_as(server, invitation.user, login, clock)
+        return await log_in_as(server, invitation.user, login, clock, invitation.ca)
     name = invitation.user[1:].partition(":")[0]
-    async with MatrixLink.open(server, clock) as link:
+    async with MatrixLink.open(server, clock, ca=invitation.ca) as link:
         try:
             return await register(link, name, joining.password, invitation.registration_token, DEVICE)
         except NotAllowed as error:
@@ -150,7 +150,7 @@ async def _require_alone(link: MatrixLink, room: str) -> None:
 
 def account_in(network: Network) -> Account:
     """The node's account in a network."""
-    return Account(network.homeserver, network.user, network.device, network.token)
+    return Account(network.homeserver, network.user, network.device, network.token, network.ca)
 
 
 async def leave_room(network: Network, clock: Clock) -> None:
@@ -165,7 +165,7 @@ async def leave_begun(joining: Joining, clock: Clock) -> None:
     """Leave what the way in led to so far. Raises Unavailable."""
     if not joining.token:
         return
-    account = Account(joining.homeserver, joining.user, joining.device, joining.token)
+    account = Account(joining.homeserver, joining.user, joining.device, joining.token, joining.ca)
     await _leave(account, joining.room, clock, borrowed=joining.borrowed)
 
 

@@ -49,7 +49,8 @@ async def found(
         await MatrixRoom(link, room, clock).set_rule(seal_rule(rule, seal, account.user))
         network = Network(
             name, room, account.homeserver, account.user, account.device, account.access_token,
-            {account.user: box.public.hex()}, box.public.hex(), box.private.hex(), rule, borrowed=borrowed,
+            {account.user: box.public.hex()}, box.public.hex(), box.private.hex(), rule,
+            borrowed=borrowed, ca=account.ca,
         )  # fmt: skip
         try:
             files.make()
@@ -139,5 +140,5 @@ def invitation(network: Network, key: SwarmKey, user: str, token: str, known: tu
     """What ``user`` is to be sent; ``token`` is empty for an account that exists, ``known`` are contacts."""
     return Invitation(
         network.name, network.room, network.homeserver, user, token, key, network.keepers, known, network.rule,
-        network.generation,
+        network.generation, network.ca,
     )  # fmt: skip

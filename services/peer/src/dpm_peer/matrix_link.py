@@ -38,12 +38,16 @@ _NO_TOKEN = ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED", "M_USER
 
 @dataclass(frozen=True)
 class Account:
-    """An account on a homeserver (its URL), and what proves that it is ours; that is secret."""
+    """An account on a homeserver (its URL), and what proves that it is ours; that is secret.
+
+    ``ca`` are certificates (PEM) by which the homeserver is believed, beside those that this machine trusts.
+    """
 
     homeserver: str
     user: str
     device: str
     access_token: str = field(repr=False)
+    ca: str = field(default="", repr=False)
 
 
 class Refused(Unavailable):
@@ -63,8 +67,9 @@ class _TooManyRequests(Exception):
 class MatrixLink:
     """Requests to one homeserver, with an account or before there is one."""
 
-    def __init__(self, client: Any, homeserver: str, account: Account | None, clock: Clock) -> None:
+    def __init__(self, client: Any, homeserver: str, account: Account | None, clock: Clock, ca: str = "") -> None:
         self.homeserver = homeserver
+        self.ca = ca
         self.account = account
         self.waited = 0.0
         """Seconds, in all, because of 429."""
@@ -74,21 +79,22 @@ class MatrixLink:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, homeserver: str, clock: Clock, account: Account | None = None, tls: ssl.SSLContext | None = None
+        cls, homeserver: str, clock: Clock, account: Account | None = None, ca: str = ""
     ) -> AsyncIterator["MatrixLink"]:
-        """Nothing is asked yet; ``tls`` in place of what this machine trusts.
+        """Nothing is asked yet. ``ca`` is as in Account, whose own counts where it has one.
 
-        Raises Invalid for a URL that no homeserver has.
+        Raises Invalid for a URL that no homeserver has, and for certificates that cannot be used.
         """
         _check_url(homeserver)
         # nio would wait and ask again for ever
         config = nio.AsyncClientConfig(max_limit_exceeded=0, max_timeouts=0, request_timeout=ANSWER_SECONDS)
         homeserver = homeserver.rstrip("/")
-        client = nio.AsyncClient(homeserver, config=config, ssl=tls or ssl.create_default_context())
+        ca = (account.ca if account else "") or ca
+        client = nio.AsyncClient(homeserver, config=config, ssl=_trusting(ca))
         if account:
             client.restore_login(account.user, account.device, account.access_token)
         try:
-            yield cls(client, homeserver, account, clock)
+            yield cls(client, homeserver, account, clock, ca)
         finally:
             await client.close()
 
@@ -154,6 +160,16 @@ class MatrixLink:
                 raise Unavailable(f"{what}: the homeserver did not answer within {timeout:g} s") from None
             except (aiohttp.ClientError, OSError) as why:
                 raise Unavailable(f"{what}: the homeserver cannot be reached: {why}") from None
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    try:
+        if ca:
+            context.load_verify_locations(cadata=ca)
+    except (ssl.SSLError, ValueError) as error:
+        raise Invalid(f"the homeserver's certificates cannot be used: {error}") from None
+    return context
 
 
 def _check_url(homeserver: str) -> None:

@@ -127,7 +127,7 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
         resources.callback(table.close)
         resources.callback(stock.close)
         kubo = await resources.enter_async_context(_kubo(node, files, name))
-        account = Account(network.homeserver, network.user, network.device, network.token)
+        account = Account(network.homeserver, network.user, network.device, network.token, network.ca)
         link = await resources.enter_async_context(MatrixLink.open(network.homeserver, clock, account))
         room = MatrixRoom(link, network.room, clock)
         swarm = KuboSwarm(kubo.rpc, PATIENCE)

@@ -199,4 +199,4 @@ def _account(link: MatrixLink, answer: Content) -> Account:
     user, device, token = (answer.get(name) for name in ("user_id", "device_id", "access_token"))
     if not (isinstance(user, str) and isinstance(device, str) and isinstance(token, str) and user and token):
         raise Invalid("what answers is no Matrix homeserver")
-    return Account(link.homeserver, user, device, token)
+    return Account(link.homeserver, user, device, token, link.ca)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_cli.outcome import WrongState
 from dpm_core.errors import Invalid
+from dpm_peer.commands.credentials import warn_of_plain_http
 from dpm_peer.commands.options import Named, require
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def invite(
     require(name, home.network_names)
     if output is not None and output.exists():
         raise Invalid(f"--output: {output} is there already")
-    made = asyncio.run(_invited(NetworkFiles(home.networks / name), who, account))
+    made = _seen_by_others(asyncio.run(_invited(NetworkFiles(home.networks / name), who, account)))
     if output is not None:
         _write(output, made.text)
     if as_json:
@@ -64,6 +66,25 @@ def invite(
     out.print(f"For {made.user}: dpm network join {output.name if output else 'INVITATION'}", style="dim")
     if not made.contacts:
         out.print("It names no address of a node yet: none has said one in the room.", style="dim")
+
+
+def _seen_by_others(made: "Invitation") -> "Invitation":
+    """With what others call this node's own homeserver, if it is at that."""
+    from dpm_peer.homeserver.own import is_own, to_others
+
+    settings = own_settings()
+    if not is_own(settings, made.homeserver):
+        return made
+    url, ca = to_others(settings)
+    if is_own(settings, url):
+        show.console(stderr=True).print(
+            "The homeserver listens on this machine alone. For others set homeserver_listen in dpm.toml, "
+            "`dpm stop homeserver` and `dpm start homeserver`, and invite again.",
+            style="yellow",
+        )
+    else:
+        warn_of_plain_http(url)
+    return replace(made, homeserver=url, ca=ca)
 
 
 async def _invited(files: "NetworkFiles", who: str, account: str) -> "Invitation":

@@ -39,10 +39,13 @@ def register(app: typer.Typer) -> None:
 
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a to z, 0 to 9, hyphens")],
-    homeserver: Homeserver,
+    homeserver: Homeserver = "",
     user: Annotated[
         str, typer.Option(metavar="USER", help="The account of this node, which is to keep the network.")
     ] = "",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="On a Synapse that this node runs, which is made if there is none.")
+    ] = False,
     password_file: PasswordFile = None,
     token_file: TokenFile = None,
     federate: Annotated[
@@ -61,11 +64,16 @@ def create(
     from dpm_peer.commands.folders import alone, require_new
 
     rule = rule_of(share, excepts, pages=pages)
+    if serve == bool(homeserver) or (serve and (user or password_file or token_file)):
+        raise Invalid("either --homeserver and an account there, or --serve")
     with alone(network_name(name)) as files:
         require_new(files)
-        warn_of_plain_http(homeserver)
-        login = login_of(user, password_file, token_file)
-        network = asyncio.run(_created(files, homeserver, user, login, rule, federate=federate))
+        if serve:
+            network = asyncio.run(_served(files, rule, federate=federate))
+        else:
+            warn_of_plain_http(homeserver)
+            login = login_of(user, password_file, token_file)
+            network = asyncio.run(_created(files, homeserver, user, login, rule, federate=federate))
     _tell(network, as_json, "Let others in: dpm network invite " + name)
 
 
@@ -118,6 +126,17 @@ async def _created(
     account = await log_in_as(homeserver, user, login, clock)
     async with session(account, clock, borrowed=bool(login.token)) as link:
         return await found(files, link, rule, clock, federate=federate, borrowed=bool(login.token))
+
+
+async def _served(files: "NetworkFiles", rule: "Rule", *, federate: bool) -> "Network":
+    from dpm_peer.commands.own_homeserver import served
+    from dpm_peer.entering import DEVICE
+    from dpm_peer.founding import found, session
+    from dpm_runtime.service import SystemClock
+
+    clock = SystemClock()
+    async with served(own_settings(), DEVICE) as account, session(account, clock, borrowed=False) as link:
+        return await found(files, link, rule, clock, federate=federate, borrowed=False)
 
 
 async def _joined(files: "NetworkFiles", invited: "Invitation", server: str, login: "Login | None") -> "Network":

@@ -1,0 +1,1 @@
+"""A homeserver of the node's own: a Synapse that it configures and keeps running, for its networks' rooms."""
