@@ -20,8 +20,8 @@ class Joining:
     """How far the node is on its way into ``room``, as ``user``: kept until it is in, so that it can be gone on.
 
     ``homeserver`` is where it has its account, ``password`` that of the account to register; ``token``, once there
-    is one, that of the ``device``. ``borrowed``, ``box_secret`` and ``ca`` are as in :class:`Network`. ``again``: it
-    was in the network before, by the same account.
+    is one, that of the ``device``. ``borrowed``, ``box_secret`` and ``ca`` are as in :class:`Network`.
+    ``again``: it was in the network before, by the same account.
     """
 
     room: str
