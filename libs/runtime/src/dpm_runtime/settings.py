@@ -32,7 +32,6 @@ from pydantic_settings import (
 
 from dpm_core.errors import Invalid
 from dpm_core.eviction import LEAST_RESERVE
-from dpm_core.multiaddrs import address_of
 from dpm_runtime.ecosystem_settings import (
     EcosystemSettings,
     Upstreams,
@@ -44,7 +43,8 @@ from dpm_runtime.ecosystem_settings import (
     table_of,
 )
 from dpm_runtime.home import Home
-from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, OneUrl, PlaceName
+from dpm_runtime.network_settings import NetworkSettings, addresses
+from dpm_runtime.upstream_settings import Names, OneFile, OneProxy, PlaceName
 
 PREFIX = "DPM_"
 NESTED = "__"
@@ -67,13 +67,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def range_of(ports: str) -> range:
-    """``4001-4010`` as a range; an empty one for nothing, and for what is none."""
-    first, _, last = ports.partition("-")
-    ends = [int(each) for each in (first, last or first) if each]
-    return range(ends[0], ends[1] + 1) if len(ends) == 2 and ends[0] >= 1 and ends[1] <= 65535 else range(0)
-
-
 def _of_each(given: object) -> Mapping[str, EcosystemSettings]:
     return dict(all_together().model_validate(given))
 
@@ -82,7 +75,7 @@ Section = TypeVar("Section", bound=EcosystemSettings)
 Counts: TypeAlias = Annotated[dict[str, Annotated[int, Field(ge=0, le=64)]], NoDecode, BeforeValidator(_counts)]
 
 
-class Settings(BaseSettings):
+class Settings(NetworkSettings):
     """Everything that can be set. Seconds and bytes are in the names or the descriptions."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", frozen=True)
@@ -182,42 +175,6 @@ class Settings(BaseSettings):
     transfers_per_host: int = Field(8, gt=0, description="at once, a fetcher")
     index_lane: int = Field(32, gt=0, description="index fetches at once, a fetcher")
     blob_lane: int = Field(32, gt=0, description="blob fetches at once, a fetcher")
-    peer_first_byte_seconds: float = Field(
-        0.5, gt=0, description="until the first byte of peers; then upstream is asked instead"
-    )
-    peer_rate_bytes: int = Field(
-        5 * 1024 * 1024, ge=0, description="of peers, a second; where they are slower upstream joins in"
-    )
-    peer_least_bytes: int = Field(
-        64 * 1024, ge=0, description="what is smaller is asked of peers only where upstream is away"
-    )
-    peer_listen: Names = Field(
-        ("0.0.0.0", "::"),  # noqa: S104
-        description="addresses at which members of networks are let in; they must have the network's key",
-    )
-    peer_ports: str = Field(
-        "",
-        pattern=r"^([0-9]{1,5}(-[0-9]{1,5})?)?$",
-        description="of networks, one each, which it keeps: `4001` or `4001-4010`; empty: any that is free",
-    )
-    peer_announce: Names = Field(
-        (),
-        description="names or addresses that members are told to come to, at the same port; empty: all addresses "
-        "that this machine has",
-    )
-    homeserver_listen: Names = Field(
-        (),
-        description="addresses that the homeserver of `dpm network create --serve` listens on, beside 127.0.0.1",
-    )
-    homeserver_port: int = Field(8008, ge=1, le=65535, description="port of the node's own homeserver")
-    homeserver_url: OneUrl = Field(
-        None,
-        description="what others call the node's own homeserver; unset: the first address of `homeserver_listen`, "
-        "with its port",
-    )
-    homeserver_program: OneFile = Field(
-        None, description="the program `synapse_homeserver`; unset: the one on PATH"
-    )
     store_bytes: int | None = Field(
         None, gt=0, description="size of the store; unset: the lesser of 50 GiB and 20 % of its disk"
     )
@@ -233,12 +190,10 @@ class Settings(BaseSettings):
     claim_seconds: float = Field(5.0, gt=0, description="a gateway waits so long for a fetcher to claim")
     request_seconds: float = Field(30.0, gt=0, description="after them a fetch request counts as absent")
 
-    @field_validator("listen", "peer_listen", "homeserver_listen")
+    @field_validator("listen")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            ipaddress.ip_address(each)
-        return value
+        return addresses(value)
 
     @model_validator(mode="after")
     def _loopback_or_said_so(self) -> "Settings":
@@ -259,28 +214,6 @@ class Settings(BaseSettings):
         if not (is_loopback(self.nats_host) or self.insecure_lan):
             raise ValueError(f"nats_host is {self.nats_host}: beyond loopback only with insecure_lan = true")
         return self
-
-    @field_validator("peer_announce")
-    @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            try:
-                address_of(each, 1)
-            except Invalid:
-                raise ValueError(f"{each} is no name and no address that others can come to") from None
-        return value
-
-    @field_validator("peer_ports")
-    @classmethod
-    def _port_range(cls, value: str) -> str:
-        if value and not range_of(value):
-            raise ValueError("two ports from 1 to 65535, the lower one first")
-        return value
-
-    @property
-    def peer_port_range(self) -> range:
-        """The ports of networks, empty: any."""
-        return range_of(self.peer_ports)
 
     @model_validator(mode="after")
     def _a_certificate_is_shown(self) -> "Settings":

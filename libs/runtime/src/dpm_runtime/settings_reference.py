@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from dpm_runtime.ecosystem_settings import EcosystemSettings, declared, spelt, table_of
+from dpm_runtime.network_settings import NetworkSettings
 from dpm_runtime.settings import PREFIX, Settings
 
 _HEAD = f"""# Configuration
@@ -41,6 +42,7 @@ _KINDS = {int: "whole number", float: "number", bool: "true, false", str: "text"
 def reference() -> str:
     """The page, as Markdown."""
     own = {name: field for name, field in Settings.model_fields.items() if name != "ecosystems"}
+    own = {name: own[name] for name in sorted(own, key=lambda name: name in NetworkSettings.model_fields)}
     of_ecosystems = {
         spelt(name, field): about
         for name, section in declared().items()
