@@ -101,11 +101,11 @@ soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 
 	@python soak/clients.py --clients $(or $(CLIENTS),10000) --inputs $(or $(INPUTS),100000)
 
 .PHONY: images
-images: setup docker ## build the images of all services, and print the megabytes and seconds of each
+images: setup ipfs docker ## build the images of all services, and print the megabytes and seconds of each
 	@deploy/setup/docker.sh deploy/setup/images.sh
 
 .PHONY: test-containers
-test-containers: setup docker apt ## the tests of the containers, on a Docker engine that is started if none runs
+test-containers: setup ipfs docker apt ## the tests of the containers, on a Docker engine that is started if none runs
 	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -o cache_dir=.pytest_cache/containers -m containers tests/containers'
 
 .PHONY: clean

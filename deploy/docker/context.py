@@ -1,5 +1,7 @@
 """What an image is built from: a folder with the members it holds, and of the lock what these need.
 
+Programs of other origin are put into its folder `programs` by who calls this.
+
     context.py <folder> <member> [<member> …]
 
 Run by the Python of `.venv`, where everything that is locked is installed: what needs what is read there, without
@@ -80,6 +82,7 @@ def main(folder: Path, wanted: list[str]) -> None:
     (folder / "build.lock").write_text(locked(needed(["cython", "setuptools", "setuptools-scm"])))
     shutil.copy(ROOT / ".venv" / "bin" / "uv", folder)
     shutil.copy(Path(__file__).with_name("ready"), folder)
+    (folder / "programs").mkdir()
 
 
 if __name__ == "__main__":

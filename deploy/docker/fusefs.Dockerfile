@@ -40,12 +40,13 @@ ENTRYPOINT ["/opt/dpm/bin/python", "-P", "-m", "dpm_fusefs"]
 # A whole node: the same as `dpm up`.
 FROM service AS node
 COPY --from=nats /usr/local/bin/nats-server /usr/local/bin/nats-server
+COPY programs /usr/local/bin/
 USER 0:0
 RUN install -d -o 1000 -g 1000 -m 700 /var/lib/dpm
 USER 1000:1000
 ENV DPM_HOME=/var/lib/dpm DPM_LISTEN=0.0.0.0 DPM_INSECURE_LAN=true
 VOLUME /var/lib/dpm
-EXPOSE 3141 3142 5000
+EXPOSE 3141 3142 4001 5000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["bash", "-c", "</dev/tcp/127.0.0.1/${DPM_PYPI_PORT:-3141}"]
 ENTRYPOINT ["/opt/dpm/bin/dpm"]
 CMD ["up"]

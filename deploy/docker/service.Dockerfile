@@ -17,6 +17,7 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 FROM ${BASE}
 COPY --from=builder /opt/dpm /opt/dpm
 COPY ready /opt/dpm/
+COPY programs /usr/local/bin/
 # The name of the module that runs.
 ARG SERVICE
 ENV SERVICE=${SERVICE} PYTHONUNBUFFERED=1 PATH=/opt/dpm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

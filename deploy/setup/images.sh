@@ -50,13 +50,22 @@ nats_server=$(PATH=$root/.tools/bin:$PATH command -v nats-server) || fail "there
 mkdir -p "$contexts/nats"
 cp "$nats_server" "$contexts/nats/nats-server"
 
+# programs NAME PROGRAM: a program of set-up's in the context of an image.
+programs() {
+    built=$(PATH=$root/.tools/bin:$PATH command -v "$2") || fail "there is no $2: make $2 builds it"
+    cp "$built" "$contexts/$1/programs/$2"
+}
+
 members setup dpm-cli
 members fetcher dpm-fetcher
 members gateway-pypi dpm-gateway-pypi
 members gateway-oci dpm-gateway-oci
 members gateway-apt dpm-gateway-apt
 members fusefs dpm-fusefs
-members node dpm-cli dpm-fetcher dpm-gateway-pypi dpm-gateway-oci dpm-gateway-apt dpm-fusefs
+members peer dpm-peer dpm-cli
+members node dpm-cli dpm-fetcher dpm-gateway-pypi dpm-gateway-oci dpm-gateway-apt dpm-fusefs dpm-peer
+programs peer ipfs
+programs node ipfs
 
 image nats nats "$contexts/nats"
 image balancer balancer deploy/docker
@@ -65,5 +74,6 @@ image fetcher service "$contexts/fetcher" --build-arg SERVICE=dpm_fetcher
 image gateway-pypi service "$contexts/gateway-pypi" --build-arg SERVICE=dpm_gateway_pypi
 image gateway-oci service "$contexts/gateway-oci" --build-arg SERVICE=dpm_gateway_oci
 image gateway-apt service "$contexts/gateway-apt" --build-arg SERVICE=dpm_gateway_apt
+image peer service "$contexts/peer" --build-arg SERVICE=dpm_peer
 image fusefs fusefs "$contexts/fusefs" --target service
 image node fusefs "$contexts/node" --target node

@@ -106,7 +106,7 @@ def _folders(home: Home) -> Iterator[Path]:
     """What the container engine may have made as root, because it binds it: the upper folders first."""
     yield home.root
     if home.vault:
-        yield from (home.vault, home.vault / "handed", home.nats)
+        yield from (home.vault, home.vault / "handed", home.nats, home.networks)
         yield from (home.vault / "handed").iterdir()
 
 
