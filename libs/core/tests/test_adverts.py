@@ -16,6 +16,8 @@ from dpm_core.adverts import (
     Delta,
     KeyInBox,
     Keys,
+    Missed,
+    Reach,
     deltas,
     keys_content,
     read_advert,
@@ -222,3 +224,35 @@ def test_addresses_of_another_kind_are_passed_over_and_so_are_too_many() -> None
 def test_what_a_newer_version_adds_is_passed_over() -> None:
     sealed = resealed("dpm.advert", seal_advert(ADVERT, KEY, BEN), more={"a": [1]})
     assert read_advert(sealed, KEY, BEN) == ADVERT
+
+
+PEER = PeerId.of_ed25519(bytes(32))
+FAR = Address("/dns/" + ".".join(["a" * 60] * 4) + "/tcp/4001")
+
+
+def test_whom_a_member_does_not_reach_never_keeps_its_advert_from_being_sent() -> None:
+    many = Reach((PEER,) * 500, (Missed(PEER, FAR, "timed out"),) * 500)
+    read = read_advert(through_the_room(seal_advert(replace(ADVERT, reach=many), KEY, BEN)), KEY, BEN)
+    assert read.reach and len(read.reach.reached) == 100 and 10 < len(read.reach.missed) < 100
+
+
+def test_more_than_a_hundred_are_passed_over_and_so_are_addresses_of_other_forms() -> None:
+    missed = [[str(PEER), "/ip4/192.0.2.1/udp/1", "no"], *[[str(PEER), "/ip4/192.0.2.1/tcp/1", "no"]] * 150]
+    content = resealed("dpm.advert", seal_advert(ADVERT, KEY, BEN), reached=[str(PEER)] * 150, missed=missed)
+    reach = read_advert(content, KEY, BEN).reach
+    assert reach and (len(reach.reached), len(reach.missed)) == (100, 99)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"reached": "all", "missed": []},
+        {"reached": ["nobody"], "missed": []},
+        {"reached": [], "missed": [[str(PEER), "/ip4/192.0.2.1/tcp/1"]]},
+        {"reached": [], "missed": [[str(PEER), "/ip4/192.0.2.1/tcp/1", "x" * 61]]},
+        {"reached": [], "missed": [[str(PEER), "/ip4/192.0.2.1/tcp/1", "\x1b[31m"]]},
+    ],
+)
+def test_what_a_member_says_of_whom_it_reached_is_read_or_its_doing(said: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        read_advert(resealed("dpm.advert", seal_advert(ADVERT, KEY, BEN), **said), KEY, BEN)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from dpm_core.adverts import (
     Delta,
     KeyInBox,
     Keys,
+    Missed,
+    Reach,
     keys_content,
     read_advert,
     read_delta,
@@ -73,6 +76,13 @@ ADVERT = Advert(
     box=bytes(range(32, 64)),
     inventory_size=len(INVENTORY),
 )
+REACHING = replace(
+    ADVERT,
+    reach=Reach(
+        (PeerId.of_ed25519(bytes(range(32))),),
+        (Missed(PEER, ADDRESS, "timed out"),),
+    ),
+)
 DELTA = Delta(
     1_764_000_000_000,
     4,
@@ -100,6 +110,7 @@ INVITATION = Invitation(
 
 CONTENTS: dict[str, tuple[Any, Any]] = {
     "advert": (seal_advert(ADVERT, KEY, ANN), lambda content: read_advert(content, KEY, ANN) == ADVERT),
+    "advert-reach": (seal_advert(REACHING, KEY, ANN), lambda content: read_advert(content, KEY, ANN) == REACHING),
     "delta": (seal_delta(DELTA, KEY, ANN), lambda content: read_delta(content, KEY, ANN) == DELTA),
     "rule": (seal_rule(RULE, KEY, ANN), lambda content: read_rule(content, KEY, ANN) == RULE),
     "keys": (keys_content(KEYS), lambda content: read_keys(content) == KEYS),

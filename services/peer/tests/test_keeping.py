@@ -150,7 +150,8 @@ async def test_who_is_there_and_how_each_does(circle: Circle) -> None:
 
     async def described() -> Described | None:
         said = await ann.roster.described()
-        return said if all(each.connected for each in said.members[:2]) else None
+        here = all(each.connected for each in said.members[:2])
+        return said if here and said.members[0].files else None
 
     said = await eventually(described)
     assert (said.user, said.peer, said.generation, said.away) == (ANN, ann.kubo.id, 1, None)
@@ -159,5 +160,6 @@ async def test_who_is_there_and_how_each_does(circle: Circle) -> None:
         (CAT, Standing.HERE, cat.kubo.id),
         (mxid("dan"), Standing.INVITED, None),
     ]
+    assert [each.files for each in said.members[:2]] == [1, 0]
     circle.server.away = True
     assert (await ann.roster.described()).away

@@ -154,7 +154,8 @@ async def test_who_is_removed_gets_nothing_more_and_the_others_go_on(team: Team,
 
     async def seen() -> Any:
         said = await team.anna.order("/networks/team")
-        return said if all(each["connected"] for each in said["members"]) else None
+        here = all(each["connected"] and each["reaches_us"] for each in said["members"])
+        return said if here else None
 
     said = await eventually(seen)
     assert [(each["user"], each["standing"]) for each in said["members"]] == [

@@ -38,12 +38,36 @@ KEYS = "dpm.keys"
 ADDRESSES_LIMIT = 16
 """Addresses of a peer that are read; the rest are passed over."""
 
+REACH_LIMIT = 100
+"""Peers that were reached, and addresses that were not, of which an advert tells; the rest are passed over."""
+
 _ROOM_FOR_THE_REST = 256
 """Bytes of a delta that are not what it lists."""
 
+_ROOM_FOR_MISSED = 16 * 1024
+"""Bytes of an advert for addresses that were not reached: names may be long."""
+
 _Number = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 _Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")]
+_Why = Annotated[str, msgspec.Meta(pattern="^[ -~]{1,60}\\Z")]
 _Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}\\Z")]
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A peer that was reached at none of its addresses: one of these, and why not, in a few words."""
+
+    peer: PeerId
+    address: Address
+    why: str
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Whom a member reached when it tried the addresses of the others itself, and whom not."""
+
+    reached: tuple[PeerId, ...] = ()
+    missed: tuple[Missed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,7 @@ class Advert:
     of that list. It is that of ``epoch`` (milliseconds since the Unix epoch, when the numbering of deltas began
     anew) after ``n`` deltas; so many ``files`` and ``pages``, ``size`` bytes of both. ``at`` (milliseconds since
     the Unix epoch) is when it was said. For ``box``, its public X25519 key (32 bytes), new swarm keys are sealed.
+    ``reach`` is None for a member that has not tried yet.
     Raises Invalid for a list without its size.
     """
 
@@ -68,6 +93,7 @@ class Advert:
     at: int
     box: bytes
     inventory_size: int = 0
+    reach: Reach | None = None
 
     def __post_init__(self) -> None:
         if (self.inventory is None) != (self.inventory_size == 0):
@@ -134,6 +160,8 @@ class _Advert(msgspec.Struct):
     box: _Hex32
     inventory: str | None = None
     inventory_size: _Number = 0
+    reached: list[str] | None = None
+    missed: list[tuple[str, str, _Why]] | None = None
 
 
 class _Delta(msgspec.Struct):
@@ -179,6 +207,7 @@ def seal_advert(advert: Advert, key: SealKey, sender: str) -> Content:
             if advert.inventory
             else {}
         ),
+        **_plain_reach(advert.reach),
     }
     return key.sealed(ADVERT, sender, plain)
 
@@ -201,6 +230,7 @@ def read_advert(content: object, key: SealKey, sender: str) -> Advert:
         at=read.at,
         box=bytes.fromhex(read.box),
         inventory_size=read.inventory_size,
+        reach=_reach(read),
     )
 
 
@@ -320,6 +350,30 @@ def _addresses(texts: Iterable[str]) -> Iterator[Address]:
             yield Address(text)
         except Invalid:
             continue
+
+
+def _plain_reach(reach: Reach | None) -> dict[str, Any]:
+    if reach is None:
+        return {}
+    missed, left = list[list[str]](), _ROOM_FOR_MISSED
+    for each in reach.missed[:REACH_LIMIT]:
+        told = [str(each.peer), str(each.address), each.why]
+        left -= sum(map(len, told)) + 10
+        if left < 0:
+            break
+        missed.append(told)
+    return {"reached": [str(each) for each in reach.reached[:REACH_LIMIT]], "missed": missed}
+
+
+def _reach(read: _Advert) -> Reach | None:
+    if read.reached is None or read.missed is None:
+        return None
+    missed = (
+        Missed(PeerId(peer), address, why)
+        for peer, text, why in read.missed[:REACH_LIMIT]
+        for address in _addresses([text])
+    )
+    return Reach(tuple(PeerId(each) for each in read.reached[:REACH_LIMIT]), tuple(missed))
 
 
 def _known(what: str, version: int) -> None:

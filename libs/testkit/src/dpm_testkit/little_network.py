@@ -35,6 +35,7 @@ from dpm_peer.inventories import Inventories
 from dpm_peer.keeping import Keeping
 from dpm_peer.membership import Membership
 from dpm_peer.network_files import NetworkFiles
+from dpm_peer.reaching import Reaching
 from dpm_peer.room import NotAllowed
 from dpm_peer.roster import Roster
 from dpm_peer.sharing_out import SharingOut
@@ -110,6 +111,8 @@ class LittleNetwork:
         self.key = SwarmKey(b"\x07" * 32)
         self.boxes = {name: BoxKey.make() for name in ("ann", "ben", "cat")}
         self.swarm = MemoryNetwork()
+        self.walls: dict[Address, str] = {}
+        """Addresses that nobody reaches, and why not."""
         self.server = MemoryHomeserver(mxid("ann"))
 
     def node(self, name: str) -> "LittleNode":
@@ -125,6 +128,7 @@ class LittleNode:
 
     def __init__(self, circle: LittleNetwork, name: str) -> None:
         self.name, self.user = name, mxid(name)
+        self.circle = circle
         self.folder = circle.root / name
         self.files = NetworkFiles(self.folder / "kept")
         self.kubo = circle.swarm.joined(name)
@@ -164,6 +168,7 @@ class LittleNode:
         self.telling = Telling(
             self.network, self.key, stock=self.stock, inventories=self.inventories, shelf=self.shelf,
             broadcasting=self.broadcasting, identity=self._identity, clock=self.clock,
+            reach=lambda: self.reaching.found(),
         )  # fmt: skip
         self.sharing = SharingOut(
             self.network.rule, stock=self.stock, inventories=self.inventories, shelf=self.shelf,
@@ -175,11 +180,12 @@ class LittleNode:
             harmed=self.register.harmed, keep=self._keep, heard_self=self.telling.heard_self,
         )  # fmt: skip
         self.files.folder.mkdir(exist_ok=True)
+        self.reaching = Reaching(self.membership.peers, self.telling.hasten, self.clock, self._dial)
         self.keeping = Keeping(self.membership, room, self.files, self.register, self.clock)
         self.roster = Roster(self.membership, room, self.register, self._identity, self.clock)
         parts = (
             self.membership.run(), self.sharing.run(), self.broadcasting.run(), self.contacts.kept(),
-            self.keeping.run(),
+            self.keeping.run(), self.reaching.run(),
         )  # fmt: skip
         lives = [asyncio.ensure_future(each) for each in parts]
         try:
@@ -270,6 +276,9 @@ class LittleNode:
     def who_has(self, sha256: Digest) -> set[PeerId]:
         """The peers that may be asked for it."""
         return {each.peer for each in self.membership.holders(sha256)}
+
+    async def _dial(self, address: Address) -> str | None:
+        return self.circle.walls.get(address)
 
     def _describe(self, cid: Cid) -> Lot | None:
         return self.inventories.describe(cid) or self.held.get(cid)

@@ -4,7 +4,7 @@ import hashlib
 
 from hypothesis import strategies as st
 
-from dpm_core.adverts import Advert, Changes
+from dpm_core.adverts import Advert, Changes, Missed, Reach
 from dpm_core.artifacts import ArtifactRef, Validators
 from dpm_core.canonical import MOST
 from dpm_core.cids import CHUNK, Cid
@@ -65,7 +65,16 @@ def adverts() -> st.SearchStrategy[Advert]:
         size=NUMBERS,
         at=NUMBERS,
         box=KEY_BYTES,
+        reach=st.none() | reaches(),
     )
+
+
+def reaches() -> st.SearchStrategy[Reach]:
+    """What any member may tell of whom it reached."""
+    peers = KEY_BYTES.map(PeerId.of_ed25519)
+    why = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=60)
+    missed = st.builds(Missed, peers, st.just(Address("/ip4/192.0.2.1/tcp/4001")), why)
+    return st.builds(Reach, st.lists(peers, max_size=3).map(tuple), st.lists(missed, max_size=3).map(tuple))
 
 
 def changes(most: int = 20) -> st.SearchStrategy[Changes]:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE, Advert, read_advert, read_delta, read_rule
+from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE, Advert, Reach, read_advert, read_delta, read_rule
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, TooNew, Untrusted
 from dpm_core.events import DAY, SILENT_DAYS, BlockReason, LeaveReason, PeerEvent, PeerLeft
 from dpm_core.inventory import SharedPage
-from dpm_core.multiaddrs import PeerId
+from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.networks import Network
 from dpm_core.peers import Peer, Peers, decide_heard
 from dpm_core.ports import Clock
@@ -88,6 +88,8 @@ class Membership:
         self._heard_self = heard_self
         self.members: frozenset[str] = frozenset()
         """The Matrix ids of who is in the room, as last heard."""
+        self.reaches: dict[str, tuple[Reach, float]] = {}
+        """Whom each member said that it reaches, and when (seconds since the epoch, by its clock)."""
         self._attendance = Attendance()
         self._switched = asyncio.Event()
         self._seal = SealKey(key, network.room, network.generation)
@@ -127,6 +129,15 @@ class Membership:
     def silence(self, user: str) -> float | None:
         """For how many seconds a member said nothing though it would have been heard; None for who is none."""
         return self._attendance.silence(user)
+
+    def peers(self) -> dict[PeerId, tuple[Address, ...]]:
+        """Where the other members' peers say that they can be reached; not those that are shut out."""
+        now, peers = self._clock.now(), self._register.peers
+        return {
+            peer.id: peer.addresses
+            for peer in peers.present(self.name)
+            if not peers.blame(self.name, peer.user).blocked(now)
+        }
 
     def silent(self) -> frozenset[str]:
         """Members that are not asked since they were not heard of (Matrix ids)."""
@@ -195,6 +206,8 @@ class Membership:
         except Untrusted as why:
             log.warning("in %s: %s", self.name, why)
             return
+        if advert.reach is not None:
+            self.reaches[said.sender] = (advert.reach, advert.at / 1000)
         self._want_contacts()
         await self._following.advert(said.sender, advert)
 
@@ -268,6 +281,7 @@ class Membership:
             reason = LeaveReason.SILENT if peer.user in gone else LeaveReason.LEFT
             if peer.user in gone or peer.user not in members:
                 self._register.record([PeerLeft(peer.id, self.name, peer.user, reason)])
+        self.reaches = {user: it for user, it in self.reaches.items() if user in members}
         for user in self.table.users():
             if user in gone or user not in members:
                 await self._following.forget(user)

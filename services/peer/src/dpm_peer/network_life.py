@@ -30,6 +30,7 @@ from dpm_peer.matrix_room import MatrixRoom
 from dpm_peer.membership import Membership
 from dpm_peer.network_files import NetworkFiles
 from dpm_peer.pacing import SLOWEST_SECONDS
+from dpm_peer.reaching import Reaching
 from dpm_peer.register import Register
 from dpm_peer.room import NotAllowed
 from dpm_peer.roster import Roster
@@ -140,7 +141,7 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
         broadcasting, contacts = Broadcasting(room, clock, pace=node.pace), Contacts(swarm, clock)
         telling = Telling(
             network, key, stock=stock, inventories=inventories, shelf=shelf, broadcasting=broadcasting,
-            identity=kubo.rpc.identity, clock=clock,
+            identity=kubo.rpc.identity, clock=clock, reach=lambda: reaching.found(),
         )  # fmt: skip
         sharing = SharingOut(
             network.rule, stock=stock, inventories=inventories, shelf=shelf, telling=telling,
@@ -170,11 +171,12 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
                 changed.clear()
                 await sharing.reconsider(membership.rule)
 
+        reaching = Reaching(membership.peers, telling.hasten, clock)
         keeping = Keeping(membership, room, files, node.register, clock)
         roster = Roster(membership, room, node.register, kubo.rpc.identity, clock)
         works = (
             contacts.kept(), broadcasting.run(), membership.run(), sharing.run(), share_by_the_rule(),
-            keeping.run(),
+            keeping.run(), reaching.run(),
         )  # fmt: skip
         life = NetworkLife(membership, keeping, roster, node.register, works)
         resources.callback(life.close)

@@ -11,6 +11,7 @@ from dpm_core.ports import Clock
 from dpm_core.sharing import Rule
 from dpm_peer.membership import Membership, Recording
 from dpm_peer.room import Room
+from dpm_peer.table import Tally
 
 
 class Standing(StrEnum):
@@ -33,9 +34,12 @@ class Attendee:
     """A member, other than this node, or who is invited.
 
     ``peer`` is its peer's id, ``addresses`` where that can be reached, ``connected`` whether it is now. It shares
-    so many ``files`` and ``pages``, ``size`` bytes of both. ``heard`` is how many seconds ago it was heard, None
+    so many ``files``, of ``size`` bytes, and ``pages``. ``heard`` is how many seconds ago it was heard, None
     if that is not known. It did harm ``strikes`` times, and is shut out until ``shut_out_until`` (seconds since
     the epoch), because of ``why``.
+
+    ``reaches_us`` is what it says of this node's addresses since ``tried_at`` (seconds since the epoch), having
+    tried them itself; None if it has not. ``missed`` are those at which it did not reach us, and why not.
     """
 
     user: str
@@ -50,6 +54,9 @@ class Attendee:
     strikes: int = 0
     shut_out_until: float | None = None
     why: str = ""
+    reaches_us: bool | None = None
+    missed: tuple[tuple[Address, str], ...] = ()
+    tried_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,10 @@ class Roster:
             peer, addresses = await self._identity()
         except Unavailable:
             peer, addresses = None, ()
-        members = [self._attendee(each) for each in sorted(membership.members - {network.user})]
+        tallies = await membership.table.tallies()
+        members = [
+            self._attendee(each, peer, tallies.get(each)) for each in sorted(membership.members - {network.user})
+        ]
         members += [Attendee(each, Standing.INVITED) for each in sorted(invited)]
         return Described(
             name=network.name,
@@ -116,7 +126,7 @@ class Roster:
             members=tuple(members),
         )
 
-    def _attendee(self, user: str) -> Attendee:
+    def _attendee(self, user: str, ours: PeerId | None, tally: Tally | None) -> Attendee:
         membership = self._membership
         peers = self._register.peers
         blame = peers.blame(membership.name, user)
@@ -125,20 +135,36 @@ class Roster:
         if known is None:
             return Attendee(user, standing)
         blocked = blame.blocked(self._clock.now())
+        shares = tally or Tally(known.files, known.pages, known.size)  # its inventory may be still to come
+        reaches_us, missed, tried_at = self._said_of_us(user, ours)
         return Attendee(
             user,
             standing,
             peer=known.id,
             addresses=known.addresses,
             connected=membership.contacts.connected(known.id),
-            files=known.files,
-            pages=known.pages,
-            size=known.size,
+            files=shares.files,
+            pages=shares.pages,
+            size=shares.size,
             heard=membership.silence(user),
             strikes=blame.strikes,
             shut_out_until=blame.until if blocked else None,
             why=f"{blame.reason}: {blame.detail}" if blocked else "",
+            reaches_us=reaches_us,
+            missed=missed,
+            tried_at=tried_at,
         )
+
+    def _said_of_us(
+        self, user: str, ours: PeerId | None
+    ) -> tuple[bool | None, tuple[tuple[Address, str], ...], float | None]:
+        if ours is None or user not in self._membership.reaches:
+            return None, (), None
+        reach, at = self._membership.reaches[user]
+        missed = tuple((each.address, each.why) for each in reach.missed if each.peer == ours)
+        if missed or ours in reach.reached:
+            return not missed, missed, at
+        return None, (), None
 
     def _standing(self, user: str, known: Peer | None, blame: Blame) -> Standing:
         if known is None:

@@ -51,6 +51,12 @@ SELECT member.user, page.line FROM page JOIN member ON member.number = page.memb
 WHERE page.id = ? ORDER BY page.checked DESC, member.user
 """
 
+_TALLIES = """
+SELECT user, (SELECT count(*) FROM file WHERE member = number), (SELECT count(*) FROM page WHERE member = number),
+    (SELECT coalesce(sum(size), 0) FROM file WHERE member = number)
+FROM member
+"""
+
 _PART = 1_000
 
 
@@ -85,6 +91,15 @@ class Counts:
     members: int
     files: int
     pages: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How much a member has: ``size`` is the bytes of its files."""
+
+    files: int
+    pages: int
+    size: int
 
 
 class Table:
@@ -124,6 +139,18 @@ class Table:
         """How much is in it; not quick."""
         tables = ("member", "file", "page")
         return Counts(*(self._rows(f"SELECT count(*) FROM {name}")[0][0] for name in tables))  # noqa: S608
+
+    async def tallies(self) -> dict[str, Tally]:
+        """How much each member has (by its Matrix id), as far as it was followed; takes a while."""
+
+        def counted() -> dict[str, Tally]:
+            try:
+                with contextlib.closing(sqlite3.connect(self._path)) as database:
+                    return {user: Tally(*counts) for user, *counts in database.execute(_TALLIES)}
+            except sqlite3.Error as error:
+                raise self._refused(error) from None
+
+        return await asyncio.to_thread(counted)
 
     def users(self) -> list[str]:
         """The members that it has something of."""

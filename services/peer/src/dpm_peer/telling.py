@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from dpm_core.adverts import Advert, Changes, deltas, seal_advert, seal_delta
+from dpm_core.adverts import Advert, Changes, Reach, deltas, seal_advert, seal_delta
 from dpm_core.backoff import Backoff
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable
@@ -60,7 +60,9 @@ class Telling:
         broadcasting: Broadcasting,
         identity: Identity,
         clock: Clock,
+        reach: Callable[[], Reach | None] = lambda: None,
     ) -> None:
+        """``reach`` says whom this node reaches."""
         self._network = network
         self._seal = SealKey(key, network.room, network.generation)
         self._stock = stock
@@ -69,6 +71,7 @@ class Telling:
         self._broadcasting = broadcasting
         self._identity = identity
         self._clock = clock
+        self._reach = reach
         self._files: dict[Digest, SharedFile | None] = {}
         self._pages: dict[str, SharedPage | None] = {}
         self._pending = asyncio.Event()
@@ -86,6 +89,10 @@ class Telling:
         self._pages.update(changes.pages)
         if self._files or self._pages:
             self._pending.set()
+
+    def hasten(self) -> None:
+        """There is something new to be said in the advert."""
+        self._hasten.set()
 
     def take(self, network: Network, key: SwarmKey) -> None:
         """Go on with another swarm key: what was sealed with the one before is not heard any more."""
@@ -211,6 +218,7 @@ class Telling:
                 at=self._state.at,
                 box=bytes.fromhex(self._network.box),
                 inventory_size=0 if lot is None else lot.size,
+                reach=self._reach(),
             )
             self._broadcasting.advertise(seal_advert(advert, self._seal, self._network.user))
             self._said.set()

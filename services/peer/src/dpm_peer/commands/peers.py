@@ -63,6 +63,8 @@ def _row(member: Mapping[str, Any], now: float) -> list[str]:
         shares += f", {member['pages']} pages"
     heard = "" if member["heard"] is None else f"heard {_ago(member['heard'])} ago"
     where = " ".join(member["addresses"])
+    if member["reaches_us"] is False:
+        where += "; does not reach this node at " + ", ".join(f"{at} ({why})" for at, why in member["missed"])
     if member["shut_out_until"]:
         where = f"let in again in {_ago(member['shut_out_until'] - now)}: {member['why']}"
     return [member["user"], member["standing"], link, shares, heard, where]
