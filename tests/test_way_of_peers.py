@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dpm_core.artifacts import ArtifactRef, is_of_peers
+from dpm_core.artifacts import ArtifactRef, peers_checked_at
 from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactStored, FetchRequested, OriginKind
 from dpm_testkit.memory_origin import Held
@@ -146,7 +146,7 @@ async def test_upstream_is_asked_as_soon_as_it_is_back_and_its_word_counts(world
     assert answer.headers["cache-status"] == "dpm; fwd=miss; stored"
     assert await names(world) == ["1.0"]
     held = world.catalog.find(REF.id)
-    assert held is not None and not is_of_peers(held.ref)
+    assert held is not None and peers_checked_at(held.fields) is None
 
 
 async def test_upstream_confirms_what_it_gave_itself_and_not_what_a_peer_did(world: World) -> None:
@@ -172,6 +172,7 @@ async def test_peers_are_asked_now_and_then_for_a_newer_one(world: World) -> Non
     await names(world)
     assert len(world.peers.asked) == 2
     assert sum(isinstance(each, ArtifactStored) for each in world.log.events) == 1  # it has not changed
+    assert await names(world) == ["1.0"]
     shown(world, page("1.0", "1.1"), age=0)
     world.clock.ahead += 15
     assert await names(world) == ["1.0", "1.1"]

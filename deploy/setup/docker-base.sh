@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 suite=bookworm
-packages=python3-minimal,libpython3-stdlib,ca-certificates
+packages=python3-minimal,libpython3-stdlib,ca-certificates,gpgv
 key=$(cat "$0" | cksum | tr ' ' -)
 [ "$(docker image inspect --format '{{index .Config.Labels "made-by"}}' dpm/base 2>/dev/null)" = "$key" ] && exit
 [ "$(id -u)" = 0 ] || fail "debootstrap needs root: run make images as root, or name an image: make images BASE=…"

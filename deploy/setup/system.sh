@@ -32,6 +32,7 @@ compiles || need gcc libc6-dev
 command -v pkg-config >/dev/null || need pkg-config
 pkg-config --exists fuse3 2>/dev/null || need libfuse3-dev
 command -v fusermount3 >/dev/null || need fuse3
+command -v gpgv >/dev/null || need gpgv
 # Only Go reads these: git may have come without them.
 [ -n "${SSL_CERT_FILE:-}" ] || find /etc/ssl/certs /etc/pki/tls/certs -name '*.*' 2>/dev/null | grep -q . ||
     need ca-certificates

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpm_core.artifacts import OF_PEERS, ArtifactRef, Blob, Validators
+from dpm_core.artifacts import CHECKED_FIELD, ArtifactRef, Blob, Validators
 from dpm_core.cids import CHUNK, cid_of
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid
@@ -72,7 +72,7 @@ def test_what_is_private_is_never_shared(rule: Rule, subject: Subject) -> None:
 
 
 def test_what_a_peer_had_of_a_page_is_never_told_of_again() -> None:
-    of_peers = replace(PAGE, ref=replace(PAGE.ref, key=f"{PAGE.ref.key}{OF_PEERS}"))
+    of_peers = replace(PAGE, fields=(*PAGE.fields, (CHECKED_FIELD, "1764000000")))
     assert decide_sharing(EVERYTHING, of_peers) == NotShared(WhyNot.UNVOUCHED)
 
 

@@ -34,7 +34,7 @@ OF_PEERS = "#peers"
 """What the key of a page ends with as a peer had it: no path at an upstream has such an end."""
 
 CHECKED_FIELD = "dpm-checked"
-"""The kept field of such a page: when upstream last confirmed it to the peer (seconds since the epoch)."""
+"""The kept field of such a page, and of its copies: when upstream confirmed it to the peer (epoch seconds)."""
 
 OF_PEERS_FRESH_SECONDS = 10.0
 """So long such a page is shown before peers are asked for a newer one, while upstream is away."""
@@ -238,9 +238,13 @@ def as_peers_have(want: Want) -> Want | None:
     )
 
 
-def is_of_peers(ref: ArtifactRef) -> bool:
-    """Whether it is a page as a peer had it."""
-    return ref.key.endswith(OF_PEERS)
+def peers_checked_at(fields: Fields) -> float | None:
+    """When upstream confirmed a page with these kept fields to a peer (epoch seconds); 0 if that is not said.
+
+    None for what no peer gave.
+    """
+    told = dict(fields).get(CHECKED_FIELD)
+    return None if told is None else float(told) if told.isascii() and told.isdecimal() else 0.0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from dpm_core.artifacts import authority, is_of_peers
+from dpm_core.artifacts import authority, peers_checked_at
 from dpm_core.errors import Invalid
 from dpm_core.events import ArtifactStored
 from dpm_core.globs import glob
@@ -112,7 +112,7 @@ def decide_sharing(rule: Rule, subject: Subject) -> Share | NotShared:
     """
     if subject.private:
         return NotShared(WhyNot.PRIVATE)
-    page = subject.fresh_for is not None and not is_of_peers(subject.ref)
+    page = subject.fresh_for is not None and peers_checked_at(subject.fields) is None
     if not subject.vouched and not page:
         return NotShared(WhyNot.UNVOUCHED)
     if not any(clause.names(subject) for clause in rule.shares):

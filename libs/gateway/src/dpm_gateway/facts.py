@@ -162,7 +162,7 @@ class Desk:
         file = self._file(index)
         if (kept := await asyncio.to_thread(fact_files.load, file)) is not None:
             return kept
-        body = await self._body(index)
+        body = await self.body(index)
         packed = self._ecosystem.names_files(index.ref)
         here = _size(body) <= (PACKED_BYTES if packed else INLINE_BYTES)
         about = (self._ecosystem, index, None if here else file)
@@ -181,7 +181,7 @@ class Desk:
         return table
 
     async def _render(self, index: Index, variant: str, coding: Coding) -> Rendered:
-        body = await self._body(index)
+        body = await self.body(index)
         about = (self._ecosystem, index, variant, coding)
         if _size(body) <= INLINE_BYTES:
             rendered = _render(b"".join(body), *about)
@@ -191,7 +191,8 @@ class Desk:
         self.prepare(index)
         return rendered
 
-    async def _body(self, index: Index) -> Sequence[bytes]:
+    async def body(self, index: Index) -> Sequence[bytes]:
+        """Its bytes, in parts. Raises Unavailable, Untrusted."""
         body = await self._store.open(index.cid)
         if body is None:
             raise Unavailable("the index has left the store", retry_after=1.0)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
-from dpm_core.artifacts import Want
+from dpm_core.artifacts import Want, as_peers_have, peers_checked_at
 from dpm_core.cids import Cid
 from dpm_core.ecosystem import Refusal
 from dpm_core.errors import DpmError, Invalid, Unavailable
@@ -21,6 +21,7 @@ from dpm_gateway.answer import index_of
 from dpm_gateway.doorkeeper import Refused
 from dpm_gateway.facts import Index
 from dpm_gateway.kit import Kit
+from dpm_gateway.peer_pages import PeerPages, Sought
 from dpm_gateway.promotion import RECHECK_SECONDS, Incomplete, Promotion, companion
 from dpm_gateway.responses import Headers
 
@@ -37,6 +38,7 @@ AWAY = "upstream is away"
 INCOMPLETE = "the new generation is not complete at upstream"
 UNDER_WAY = "the new generation is being fetched"
 SENSELESS = "the new generation makes no sense"
+UNVOUCHED = "upstream is away, and what a peer has is not taken"
 REFUSED = "the new generation cannot be shown now"
 
 log = logging.getLogger(__name__)
@@ -59,8 +61,13 @@ class Latest(Protocol):
         revalidate: bool = False,
         max_age: float | None = None,
         rotten: Cid | None = None,
+        sought: Sought | None = None,
     ) -> Got:
         """See Pages.latest."""
+
+
+class Unvouched(Unavailable):
+    """Nobody can tell of an index that a peer gave whether it is upstream's."""
 
 
 class UnderWay(Unavailable):
@@ -76,7 +83,7 @@ class _Standing:
     All times are in seconds since the epoch.
     """
 
-    task: "asyncio.Task[Index | DpmError] | None" = None
+    task: "asyncio.Task[Got | DpmError] | None" = None
     begun: float = 0.0
     failed: Cid | None = None
     error: DpmError | None = None
@@ -101,8 +108,15 @@ class Generations:
     ``latest`` gives the newest, ``usable`` says whether what is held can be read.
     """
 
-    def __init__(self, kit: Kit, latest: Latest, usable: Callable[[Entry, AtHand], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        kit: Kit,
+        latest: Latest,
+        usable: Callable[[Entry, AtHand], Awaitable[bool]],
+        peers: PeerPages,
+    ) -> None:
         self._kit = kit
+        self._peers = peers
         self._latest = latest
         self._usable = usable
         self._standings: OrderedDict[str, _Standing] = OrderedDict()
@@ -127,11 +141,13 @@ class Generations:
         if not standing.under_way:
             try:
                 result, index, headers = await self._ask(
-                    standing, held, newest, at_hand, revalidate, max_age, rotten
+                    standing, held, shown, newest, at_hand, revalidate, max_age, rotten
                 )
             except Refused as error:
                 if held is None or error.refusal.status in (403, 404):
                     raise
+                return self._behind(held, AWAY)
+            if result == "stale" and held is not None and peers_checked_at(held.fields) is not None:
                 return self._behind(held, AWAY)
             held = await self._held(shown, at_hand, rotten)  # another gateway may have been quicker
             if held is not None and held.blob.cid == index.cid:
@@ -143,7 +159,8 @@ class Generations:
                 return self._outcome(failed, held)
             if not standing.under_way:
                 standing.begun = now
-                standing.task = asyncio.create_task(self._publish(standing, shown, newest, index, held))
+                publishing = self._publish(standing, shown, newest, (result, index, headers), held)
+                standing.task = asyncio.create_task(publishing)
         task = standing.task
         assert task is not None
         left = standing.begun + PATIENCE_SECONDS - self._kit.clock.now()
@@ -175,13 +192,18 @@ class Generations:
         self,
         standing: _Standing,
         held: Entry | None,
+        shown: Want,
         newest: Want,
         at_hand: AtHand,
         revalidate: bool,
         max_age: float | None,
         rotten: Cid | None,
     ) -> Got:
-        """The newest. One that waits to be published is not asked for again: else none ever might be."""
+        """The newest. One that waits to be published is not asked for again: else none ever might be.
+
+        Peers are asked for what they show, which is complete there. What they gave replaces what was older.
+        """
+        of_peers = held is not None and peers_checked_at(held.fields) is not None
 
         def as_shown(index: Index) -> bool:
             return held is not None and at_hand(replace(index, ref=held.ref))
@@ -190,11 +212,19 @@ class Generations:
         if entry is not None and entry.blob.cid != rotten:
             if entry.blob.cid == standing.failed:
                 revalidate, max_age = False, RECHECK_SECONDS
-            elif held is not None and entry.blob.cid != held.blob.cid and await self._usable(entry, as_shown):
+            elif (
+                held is not None
+                and not of_peers
+                and entry.blob.cid != held.blob.cid
+                and await self._usable(entry, as_shown)
+            ):
                 return "miss", index_of(entry), {}
             elif standing.doubted >= entry.checked_at:
                 max_age = 0.0  # once for each doubt: then it was checked later
-        return await self._latest(newest, as_shown, revalidate=revalidate, max_age=max_age, rotten=rotten)
+        sought = None if self._kit.witness is None else Sought(shown, shown.ref)
+        return await self._latest(
+            newest, as_shown, revalidate=revalidate, max_age=max_age, rotten=rotten, sought=sought
+        )
 
     async def _held(self, shown: Want, at_hand: AtHand, rotten: Cid | None) -> Entry | None:
         entry = self._kit.catalog.find(shown.ref.id)
@@ -203,27 +233,45 @@ class Generations:
         return entry
 
     async def _publish(
-        self, standing: _Standing, shown: Want, newest: Want, index: Index, held: Entry | None
-    ) -> Index | DpmError:
-        """What comes of an attempt to publish ``index``, for all clients that wait."""
+        self, standing: _Standing, shown: Want, newest: Want, got: Got, held: Entry | None
+    ) -> Got | DpmError:
+        """What comes of an attempt to publish what was ``got``, for all clients that wait."""
+        result, index, headers = got
         now = self._kit.clock.now()
+        of_peers = as_peers_have(shown) if result == "peer" else None
         lenient = standing.since is not None and now - standing.since >= HELD_BACK_SECONDS
         try:
-            published = await Promotion(self._kit, shown, newest).publish(
+            if of_peers is not None:
+                await self._vouched(shown, index)
+            published = await Promotion(self._kit, shown, of_peers or newest).publish(
                 index, None if held is None else index_of(held), lenient=lenient
             )
         except DpmError as error:
             standing.failed, standing.at, standing.error = index.cid, self._kit.clock.now(), error
-            standing.since = now if standing.since is None else standing.since
+            if of_peers is None:
+                standing.since = now if standing.since is None else standing.since
             log.warning("a generation is held back", extra={"artifact": shown.name, "why": str(error)})
             return error
         standing.failed = standing.since = None
-        return published
+        if of_peers is not None:
+            return result, published, headers
+        return "miss", published, {"Cache-Status": "dpm; fwd=miss; stored"}
 
-    def _outcome(self, outcome: Index | DpmError, held: Entry | None) -> Got:
-        if isinstance(outcome, Index):
-            self._kit.marks.note(outcome.ref.id)
-            return "miss", outcome, {"Cache-Status": "dpm; fwd=miss; stored"}
+    async def _vouched(self, shown: Want, index: Index) -> None:
+        """Ask the witness about what a peer gave. Raises Unavailable if it cannot be shown, Untrusted."""
+        assert self._kit.witness is not None, "else peers are not asked"
+        wants = self._kit.ecosystem.companions(shown)
+        found = [await self._peers.body(Sought(companion(each, index), each.ref)) for each in wants]
+        body = b"".join(await self._kit.desk.body(index))
+        try:
+            await self._kit.witness.vouch(shown, body, [each for each in found if each is not None])
+        except Unavailable as error:
+            raise Unvouched(f"{AWAY}, and what a peer has is not taken: {error.what}", retry_after=5.0) from error
+
+    def _outcome(self, outcome: Got | DpmError, held: Entry | None) -> Got:
+        if not isinstance(outcome, DpmError):
+            self._kit.marks.note(outcome[1].ref.id)
+            return outcome
         if held is None:
             raise outcome
         return self._behind(held, _why(outcome))
@@ -231,8 +279,10 @@ class Generations:
     def _behind(self, held: Entry, why: str) -> Got:
         """What is shown, though upstream has, or may have, something newer (RFC 9111, 4.2.4)."""
         self._kit.marks.note(held.ref.id)
-        age = self._kit.clock.now() - held.checked_at
-        status = f'dpm; hit; ttl={int((held.fresh_for or 0.0) - age)}; detail="{why}"'
+        told = peers_checked_at(held.fields)
+        age = self._kit.clock.now() - (held.checked_at if told is None else told)
+        detail = f'"{why}"' if told is None else "peer"
+        status = f"dpm; hit; ttl={int((held.fresh_for or 0.0) - age)}; detail={detail}"
         return "stale", index_of(held), {"Age": str(max(0, int(age))), "Cache-Status": status}
 
     def doubt(self, shown: Want) -> None:
@@ -264,5 +314,7 @@ def _why(error: DpmError) -> str:
             return INCOMPLETE
         case Invalid():
             return SENSELESS
+        case Unvouched():
+            return UNVOUCHED
         case _:
             return REFUSED

@@ -1,6 +1,6 @@
 """What the parts of a handler share: an ecosystem, the ports, and who may have what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,9 +33,22 @@ class Courier(Protocol):
         """What upstream says of ``want`` by HEAD, to whom it would be fetched for. Raises Unavailable."""
 
 
+class Witness(Protocol):
+    """Whoever can tell whether an index that a peer gave is upstream's: by the signatures in it, or beside it."""
+
+    async def vouch(self, shown: Want, body: bytes, companions: Sequence[bytes]) -> None:
+        """Return if ``body`` can be shown as ``shown``; ``companions`` go with it, as far as they could be had.
+
+        Raises Unavailable, and says why, if it cannot.
+        """
+
+
 @dataclass(frozen=True)
 class Kit:
-    """All that answers are made with. ``networked`` says whether there is a service that asks peers."""
+    """All that answers are made with. ``networked`` says whether there is a service that asks peers.
+
+    Without a ``witness`` no index with generations is taken of them.
+    """
 
     ecosystem: Ecosystem
     catalog: Shelves
@@ -48,6 +61,7 @@ class Kit:
     clock: Clock
     policy: Policy
     networked: Callable[[], bool] = lambda: False
+    witness: Witness | None = None
 
     async def board(
         self, want: Want, held: Held | None, fresh_since: float, *, missing: Cid | None = None

@@ -4,7 +4,7 @@ import logging
 import math
 from dataclasses import replace
 
-from dpm_core.artifacts import Want
+from dpm_core.artifacts import ArtifactRef, Want
 from dpm_core.attempts import Failure
 from dpm_core.cids import Cid
 from dpm_core.dates import same_date
@@ -22,7 +22,7 @@ from dpm_gateway.facts import Index, Rendered
 from dpm_gateway.flight import Airborne, Landed, Lost
 from dpm_gateway.generations import AtHand, Generations, Got
 from dpm_gateway.kit import Kit
-from dpm_gateway.peer_pages import PeerPages, is_away
+from dpm_gateway.peer_pages import PeerPages, Sought, is_away
 from dpm_gateway.promotion import RECHECK_SECONDS
 from dpm_gateway.refusals import refusal_of
 from dpm_gateway.responses import page_response
@@ -36,7 +36,7 @@ class Pages:
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
         self._peers = PeerPages(kit)
-        self._generations = Generations(kit, self.latest, self.holds)
+        self._generations = Generations(kit, self.latest, self.holds, self._peers)
         self.connections = Connections()
 
     async def answer(self, request: Request, target: IndexPage) -> Answer:
@@ -73,7 +73,10 @@ class Pages:
         async def render(index: Index) -> Rendered:
             return await self._kit.desk.page(self._named(index, target), target.variant, coding)
 
-        result, index, headers = await self.index(want, at_hand, revalidate=revalidate, max_age=max_age)
+        named = target.want.ref if target.of is not None else want.ref
+        result, index, headers = await self.index(
+            want, at_hand, revalidate=revalidate, max_age=max_age, named=named
+        )
         try:
             rendered = await render(index)
         except Untrusted:
@@ -133,16 +136,18 @@ class Pages:
         revalidate: bool = False,
         max_age: float | None = None,
         rotten: Cid | None = None,
+        named: ArtifactRef | None = None,
     ) -> Got:
         """The index as clients are shown it, fresh if that can be had, else stale; not from the bytes ``rotten``.
 
-        Raises Refused.
+        ``named`` is what it is read as, if that is not its own name. Raises Refused.
         """
         newest = self._kit.ecosystem.newest(want)
         if newest is None:
             return await self.latest(
-                want, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten, peers=True
-            )
+                want, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten,
+                sought=Sought(want, named or want.ref),
+            )  # fmt: skip
         return await self._generations.index(
             want, newest, at_hand, revalidate=revalidate, max_age=max_age, rotten=rotten
         )
@@ -155,9 +160,12 @@ class Pages:
         revalidate: bool = False,
         max_age: float | None = None,
         rotten: Cid | None = None,
-        peers: bool = False,
+        sought: Sought | None = None,
     ) -> Got:
-        """The index as upstream has it, as far as that can be known; ``peers`` may know more. Raises Refused."""
+        """The index as upstream has it, as far as that can be known; a peer may know more of what is ``sought``.
+
+        Raises Refused.
+        """
         now = self._kit.clock.now()
         max_age = want.fresh_for if max_age is None else max_age
         entry = self._kit.catalog.find(want.ref.id)
@@ -177,7 +185,8 @@ class Pages:
                 self._kit.marks.note(want.ref.id)
                 return "revalidated", index_of(entry), {"Cache-Status": "dpm; fwd=stale; fwd-status=304"}
             case Lost(failure=failure) as lost:
-                if peers and is_away(lost) and (newer := await self._peers.newer(want, entry)) is not None:
+                newer = await self._peers.newer(sought, entry) if sought and is_away(lost) else None
+                if newer is not None:
                     return "peer", *newer
                 return self.stale(entry, failure, now)
             case Airborne():

@@ -5,9 +5,9 @@ What a peer has is an artifact of its own beside what upstream gave, which it ne
 
 import logging
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from dpm_core.artifacts import CHECKED_FIELD, Fields, Want, as_peers_have
+from dpm_core.artifacts import CHECKED_FIELD, ArtifactRef, Want, as_peers_have, peers_checked_at
 from dpm_core.cids import Cid
 from dpm_core.dates import same_date
 from dpm_core.errors import Invalid, Unavailable, Untrusted
@@ -31,6 +31,14 @@ def is_away(lost: Lost) -> bool:
     return lost.tried and lost.failure.reason is FailReason.UNAVAILABLE and (status is None or status >= 500)
 
 
+@dataclass(frozen=True)
+class Sought:
+    """What peers may be asked for in place of an index that upstream does not give; it is read as ``named``."""
+
+    want: Want
+    named: ArtifactRef
+
+
 class PeerPages:
     """Asks for pages of peers, where this node is in a network."""
 
@@ -38,11 +46,12 @@ class PeerPages:
         self._kit = kit
         self._senseless: OrderedDict[Cid, None] = OrderedDict()
 
-    async def newer(self, want: Want, held: Entry | None) -> tuple[Index, Headers] | None:
-        """The page that ``want`` is for as a peer had it, and what is said of that to clients (RFC 9211).
+    async def newer(self, sought: Sought, held: Entry | None) -> tuple[Index, Headers] | None:
+        """The page as a peer had it, and what is said of that to clients (RFC 9211).
 
         None if there is none that upstream confirmed later than what is ``held``, or that can be read.
         """
+        want = sought.want
         asked = as_peers_have(want)
         if asked is None or not self._kit.networked():
             return None
@@ -50,23 +59,26 @@ class PeerPages:
         if found is None:
             return None
         told, fetched = found
-        now, checked_at = self._kit.clock.now(), _checked_at(told.fields)
+        now, checked_at = self._kit.clock.now(), peers_checked_at(told.fields) or 0.0
         if now - checked_at > self._kit.policy.stale_seconds or (held and checked_at <= held.checked_at):
             return None
         fields = tuple(each for each in told.fields if each[0] != CHECKED_FIELD)
-        index = replace(told, ref=want.ref, fields=fields)
+        index = replace(told, ref=sought.named, fields=fields)
         if not await self._makes_sense(index):
             return None
         self._kit.marks.note(asked.ref.id)
-        how = "fwd=miss; stored" if fetched else f"hit; ttl={int((want.fresh_for or 0.0) - (now - checked_at))}"
-        age = str(max(0, int(now - checked_at)))
-        return index, {"Age": age, "Cache-Status": f"dpm; {how}; detail=peer"}
+        return replace(index, ref=want.ref), told_of(want, now - checked_at, fetched=fetched)
 
     def dismiss(self, index: Index) -> None:
         """It cannot be read, whatever is said of it: what is held of upstream is better."""
         self._senseless[index.cid] = None
         if len(self._senseless) > REMEMBERED:
             self._senseless.popitem(last=False)
+
+    async def body(self, sought: Sought) -> bytes | None:
+        """The bytes of a page as a peer had it, as far as there is one. Raises Unavailable, Untrusted."""
+        found = await self.newer(sought, None)
+        return None if found is None else b"".join(await self._kit.desk.body(found[0]))
 
     async def _found(self, asked: Want) -> tuple[Index, bool] | None:
         """What a peer has, and whether it was fetched just now; what one had, if nobody can be asked for it."""
@@ -79,10 +91,10 @@ class PeerPages:
         boarding = await self._kit.board(asked, entry.held if entry else None, now - (asked.fresh_for or 0.0))
         boarding.leave()
         match boarding.answer:
-            case Landed() as landed if landed.media_type is not None:
+            case Landed() as landed if landed.media_type and peers_checked_at(landed.fields) is not None:
                 modified = same_date(landed.validators.last_modified)
                 return Index(asked.ref, landed.cid, landed.media_type, landed.fields, modified), True
-            case _:
+            case _:  # also if there is no newer one than what is held: of that more is known here
                 return None if entry is None else (index_of(entry), False)
 
     async def _is_here(self, entry: Entry) -> bool:
@@ -109,7 +121,7 @@ class PeerPages:
         return True
 
 
-def _checked_at(fields: Fields) -> float:
-    """When upstream confirmed it to the peer (seconds since the epoch); 0 if that is not said."""
-    told = dict(fields).get(CHECKED_FIELD, "")
-    return float(told) if told.isascii() and told.isdecimal() else 0.0
+def told_of(want: Want, age: float, *, fetched: bool) -> Headers:
+    """What clients are told of a page of a peer, which upstream confirmed ``age`` seconds ago."""
+    how = "fwd=miss; stored" if fetched else f"hit; ttl={int((want.fresh_for or 0.0) - age)}"
+    return {"Age": str(max(0, int(age))), "Cache-Status": f"dpm; {how}; detail=peer"}

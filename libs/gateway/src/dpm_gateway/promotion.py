@@ -45,7 +45,7 @@ def companion(want: Want, index: Index) -> Want:
 
 
 class Promotion:
-    """Publishes under the name ``shown`` what is held under the name ``newest``."""
+    """Publishes under the name ``shown`` what is held under the name ``newest``, of upstream or of a peer."""
 
     def __init__(self, kit: Kit, shown: Want, newest: Want) -> None:
         self._kit = kit

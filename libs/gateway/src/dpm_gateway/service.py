@@ -17,7 +17,7 @@ from dpm_gateway.doubts import Doubts
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler
-from dpm_gateway.kit import Kit, Policy
+from dpm_gateway.kit import Kit, Policy, Witness
 from dpm_gateway.marks import Marks
 from dpm_gateway.small_blobs import SmallBlobs
 from dpm_runtime.bus_address import bus_url
@@ -57,19 +57,23 @@ OWN_FILES = 1024
 log = logging.getLogger(__name__)
 
 
-def run_gateway(name: str, build: Callable[[Settings], Ecosystem]) -> int:
+def run_gateway(
+    name: str, build: Callable[[Settings], Ecosystem], witness: Callable[[Settings], Witness] | None = None
+) -> int:
     """Run the gateway of the ecosystem ``name`` in this process until it is stopped; returns its exit status.
 
-    ``build`` makes the ecosystem of a node with given settings; it may raise Invalid, which ends the service.
+    ``build`` makes the ecosystem of a node with given settings, and ``witness`` who vouches for indexes of peers;
+    they may raise Invalid, which ends the service.
     """
 
     async def serve(context: ServiceContext) -> None:
-        await serve_gateway(context, build(context.settings))
+        settings = context.settings
+        await serve_gateway(context, build(settings), None if witness is None else witness(settings))
 
     return run_service(f"{GATEWAYS}{name}", serve)
 
 
-async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
+async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem, witness: Witness | None = None) -> None:
     """Serve ``ecosystem`` on its port until the context is stopped. Raises Invalid, Unavailable at the start."""
     name, settings, home = context.name, context.settings, context.home
     section = settings.ecosystem(ecosystem.name)
@@ -116,7 +120,7 @@ async def serve_gateway(context: ServiceContext, ecosystem: Ecosystem) -> None:
         doorkeeper = Doorkeeper(ecosystem, TokenBook(home), door, context.clock)
         kit = Kit(
             ecosystem, catalog, store, flights, desk, marks, doorkeeper, door, context.clock, policy,
-            networked=home.socket(PEERS).exists,
+            networked=home.socket(PEERS).exists, witness=witness,
         )  # fmt: skip
         handler = Handler(kit)
         resources.push_async_callback(handler.close)

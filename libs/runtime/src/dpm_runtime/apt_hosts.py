@@ -13,7 +13,7 @@ from dpm_core.errors import Invalid
 from dpm_core.host_patterns import in_full, matches
 from dpm_runtime.apt_settings import AptHostSettings, AptSettings
 from dpm_runtime.machine import environment
-from dpm_runtime.machine.apt import sources
+from dpm_runtime.machine.apt import Source, sources
 from dpm_runtime.machine.apt_auth import logins
 from dpm_runtime.machine.apt_conf import OWN_FILE, proxies
 from dpm_runtime.settings import is_loopback
@@ -53,7 +53,7 @@ class AptHosts:
     def named(self) -> Mapping[str, AptHost]:
         """All that are named in full, by their names."""
         by_sources: dict[str, set[str]] = {}
-        for url in self._sources():
+        for url, _ in self.repositories():
             by_sources.setdefault(authority(url), set()).add(urlsplit(url).scheme)
         return {
             name: self._host(name, by_sources.get(name, set()))
@@ -77,21 +77,24 @@ class AptHosts:
             return AptHost(name, upstream)
         return AptHost(name, upstream, about or _FROM_APT, paths or ("/",))
 
-    def _sources(self) -> Iterator[str]:
-        """What this machine's sources lead to in the end, also those that lead through this node."""
+    def repositories(self) -> Iterator[tuple[str, Source]]:
+        """What this machine's sources lead to in the end, also those that lead through this node, and each source.
+
+        It is the URL of the repository, with a closing slash.
+        """
         for source in sources(root=self._root):
             with suppress(Invalid, ValueError):  # apt could not ask there either
                 parts = urlsplit(source.uri)
                 if parts.netloc == SECURE:
-                    led = _PASSED_ON.match(f"/{SECURE}{parts.path}")
+                    led, path = _PASSED_ON.match(f"/{SECURE}{parts.path}"), f"/{SECURE}{parts.path}"
                 elif self._is_own(parts.hostname or "", parts.port):
-                    led = _PASSED_ON.match(parts.path)
+                    led, path = _PASSED_ON.match(parts.path), parts.path
                 else:
-                    yield f"{parts.scheme}://{authority(source.uri)}/"
+                    yield normalise_upstream(f"{parts.scheme}://{authority(source.uri)}{parts.path}"), source
                     continue
                 if led is not None:
-                    url = f"{'https' if led['secure'] else 'http'}://{led['host']}/"
-                    yield normalise_upstream(url)
+                    url = f"{'https' if led['secure'] else 'http'}://{led['host']}/{path[led.end() :]}"
+                    yield normalise_upstream(url), source
 
     def _is_own(self, host: str, port: int | None) -> bool:
         return port == self._own.port and (is_loopback(host) or host in self._names)

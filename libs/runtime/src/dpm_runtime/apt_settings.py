@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, TypeAlias
 from pydantic import AfterValidator, Field
 
 from dpm_runtime.ecosystem_settings import EcosystemSettings, Port
-from dpm_runtime.upstream_settings import HostPatterns, UpstreamSettings, read_upstream
+from dpm_runtime.upstream_settings import Files, HostPatterns, UpstreamSettings, read_upstream
 
 _HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?(\.|(?=:|\Z)))+(:[0-9]{1,5})?\Z|\[[0-9a-f:]+\](:[0-9]{1,5})?\Z")
 
@@ -38,6 +38,7 @@ class AptHostSettings(UpstreamSettings):
         None,
         description="where it is asked; unset: `http://<host>/`, or https as `apt_https` or apt's sources have it",
     )
+    keyrings: Files = Field((), description="as `apt_keyrings`, for this host alone; unset: as for all")
 
 
 class AptSettings(EcosystemSettings):
@@ -67,6 +68,11 @@ class AptSettings(EcosystemSettings):
         (), description="`<host>:<port>` to which clients may CONNECT, past all that a node does; none: 405"
     )
     fresh_seconds: float = Field(300.0, ge=0, description="a Release or InRelease is served without asking again")
+    keyrings: Files = Field(
+        (),
+        description="files of keys (`.gpg`, `.asc`): a Release or InRelease of a peer is shown, while upstream is "
+        "away, if `gpgv` accepts it by one of these. Unset: by those that this machine's sources name for it",
+    )
     hosts: dict[AptHostName, AptHostSettings] = Field(default_factory=dict, description="hosts of Debian packages")
 
     def tables(self) -> Mapping[str, UpstreamSettings]:

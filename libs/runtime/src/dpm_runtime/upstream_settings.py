@@ -87,6 +87,14 @@ OneFile: TypeAlias = Annotated[Path | None, AfterValidator(_a_file)]
 """A file, by its whole path. Whether it is there is seen when it is needed, by whom it is needed by."""
 
 
+def _all_files(values: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(found for each in values if (found := _a_file(each)))
+
+
+Files: TypeAlias = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split), AfterValidator(_all_files)]
+"""Files, each by its whole path."""
+
+
 class UpstreamSettings(BaseModel):
     """One upstream that has a table of its own."""
 

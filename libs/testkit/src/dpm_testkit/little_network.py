@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dpm_core.artifacts import ArtifactRef, Blob, Validators
+from dpm_core.artifacts import ArtifactRef, Blob, Fields, Validators
 from dpm_core.cids import Cid, CidHasher
 from dpm_core.decisions import Recorded
 from dpm_core.digests import Digest
@@ -201,7 +201,13 @@ class LittleNode:
                 raise AssertionError(f"a part of {self.name}'s node ended") from how
 
     async def stores(
-        self, body: bytes, key: str = "", source: OriginKind = OriginKind.UPSTREAM, *, page: bool = False
+        self,
+        body: bytes,
+        key: str = "",
+        source: OriginKind = OriginKind.UPSTREAM,
+        *,
+        page: bool = False,
+        fields: Fields = (),
     ) -> Digest:
         """It holds this now, as a wheel or as a page."""
         hasher = CidHasher()
@@ -221,6 +227,7 @@ class LittleNode:
                 seconds=0.1,
                 vouched=not page,
                 fresh_for=600.0 if page else None,
+                fields=fields,
             )
         )
         return sha256

@@ -26,7 +26,7 @@ from dpm_gateway.doorkeeper import Doorkeeper
 from dpm_gateway.facts import Desk
 from dpm_gateway.flights import Flights
 from dpm_gateway.handler import Handler
-from dpm_gateway.kit import Kit, Policy
+from dpm_gateway.kit import Kit, Policy, Witness
 from dpm_gateway.marks import Marks
 from dpm_gateway.small_blobs import SmallBlobs
 from dpm_gateway_pypi.ecosystem import PyPI
@@ -102,11 +102,18 @@ class Door:
 class Way:
     """A gateway and, while ``fetching``, a fetcher, among memory twins.
 
-    One ``beside`` another way is a further gateway of the same node. What is ``networked`` has peers.
+    One ``beside`` another way is a further gateway of the same node. What is ``networked`` has peers, and may have
+    a ``witness`` of what they give.
     """
 
     def __init__(
-        self, folder: Path, ecosystem: Ecosystem, *, beside: "Way | None" = None, networked: bool = False
+        self,
+        folder: Path,
+        ecosystem: Ecosystem,
+        *,
+        beside: "Way | None" = None,
+        networked: bool = False,
+        witness: Witness | None = None,
     ) -> None:
         self.clock: MovableClock = beside.clock if beside else MovableClock()
         self.log: MemoryEventLog = beside.log if beside else MemoryEventLog(ack_wait=0.3, now=self.clock.now)
@@ -128,6 +135,7 @@ class Way:
         kit = Kit(
             ecosystem, self.catalog, small, self.flights, self.desk, self.marks, doorkeeper, self.door,
             self.clock, Policy(stale_seconds=86_400), networked=lambda: self.networked,
+            witness=witness,
         )  # fmt: skip
         self._handler = Handler(kit)
         self.app = create_app(self._handler, hosts=())

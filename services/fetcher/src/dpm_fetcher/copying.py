@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from dpm_core.artifacts import Validators, Want, authority
+from dpm_core.artifacts import Validators, Want, authority, peers_checked_at
 from dpm_core.dates import http_date
 from dpm_core.digests import Digest, answers
 from dpm_core.errors import Unavailable, Untrusted
@@ -40,7 +40,7 @@ class HeldOrigin:
         if body is None:
             raise Unavailable(f"what {want.name} is to be a copy of has left the store", lasting=True)
         return Opened(
-            Source(OriginKind.UPSTREAM, authority(want.url)),
+            _source(want, entry),
             offset,
             body.size,
             entry.media_type,
@@ -60,6 +60,12 @@ class HeldOrigin:
             return http_date(int(entry.modified))
         same = before.blob.cid == entry.blob.cid
         return http_date(int(before.modified if same else max(entry.modified, before.modified + 1)))
+
+
+def _source(want: Want, entry: Entry) -> Source:
+    """Who gave what is copied; which peer it was is said of the copied one."""
+    kind = OriginKind.UPSTREAM if peers_checked_at(entry.fields) is None else OriginKind.PEER
+    return Source(kind, authority(want.url) if kind is OriginKind.UPSTREAM else "peers")
 
 
 class _HeldStream:

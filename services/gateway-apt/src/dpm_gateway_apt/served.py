@@ -11,12 +11,18 @@ from dpm_gateway_apt.hosts import Host, Hosts
 from dpm_gateway_apt.names import Asked
 from dpm_runtime.apt_hosts import SECURE, AptHosts
 from dpm_runtime.apt_settings import AptSettings
+from dpm_runtime.apt_witness import AptWitness
 from dpm_runtime.settings import Settings
 
 
 def ecosystem(settings: Settings) -> Apt:
     """The ecosystem of the hosts that settings and this machine's sources name."""
     return Apt(hosts(settings), fresh_for=settings.of(AptSettings).fresh_seconds, limit=settings.index_limit_bytes)
+
+
+def witness(settings: Settings) -> AptWitness:
+    """Who tells of a Release that a peer gave whether it is the archive's."""
+    return AptWitness(settings.of(AptSettings), (*settings.allow_hosts, *settings.listen))
 
 
 def hosts(settings: Settings) -> Hosts:

@@ -28,7 +28,8 @@ class Source:
     """One source: ``uri`` by http or https, without credentials; of ``kinds`` BINARY and SOURCE.
 
     A suite that ends with a slash is the path of a flat repository, which has no components. No architectures:
-    those of the machine. ``mirrors``: it is where a list of mirrors is asked for, not a repository.
+    those of the machine. ``mirrors``: it is where a list of mirrors is asked for, not a repository. ``signed_by``:
+    by whose keys it is signed, as it says that; empty if it does not.
     """
 
     file: str
@@ -38,6 +39,7 @@ class Source:
     components: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     mirrors: bool = False
+    signed_by: str = ""
 
 
 def sources(*, root: Path = Path("/")) -> Iterator[Source]:
@@ -62,6 +64,7 @@ class _Entry:
     suites: tuple[str, ...]
     components: tuple[str, ...]
     architectures: tuple[str, ...]
+    signed_by: str
 
 
 def _lines(text: str) -> Iterator[_Entry]:
@@ -74,7 +77,8 @@ def _lines(text: str) -> Iterator[_Entry]:
             continue
         suite, *components = found["rest"].split()
         architectures = tuple(filter(None, options.get("arch", "").split(",")))
-        yield _Entry(frozenset({found["kind"]}), (found["uri"],), (suite,), tuple(components), architectures)
+        kinds, signed_by = frozenset({found["kind"]}), options.get("signed-by", "")
+        yield _Entry(kinds, (found["uri"],), (suite,), tuple(components), architectures, signed_by)
 
 
 def _stanzas(text: str) -> Iterator[_Entry]:
@@ -88,6 +92,7 @@ def _stanzas(text: str) -> Iterator[_Entry]:
             words.get("suites", ()),
             words.get("components", ()),
             words.get("architectures", ()),
+            fields.get("signed-by", ""),
         )
 
 
@@ -114,7 +119,10 @@ def stanzas(text: str) -> Iterator[dict[str, str]]:
 def _sources(file: str, entry: _Entry, root: Path) -> Iterator[Source]:
     for uri in entry.uris:
         for plain, mirrors in _reached(uri, root):
-            yield Source(file, plain, entry.kinds, entry.suites, entry.components, entry.architectures, mirrors)
+            yield Source(
+                file, plain, entry.kinds, entry.suites, entry.components, entry.architectures, mirrors,
+                entry.signed_by,
+            )  # fmt: skip
 
 
 def _reached(uri: str, root: Path) -> Iterator[tuple[str, bool]]:
