@@ -2,15 +2,30 @@
 
 import io
 import json
+import sqlite3
 import tarfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from dpm_core.cids import cid_of
 from dpm_core.errors import Invalid, TooNew
-from dpm_runtime.backup import BLOB, END, FORMAT, HEAD, End, Filler, Writer, read_end, read_head, read_parts
+from dpm_runtime.backup import (
+    BLOB,
+    END,
+    FORMAT,
+    HEAD,
+    HOMESERVER_DATABASE,
+    End,
+    Filler,
+    Writer,
+    read_end,
+    read_head,
+    read_parts,
+)
+from dpm_runtime.database_copy import copy_database
 from dpm_runtime.home import LAYOUT, RESTORING, Home
 from dpm_runtime.layout import Layout
 from dpm_runtime.store import DiskBlobStore
@@ -110,6 +125,34 @@ async def test_a_node_is_who_it_was_in_its_networks_or_in_none(
     alone.prepare()
     filled(archive, alone, networks=False)
     assert not alone.networks.exists()
+
+
+async def test_the_homeserver_of_a_node_is_copied_while_it_is_written_to(home: Home, tmp_path: Path) -> None:
+    home.homeserver.mkdir(parents=True)
+    (home.homeserver / "homeserver.json").write_text("its secrets")
+    copy, out = tmp_path / "copy", io.BytesIO()
+    assert not copy_database(home.homeserver / HOMESERVER_DATABASE, copy)
+    with closing(sqlite3.connect(home.homeserver / HOMESERVER_DATABASE, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE said (what TEXT)")
+        writer.execute("INSERT INTO said VALUES ('kept')")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("INSERT INTO said VALUES ('not yet')")
+        assert copy_database(home.homeserver / HOMESERVER_DATABASE, copy)
+        archive = Writer(out)
+        archive.begin(home, "0.1.0", blobs=False)
+        archive.homeserver(home, copy)
+        archive.end(End(0, 0, 0))
+    again = Home(tmp_path / "again")
+    again.prepare()
+    filled(out.getvalue(), again)
+    assert again.has_homeserver and (again.homeserver / "homeserver.json").read_text() == "its secrets"
+    with closing(sqlite3.connect(again.homeserver / HOMESERVER_DATABASE)) as reader:
+        assert reader.execute("SELECT what FROM said").fetchall() == [("kept",)]
+    alone = Home(tmp_path / "alone")
+    alone.prepare()
+    filled(out.getvalue(), alone, networks=False)
+    assert not alone.homeserver.exists()
 
 
 async def test_it_says_what_it_is_and_what_it_holds(store: DiskBlobStore, home: Home) -> None:

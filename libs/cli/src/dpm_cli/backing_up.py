@@ -12,10 +12,11 @@ from dpm_cli.lock import NodeLock
 from dpm_cli.lone_bus import lone_bus
 from dpm_cli.version import own_version
 from dpm_core.errors import Invalid
-from dpm_runtime.backup import End, Writer
+from dpm_runtime.backup import HOMESERVER_DATABASE, End, Writer
 from dpm_runtime.bus_address import bus_url
 from dpm_runtime.cards import read_cards
 from dpm_runtime.catalog import copy_catalog
+from dpm_runtime.database_copy import copy_database
 from dpm_runtime.disk import sync_folder
 from dpm_runtime.home import Home
 from dpm_runtime.nats_link import Link
@@ -63,7 +64,7 @@ async def back_up(home: Home, target: Path, say: Say, *, blobs: bool) -> BackedU
         raise Invalid(f"there is no node on {home.root}")
     home.prepare()
     file = file_for(target, time.time())
-    draft, copy = file.with_name(f"{file.name}~"), file.with_name(f"{file.name}.catalog~")
+    draft, copy = file.with_name(f"{file.name}~"), file.with_name(f"{file.name}.database~")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
             events, held, left_out = await _write(home, Writer(out), copy, say, blobs=blobs)
@@ -85,6 +86,9 @@ async def _write(home: Home, archive: Writer, copy: Path, say: Say, *, blobs: bo
     archive.begin(home, own_version(), blobs=blobs)
     if copy_catalog(home.catalog, copy):  # before the log, which must not end before it
         archive.catalog(copy)
+    copy.unlink(missing_ok=True)
+    if home.has_homeserver and copy_database(home.homeserver / HOMESERVER_DATABASE, copy):
+        archive.homeserver(home, copy)
     events, last = await _log(home, archive)
     say(f"{events} events")
     held = left_out = size = 0

@@ -1,9 +1,10 @@
 """What a backup consists of, and how it is written and read: one tar archive.
 
 ``backup.json`` says what it is; then come settings, tokens' hashes and readers' public keys, who the node is in
-its networks (``networks/<name>/``), the catalog, the log as the server copied it (``log.json``, ``log/<number>``),
-each blob behind its sidecar, and ``end.json``, without which it was cut short. The service keys are not in it:
-set-up makes new ones. Nor are attempts, facts, what was quarantined, logs.
+its networks (``networks/<name>/``), the catalog, its own homeserver (``homeserver/``), the log as the server
+copied it (``log.json``, ``log/<number>``), each blob behind its sidecar, and ``end.json``, without which it was
+cut short. The service keys are not in it: set-up makes new ones. Nor are attempts, facts, what was quarantined,
+logs.
 """
 
 import io
@@ -36,6 +37,7 @@ LOG_PART = "log/"
 BLOB = "blobs/"
 CATALOG = "catalog/"
 NETWORKS = "networks/"
+HOMESERVER = "homeserver/"
 
 _SMALL = {"dpm.toml": "root", "tokens.json": "root", "readers.json": "keys"}
 """Small files, and below which folder of the home each lies."""
@@ -46,6 +48,9 @@ _OF_NETWORK = ("network.json", "joining.json", "removal.json", "identity.json", 
 A new swarm key is written before the number that it has in ``network.json``, so that is read first: the key may be
 newer than its number, and never older.
 """
+
+_SECRETS, HOMESERVER_DATABASE = "homeserver.json", "homeserver.db"
+"""What the folder of the node's own homeserver must not lose."""
 
 _CATALOG_NAME = re.compile(r"catalog-[0-9a-f]{12}\.sqlite\Z")
 
@@ -92,6 +97,12 @@ class Writer:
         """A copy of the catalog. Raises OSError."""
         with copy.open("rb") as file:
             self._file(CATALOG + FILE_NAME, file)
+
+    def homeserver(self, home: Home, copy: Path) -> None:
+        """The secrets of the node's own homeserver, and a copy of its database. Raises OSError."""
+        self.add(HOMESERVER + _SECRETS, (home.homeserver / _SECRETS).read_bytes())
+        with copy.open("rb") as file:
+            self._file(HOMESERVER + HOMESERVER_DATABASE, file)
 
     def log(self, description: object) -> None:
         """What the server says of its copy of the log. Raises OSError."""
@@ -192,7 +203,7 @@ def read_end(part: Part) -> End:
 class Filler:
     """Fills a home that has nothing but its folders; the caller makes it safe against power loss, at the end.
 
-    ``networks``: the node is to be who it was in its networks.
+    ``networks``: the node is to be who it was in its networks, and to have its homeserver.
     """
 
     def __init__(self, home: Home, *, networks: bool = True) -> None:
@@ -208,9 +219,9 @@ class Filler:
         """
         if part.name in _SMALL:
             _write(getattr(self._home, _SMALL[part.name]) / part.name, part)
-        elif self._networks and (of_network := _network_file(self._home, part.name)):
-            of_network.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(of_network, part)
+        elif self._networks and (secret := _of_networks(self._home, part.name)):
+            secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(secret, part)
         elif part.name.startswith(CATALOG) and _CATALOG_NAME.match(part.name.removeprefix(CATALOG)):
             _write(self._home.catalog / part.name.removeprefix(CATALOG), part)
         elif part.name.startswith(BLOB) and part.name.endswith(".json"):
@@ -236,8 +247,10 @@ class Filler:
         return None
 
 
-def _network_file(home: Home, name: str) -> Path | None:
-    """Where a member that is of a network belongs, None for any other. Raises Invalid."""
+def _of_networks(home: Home, name: str) -> Path | None:
+    """Where a member that is of a network or of the homeserver belongs, None for any other. Raises Invalid."""
+    if name in (HOMESERVER + _SECRETS, HOMESERVER + HOMESERVER_DATABASE):
+        return home.homeserver / name.removeprefix(HOMESERVER)
     words = name.split("/")
     if f"{words[0]}/" != NETWORKS or len(words) != 3 or words[2] not in _OF_NETWORK:
         return None
