@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from dpm_cli.outcome import WrongState
+from dpm_cli.services import PEER as SERVICE
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.registry import to_json
 from dpm_peer.commands.service import NETWORKS
 from dpm_runtime import unix_http
 from dpm_runtime.home import Home
-from dpm_runtime.peer_origin import SERVICE
 
 ANSWER_SECONDS = 180.0
 """For what may wait for a homeserver that limits how often it is asked."""

@@ -8,11 +8,11 @@ import typer
 
 from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
-from dpm_core.sharing import Rule
 from dpm_peer.commands.options import Named, require
 from dpm_peer.commands.rules import Excepts, Shares, clause_of, written
 
 if TYPE_CHECKING:
+    from dpm_core.sharing import Rule
     from dpm_runtime.home import Home
 
 Pages = Annotated[
@@ -57,7 +57,7 @@ def rule(
         show.console().print(line)
 
 
-def rule_in(home: "Home", name: str) -> Rule:
+def rule_in(home: "Home", name: str) -> "Rule":
     """The rule of a network that the node is in. Raises Invalid, TooNew, OSError."""
     from dpm_peer.network_files import NetworkFiles
 
@@ -65,14 +65,16 @@ def rule_in(home: "Home", name: str) -> Rule:
 
 
 def changed(
-    before: Rule,
+    before: "Rule",
     share: list[str] | None,
     excepts: list[str] | None,
     *,
     pages: bool | None,
     anew: bool,
-) -> Rule:
+) -> "Rule":
     """The rule that options make of another. Raises Invalid."""
+    from dpm_core.sharing import Rule
+
     rule = Rule() if anew else before
     if share:
         rule = replace(rule, shares=tuple(clause_of(text) for text in share))
@@ -81,7 +83,7 @@ def changed(
     return rule if pages is None else replace(rule, pages=pages)
 
 
-def lines(rule: Rule) -> list[str]:
+def lines(rule: "Rule") -> list[str]:
     """The rule for people, in the words of the options."""
     told = [f"--share {written(clause)}" for clause in rule.shares]
     told += [f"--except {written(clause)}" for clause in rule.excepts]

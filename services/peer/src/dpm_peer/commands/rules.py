@@ -4,12 +4,14 @@ A clause is written ``ecosystem=pypi,upstream=host.example,name=acme-*``: each o
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dpm_core.errors import Invalid
-from dpm_core.sharing import EVERYTHING, Clause, Rule
+
+if TYPE_CHECKING:
+    from dpm_core.sharing import Clause, Rule
 
 FIELDS = ("ecosystem", "upstream", "name")
 
@@ -29,14 +31,18 @@ Pages = Annotated[
 ]
 
 
-def rule_of(shares: Sequence[str] | None, excepts: Sequence[str] | None, *, pages: bool) -> Rule:
+def rule_of(shares: Sequence[str] | None, excepts: Sequence[str] | None, *, pages: bool) -> "Rule":
     """The rule that options ask for. Raises Invalid."""
+    from dpm_core.sharing import EVERYTHING, Rule
+
     named = tuple(clause_of(text) for text in shares or ()) or (EVERYTHING,)
     return Rule(named, tuple(clause_of(text) for text in excepts or ()), pages)
 
 
-def clause_of(text: str) -> Clause:
+def clause_of(text: str) -> "Clause":
     """A clause as it is written on a command line. Raises Invalid."""
+    from dpm_core.sharing import Clause
+
     fields: dict[str, str] = {}
     for part in text.split(","):
         name, is_pair, pattern = part.partition("=")
@@ -49,7 +55,7 @@ def clause_of(text: str) -> Clause:
     return Clause(**fields)
 
 
-def written(clause: Clause) -> str:
+def written(clause: "Clause") -> str:
     """Back from :func:`clause_of`."""
     pairs = [(name, getattr(clause, name)) for name in FIELDS]
     return ",".join(f"{name}={pattern}" for name, pattern in pairs if pattern != "*") or "name=*"

@@ -7,12 +7,12 @@ from typing import Any
 
 from dpm_cli import control
 from dpm_cli.outcome import NotRunning, WrongState
+from dpm_cli.services import PEER as SERVICE
 from dpm_core.errors import Unavailable
 from dpm_peer.networks import Life
 from dpm_runtime import unix_http
 from dpm_runtime.home import Home
 from dpm_runtime.ofd_lock import OfdLock
-from dpm_runtime.peer_origin import SERVICE
 
 NETWORKS = "/networks"
 

@@ -6,7 +6,6 @@ import typer
 
 from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
-from dpm_core.sharing import Rule
 from dpm_peer.commands.options import network_names, require
 from dpm_peer.commands.rule import Anew, Pages, changed, rule_in
 from dpm_peer.commands.rules import Excepts, Shares
@@ -51,6 +50,7 @@ def shares(
     from contextlib import closing
 
     from dpm_core.registry import to_json
+    from dpm_core.sharing import Rule
     from dpm_peer.survey import survey
     from dpm_runtime.catalog import SqliteCatalog
 
