@@ -125,10 +125,14 @@ async def test_what_a_crash_broke_off_goes_on_at_the_next_start(circle: Circle) 
 
 async def test_asked_again_it_says_what_it_said(circle: Circle) -> None:
     ann, _, _ = await circle.nodes("ann", "ben", "cat")
-    circle.server.refuses = [Unavailable("no room for keys")]
+    circle.server.refuses = [Unavailable("no room for keys")] * 100
     with pytest.raises(Unavailable):
         await ann.keeping.kick("cat")
-    assert await ann.keeping.kick("cat") == Removed(CAT, 2)
+    circle.server.refuses.clear()
+    for _ in range(2):
+        assert await ann.keeping.kick("cat") == Removed(CAT, 2)
+    with pytest.raises(NoSuchMember):
+        await ann.keeping.kick("dan")
 
 
 async def test_a_new_rule_is_told_to_all_and_known_to_who_comes_after_a_new_key(circle: Circle) -> None:

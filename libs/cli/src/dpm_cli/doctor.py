@@ -74,11 +74,11 @@ class Report:
 
 def checks() -> tuple[Check, ...]:
     """All checks, in the order in which they are shown: what others rest on comes first."""
-    from dpm_cli.checks import bus, clients, home, machine, mount, node, store, tls, upstream
+    from dpm_cli.checks import bus, clients, home, machine, mount, networks, node, store, tls, upstream
 
     return tuple(
         check
-        for group in (home, machine, mount, node, tls, bus, store, upstream, clients)
+        for group in (home, machine, mount, node, tls, bus, store, upstream, clients, networks)
         for check in group.CHECKS
     )
 

@@ -39,7 +39,7 @@ class Summary:
     clients of an ecosystem are given. ``artifacts``, ``bytes``, ``hits``, ``misses`` and ``bypasses`` are None
     where nobody can say; the last three count since the gateways started. ``down`` is how many upstream hosts
     do not answer the fetchers. ``free`` are the bytes that the home's disk has left; below ``floor`` nothing is
-    fetched.
+    fetched. ``networks`` are those that the node is in, by name, as the service of networks tells of them.
     """
 
     version: str
@@ -57,6 +57,7 @@ class Summary:
     down: int | None = None
     free: int | None = None
     floor: int | None = None
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The whole, as one JSON object."""
@@ -79,8 +80,9 @@ async def collect(settings: Settings) -> Summary:
             {"down": count_down(fetchers)} if fetchers else {}
         )
     return summarise(
-        settings, services, running=running, pid=told.get("pid"), **_totals(home), **_room(settings), **counts
-    )
+        settings, services, running=running, pid=told.get("pid"), networks=await networks_of(home),
+        **_totals(home), **_room(settings), **counts,
+    )  # fmt: skip
 
 
 def summarise(settings: Settings, services: Mapping[str, Any], *, running: bool = True, **more: Any) -> Summary:
@@ -148,6 +150,7 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
         )
     if summary.down:
         known["upstreams"] = f"{summary.down} down and asked now and then only; the fetcher's log names them"
+    known |= {f"network {name}": network_line(each) for name, each in summary.networks.items()}
     state = f"runs, pid {summary.pid}" if summary.running else "is not running"
     facts = {"home": summary.home}
     facts |= {f"{name} port": str(port) for name, port in summary.ports.items()}
@@ -164,6 +167,26 @@ def lines(summary: Summary) -> list[tuple[str, str]]:
             for row in show.columns(rows)
         ),
     ]
+
+
+def network_line(network: Mapping[str, Any]) -> str:
+    """How a network does, for people."""
+    told = str(network["life"]) + (f": {network['detail']}" if network["detail"] else "")
+    if "others" in network:
+        told += f", connected to {network['connected']} of {network['others']} others"
+    return told
+
+
+async def networks_of(home: Home) -> dict[str, dict[str, Any]]:
+    """How each network does that the node is in, whether the service of networks runs or not."""
+    from dpm_cli.networks import networks
+
+    if not home.network_names:
+        return {}
+    told = await networks(home)
+    if told is None:
+        return {name: {"life": "stopped", "detail": ""} for name in home.network_names}
+    return {name: told.get(name, {"life": "starting", "detail": ""}) for name in home.network_names}
 
 
 def _remark(service: Mapping[str, Any]) -> str:

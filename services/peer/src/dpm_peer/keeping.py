@@ -57,6 +57,8 @@ class Keeping:
         self._register = register
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._done: Removed | None = None
+        """The last removal: asked for again it is answered again."""
         self._unfinished = asyncio.Event()
         self._unfinished.set()
 
@@ -69,7 +71,9 @@ class Keeping:
         """
         async with self._turn:
             before = await asyncio.to_thread(self._begun)
-            done = await self._carry_out(before) if before else None
+            if before is not None:
+                await self._carry_out(before)
+            done = self._done
             members, invited = await self._room.members(), await self._room.invited()
             if done and self._is(done.member, who) and done.member not in members | invited:
                 return done
@@ -144,7 +148,8 @@ class Keeping:
         await self._say_rule(membership.rule)  # sealed with the old key it is nothing to who comes later
         await self._write(self._files.done)
         log.info("%s is no member of %s any more", removal.member, membership.name)
-        return Removed(removal.member, removal.generation, tuple(sorted(without)), tuple(sorted(invited)))
+        self._done = Removed(removal.member, removal.generation, tuple(sorted(without)), tuple(sorted(invited)))
+        return self._done
 
     async def _say_rule(self, rule: Rule) -> None:
         membership = self._membership

@@ -25,7 +25,7 @@ from dpm_peer.box_keys import BoxKey
 from dpm_peer.contacts import Contacts
 from dpm_peer.member_following import Harmed, MemberFollowing
 from dpm_peer.room import Batch, Room, Said
-from dpm_peer.rotation import new_key
+from dpm_peer.rotation import KeyNotGiven, new_key
 from dpm_peer.shelf import Shelf
 from dpm_peer.swarm import Swarm
 from dpm_peer.table import Holder, Table
@@ -88,6 +88,8 @@ class Membership:
         self._heard_self = heard_self
         self.members: frozenset[str] = frozenset()
         """The Matrix ids of who is in the room, as last heard."""
+        self.behind: int | None = None
+        """The number of a swarm key that counts in the network, and that its keeper has not given to this node."""
         self.reaches: dict[str, tuple[Reach, float]] = {}
         """Whom each member said that it reaches, and when (seconds since the epoch, by its clock)."""
         self._attendance = Attendance()
@@ -253,6 +255,8 @@ class Membership:
                     keeper=bytes.fromhex(self.network.keepers.get(said.sender, "")),
                 )
             except (Invalid, TooNew, Untrusted) as why:
+                if isinstance(why, KeyNotGiven):
+                    self.behind = why.generation
                 log.warning("a new swarm key for %s is not taken: %s", self.name, why)
                 continue
             if found is not None:
@@ -261,6 +265,7 @@ class Membership:
                 await self._keep(network, found.key)
                 self.network = network
                 self._seal = SealKey(found.key, network.room, network.generation)
+                self.behind = None
                 self._switched.set()
                 self._switched = asyncio.Event()
                 return True

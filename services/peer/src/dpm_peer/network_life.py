@@ -98,6 +98,10 @@ class NetworkLife:
         """See :class:`dpm_peer.finding.Sharers`."""
         return self._membership.pages(artifact_id)
 
+    def present(self) -> dict[str, int]:
+        """See :class:`dpm_peer.networks.Living`."""
+        return self.roster.present()
+
     async def run(self) -> None:
         """See :class:`dpm_peer.networks.Living`."""
         loaded = asyncio.ensure_future(self._register.loaded.wait())

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -13,6 +13,7 @@ from dpm_core.errors import Invalid, Unavailable
 from dpm_core.ports import Clock
 from dpm_peer.finding import Sharers
 from dpm_peer.room import NotAllowed
+from dpm_runtime.meters import Kind, observed
 
 LOOK_SECONDS = 2.0
 """Between two looks at which networks there are."""
@@ -21,6 +22,14 @@ PAUSES = Backoff(first=1.0, most=60.0)
 """Before a network that has failed is tried again."""
 
 log = logging.getLogger(__name__)
+_members = observed(
+    "dpm.peer.members",
+    Kind.GAUGE,
+    "{member}",
+    "other members of the node's networks that run",
+    network="what the network is called here",
+    state="`connected` to this node, or `not-connected`",
+)
 
 
 class Life(StrEnum):
@@ -48,6 +57,9 @@ class Living(Sharers, Protocol):
     async def run(self) -> None:
         """Hear and tell, for ever. Raises NotAllowed when the room lets it in no more, Unavailable, Invalid."""
 
+    def present(self) -> dict[str, int]:
+        """How many ``others`` are in it, and how many of them are ``connected``."""
+
 
 Open = Callable[[str], AbstractAsyncContextManager[Living]]
 """Opens a network by its name. Raises Invalid, Unavailable or OSError as it enters."""
@@ -70,8 +82,18 @@ class Networks:
         return list(self._living.values())
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """How each does, as plain data."""
-        return {name: asdict(health) for name, health in sorted(self._health.items())}
+        """How each does, as plain data; of those that run also who is ``present``."""
+        return {
+            name: asdict(health) | (self._living[name].present() if name in self._living else {})
+            for name, health in sorted(self._health.items())
+        }
+
+    def present(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        """What the metric of members is."""
+        for name, living in tuple(self._living.items()):
+            counts = living.present()
+            yield counts["connected"], {"network": name, "state": "connected"}
+            yield counts["others"] - counts["connected"], {"network": name, "state": "not-connected"}
 
     def look(self) -> None:
         """A network may have come or gone: do not wait for the next look."""
@@ -79,6 +101,10 @@ class Networks:
 
     async def kept(self) -> None:
         """Let all live that there are, for ever; when it is cancelled all have ended."""
+        with _members.by(self.present):
+            await self._keep()
+
+    async def _keep(self) -> None:
         try:
             while True:
                 await self._look()

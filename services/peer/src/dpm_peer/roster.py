@@ -61,7 +61,10 @@ class Attendee:
 
 @dataclass(frozen=True)
 class Described:
-    """A network that runs: who we are in it, and who else is; ``away``: why its homeserver is not heard."""
+    """A network that runs: who we are in it, and who else is; ``away``: why its homeserver is not heard.
+
+    ``behind`` is the number of a swarm key that counts by now, and that this node was not given.
+    """
 
     name: str
     homeserver: str
@@ -73,6 +76,7 @@ class Described:
     peer: PeerId | None
     addresses: tuple[Address, ...]
     away: str | None
+    behind: int | None
     members: tuple[Attendee, ...]
 
 
@@ -92,6 +96,12 @@ class Roster:
         self._register = register
         self._identity = identity
         self._clock = clock
+
+    def present(self) -> dict[str, int]:
+        """How many ``others`` are in the network, and to how many of them this node is ``connected``."""
+        membership = self._membership
+        connected = sum(membership.contacts.connected(peer) for peer in membership.peers())
+        return {"others": len(membership.members - {membership.network.user}), "connected": connected}
 
     async def described(self) -> Described:
         """All that is known now, the homeserver's word on who is invited among it, if it gives it."""
@@ -123,6 +133,7 @@ class Roster:
             peer=peer,
             addresses=addresses,
             away=away,
+            behind=membership.behind,
             members=tuple(members),
         )
 

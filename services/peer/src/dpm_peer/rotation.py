@@ -9,6 +9,14 @@ from dpm_peer.box_keys import BoxKey
 from dpm_peer.room import KeptRoom
 
 
+class KeyNotGiven(Untrusted):
+    """A new swarm key, whose number is ``generation``, was given to others and not to us."""
+
+    def __init__(self, generation: int, user: str) -> None:
+        super().__init__(f"the keys of generation {generation} have none for {user}")
+        self.generation = generation
+
+
 async def remove_member(
     room: KeptRoom, member: str, why: str, *, fresh: KeyInBox, ours: BoxKey, boxes: Mapping[str, bytes]
 ) -> frozenset[str]:
@@ -32,13 +40,13 @@ def new_key(
 
     ``keeper`` is the public key of who keeps the room, as the invitation has it. Raises Invalid, TooNew, and
     Untrusted for a box that the keeper did not close for us, for this room and with this number: a homeserver can
-    show any content under the keeper's name.
+    show any content under the keeper's name. KeyNotGiven where there is no box for us.
     """
     keys = read_keys(content)
     if keys.generation <= generation:
         return None
     if user not in keys.boxes:
-        raise Untrusted(f"the keys of generation {keys.generation} have none for {user}")
+        raise KeyNotGiven(keys.generation, user)
     found = KeyInBox.decode(ours.open(keys.boxes[user], keeper))
     if (found.room, found.generation) != (room, keys.generation):
         raise Untrusted("a new swarm key is for another room, or of another generation")

@@ -11,6 +11,7 @@ from typing import Any
 
 from dpm_cli.events_source import Last, Selection, Source, tail
 from dpm_cli.outcome import NotRunning
+from dpm_cli.status import networks_of
 from dpm_core.decisions import Recorded
 from dpm_core.errors import DpmError
 from dpm_core.events import FetchStarted
@@ -31,6 +32,7 @@ AGAIN_SECONDS = 2.0
 REQUESTS = "dpm_gateway_requests_total"
 SENT = "dpm_gateway_sent_bytes_total"
 RECEIVED = "dpm_fetcher_received_bytes_total"
+OF_PEERS = "dpm_peer_received_bytes_total"
 RESULTS = ("hit", "miss", "stale", "revalidated", "refused", "failed")
 """How requests were answered, as the metrics name it."""
 
@@ -51,14 +53,15 @@ class Transfer:
 class Moment:
     """A node at ``time`` (epoch seconds). ``processes`` are those that run, with what is wrong, empty for nothing.
 
-    ``counts`` are sums over its processes since they started: of requests by result, ``sent`` and ``received``
-    in bytes.
+    ``counts`` are sums over its processes since they started: of requests by result, ``sent``, ``received`` and
+    what came ``of_peers`` in bytes. ``networks`` are as in ``dpm status``.
     """
 
     time: float
     processes: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, float] = field(default_factory=dict)
     transfers: tuple[Transfer, ...] = ()
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def rates(self, before: "Moment | None") -> dict[str, float]:
         """The counts, a second since an earlier moment; 0 where a process has begun anew."""
@@ -79,8 +82,8 @@ def counted(pages: Iterable[str]) -> dict[str, float]:
     """The counts of metric pages in the text format of Prometheus, summed."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    counts = dict.fromkeys((*RESULTS, "sent", "received"), 0.0)
-    names = (REQUESTS, SENT, RECEIVED)
+    counts = dict.fromkeys((*RESULTS, "sent", "received", "of_peers"), 0.0)
+    names = (REQUESTS, SENT, RECEIVED, OF_PEERS)
     for page in pages:
         lines = [line for line in page.splitlines() if line.startswith(names)]
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
@@ -89,6 +92,8 @@ def counted(pages: Iterable[str]) -> dict[str, float]:
                     counts["sent"] += sample.value
                 elif sample.name == RECEIVED:
                     counts["received"] += sample.value
+                elif sample.name == OF_PEERS:
+                    counts["of_peers"] += sample.value
                 elif sample.name == REQUESTS and sample.labels.get("result") in RESULTS:
                     counts[sample.labels["result"]] += sample.value
     return counts
@@ -108,13 +113,16 @@ class Watcher:
         cards = [*read_cards(self._home)]
         if not cards:
             raise NotRunning(self._home.root)
-        pages = await asyncio.gather(*(_page(Path(card.socket)) for card in cards))
+        pages, networks = await asyncio.gather(
+            asyncio.gather(*(_page(Path(card.socket)) for card in cards)), networks_of(self._home)
+        )
         wrong = {
             f"{card.service}-{card.number}": "" if page is not None else "does not answer"
             for card, page in zip(cards, pages, strict=True)
         }
         now = time.time()
-        return Moment(now, wrong, counted(page for page in pages if page is not None), self._transfers(now))
+        counts = counted(page for page in pages if page is not None)
+        return Moment(now, wrong, counts, self._transfers(now), networks)
 
     async def read_events(self) -> None:
         """Keep the last events and the names of what is fetched, for ever."""

@@ -44,6 +44,8 @@ def lines(said: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
     told = [(line, "") for line in show.pairs(facts, "  ")]
     if said["away"]:
         told.append((f"  The homeserver is not heard: {said['away']}", "yellow"))
+    if said["behind"]:
+        told.append((f"  Swarm key {said['behind']} counts by now; this node was not given it.", "red"))
     rows = [_row(each, now) for each in said["members"]]
     styles = ["green" if each["standing"] == "here" else "yellow" for each in said["members"]]
     told += [("  ".join(row).rstrip(), style) for row, style in zip(show.columns(rows), styles, strict=True)]
