@@ -1,5 +1,6 @@
 """Pages of peers, while upstream is away: gateway and fetcher among memory twins."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -7,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from dpm_core.artifacts import ArtifactRef, peers_checked_at
+from dpm_core.artifacts import ArtifactRef, Validators, Want, peers_checked_at
+from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactStored, FetchRequested, OriginKind
-from dpm_testkit.memory_origin import Held
+from dpm_core.origins import NotHeld, NotModified, Opened
+from dpm_gateway import peer_pages
+from dpm_testkit.memory_origin import Held, MemoryOrigin
 from dpm_testkit.memory_way import BODY, FILE, FILE_URL, INDEX, JSON, PRIVATE, World
+from dpm_testkit.patience import eventually, soon, until
 
 PAGE = "/simple/demo/"
 REF = ArtifactRef("pypi", INDEX, "demo/")
@@ -217,3 +222,52 @@ async def test_a_node_in_no_network_asks_nobody(world: World) -> None:
     world.networked = False
     assert (await world.get(PAGE)).status_code == 503
     assert not any(isinstance(each, FetchRequested) and each.want.page_of for each in world.log.events)
+
+
+class Silent(MemoryOrigin):
+    """An upstream that says nothing until ``speaks`` is set."""
+
+    def __init__(self, origin: MemoryOrigin) -> None:
+        super().__init__()
+        self.held, self.speaks = origin.held, asyncio.Event()
+
+    async def open(
+        self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
+    ) -> Opened | NotModified | NotHeld:
+        await self.speaks.wait()
+        return await super().open(want, offset, held, digests)
+
+
+@pytest.fixture
+async def silent(world: World, monkeypatch: pytest.MonkeyPatch) -> Silent:
+    """The upstream of ``world``, which says nothing for longer than that is waited for."""
+    monkeypatch.setattr(peer_pages, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(peer_pages, "IMPATIENCE_SECONDS", 0.01)
+    await world.kill_fetcher()
+    silent = world.origin = Silent(world.origin)
+    world.start_fetcher()
+    return silent
+
+
+async def test_an_upstream_that_says_nothing_is_away(world: World, silent: Silent) -> None:
+    shown(world, page("1.0"))
+    for _ in range(2):
+        assert (await world.get(PAGE)).headers["cache-status"].endswith("detail=peer")
+    world.publish()
+    silent.speaks.set()
+
+    async def speaks() -> bool:
+        return "peer" not in (await world.get(PAGE)).headers["cache-status"]
+
+    await eventually(speaks)
+
+
+async def test_an_upstream_that_takes_its_time_is_waited_for_where_no_peer_has_more(
+    world: World, silent: Silent
+) -> None:
+    world.publish()
+    asking = asyncio.create_task(world.get(PAGE))
+    await until(lambda: world.peers.asked)
+    silent.speaks.set()
+    answer = await soon(asking)
+    assert (answer.status_code, answer.headers["cache-status"]) == (200, "dpm; fwd=miss; stored")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from dpm_core.artifacts import NODES, Lane, Want
+from dpm_core.artifacts import NODES, Lane, Validators, Want
+from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import (
     ArtifactStored,
@@ -19,7 +20,7 @@ from dpm_core.events import (
 )
 from dpm_core.origins import NotHeld, NotModified, Opened, Origin
 from dpm_core.ports import Clock
-from dpm_fetcher import transfer
+from dpm_fetcher import sources, transfer
 from dpm_fetcher.fetcher import Fetcher, Limits
 from dpm_fetcher.hedge import LOOK_SECONDS, Pace
 from dpm_fetcher.lanes import Lanes
@@ -29,7 +30,7 @@ from dpm_testkit.clock import ManualClock, QuickClock
 from dpm_testkit.memory_log import MemoryEventLog
 from dpm_testkit.memory_origin import MemoryOrigin, MemoryPeers
 from dpm_testkit.memory_store import MemoryBlobStore
-from dpm_testkit.patience import eventually, soon
+from dpm_testkit.patience import eventually, soon, until
 from dpm_testkit.store_samples import BODY, SMALL, content, want
 
 WRONG = bytes(255 - byte for byte in BODY)
@@ -39,9 +40,11 @@ MIDDLE = 1_000_000
 class Bench:
     """A fetcher with peers and an upstream in memory."""
 
-    def __init__(self, clock: Clock | None = None, *, first_byte: float = 5.0) -> None:
+    def __init__(
+        self, clock: Clock | None = None, *, first_byte: float = 5.0, upstream: MemoryOrigin | None = None
+    ) -> None:
         self.clock = clock or QuickClock()
-        self.peers, self.upstream = MemoryPeers(), MemoryOrigin()
+        self.peers, self.upstream = MemoryPeers(), upstream or MemoryOrigin()
         self.log, self.store = MemoryEventLog(), MemoryBlobStore()
         pace = Pace(first_byte, rate=1000.0, least=2000)
         self.fetcher = Fetcher(
@@ -216,6 +219,46 @@ async def test_peers_never_hear_of_what_is_private_or_has_no_digest(it: Want) ->
     bench.upstream.fails = [Unavailable("away", lasting=True)]
     await bench.fetch(it)
     assert bench.peers.asked == []
+
+
+class Silent(MemoryOrigin):
+    """An upstream that says nothing until ``speaks`` is set. ``hung_up`` says that it was waited for no longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaks, self.hung_up = asyncio.Event(), asyncio.Event()
+
+    async def open(
+        self, want: Want, offset: int = 0, held: Validators | None = None, digests: tuple[Digest, ...] = ()
+    ) -> Opened | NotModified | NotHeld:
+        try:
+            await self.speaks.wait()
+        except asyncio.CancelledError:
+            self.hung_up.set()
+            raise
+        return await super().open(want, offset, held, digests)
+
+
+async def test_a_small_file_is_asked_of_peers_where_upstream_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PATIENCE_SECONDS", 0.01)
+    upstream, small = Silent(), want(SMALL)
+    bench = Bench(upstream=upstream)
+    bench.peers.has(small.url, SMALL)
+    assert (await bench.stored(small, SMALL)).source == bench.peers.source
+    assert upstream.hung_up.is_set()
+
+
+async def test_an_upstream_that_takes_its_time_is_waited_for_where_no_peer_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sources, "PATIENCE_SECONDS", 0.01)
+    upstream, small = Silent(), want(SMALL)
+    bench = Bench(upstream=upstream)
+    upstream.has(small.url, SMALL)
+    fetching = asyncio.create_task(bench.stored(small, SMALL))
+    await until(lambda: bench.peers.asked)
+    upstream.speaks.set()
+    assert (await soon(fetching)).source == upstream.source
 
 
 async def _passes(clock: ManualClock, task: "asyncio.Task[object]", until_asked: Origin | None = None) -> None:

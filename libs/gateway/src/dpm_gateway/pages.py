@@ -176,7 +176,10 @@ class Pages:
             return "hit", index_of(entry), {"Cache-Status": "dpm; hit"}
         held = entry.held if entry else None
         fresh_since = now if revalidate else now - (max_age or 0.0)
-        boarding = await self._kit.board(want, held, fresh_since, missing=rotten)
+        flying = self._kit.board(want, held, fresh_since, missing=rotten)
+        boarding = await self._peers.unless_silent(flying, sought, entry)
+        if isinstance(boarding, tuple):
+            return "peer", *boarding
         boarding.leave()
         match boarding.answer:
             case Landed() as landed:

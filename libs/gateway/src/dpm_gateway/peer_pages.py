@@ -3,9 +3,12 @@
 What a peer has is an artifact of its own beside what upstream gave, which it never takes the place of.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dpm_core.artifacts import CHECKED_FIELD, ArtifactRef, Want, as_peers_have, peers_checked_at
 from dpm_core.cids import Cid
@@ -16,11 +19,21 @@ from dpm_core.ports import Entry
 from dpm_gateway.answer import index_of
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Landed, Lost
+from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
 from dpm_gateway.responses import Headers
 
 REMEMBERED = 1024
-"""Of so many bodies it is known that they make no sense."""
+"""Of so many bodies it is known that they make no sense, and of so many upstreams that they were silent."""
+
+PATIENCE_SECONDS = 5.0
+"""An upstream that has said nothing for so long is taken to be away, while peers are asked beside it."""
+
+IMPATIENCE_SECONDS = 0.5
+"""The same of one that was silent of late."""
+
+SILENT_SECONDS = 60.0
+"""So long it is remembered that an upstream was silent, unless it answers."""
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +57,40 @@ class PeerPages:
 
     def __init__(self, kit: Kit) -> None:
         self._kit = kit
+        self._silent_at: OrderedDict[str, float] = OrderedDict()
         self._senseless: OrderedDict[Cid, None] = OrderedDict()
+
+    async def unless_silent(
+        self, upstream: Coroutine[Any, Any, Boarding], sought: Sought | None, held: Entry | None
+    ) -> Boarding | tuple[Index, Headers]:
+        """What upstream comes to, or, if it says nothing for a while and a peer has a newer page, that page.
+
+        Upstream is not waited for then; what it says later is for who asks next.
+        """
+        if sought is None or as_peers_have(sought.want) is None or not self._kit.networked():
+            return await upstream
+        host, now = sought.want.ref.upstream, self._kit.clock.now()
+        is_silent = now - self._silent_at.get(host, 0.0) < SILENT_SECONDS
+        asking = asyncio.ensure_future(upstream)
+        boarding: Boarding | None = None
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=IMPATIENCE_SECONDS if is_silent else PATIENCE_SECONDS)
+            if not done:
+                self._silent_at[host] = now
+                self._silent_at.move_to_end(host)
+                if len(self._silent_at) > REMEMBERED:
+                    self._silent_at.popitem(last=False)
+                newer = await self.newer(sought, held)
+                if newer is not None and not asking.done():
+                    return newer
+            boarding = await asking
+        finally:
+            if boarding is None:
+                asking.cancel()
+                asking.add_done_callback(_leave)
+        if not isinstance(boarding.answer, Lost):
+            self._silent_at.pop(host, None)
+        return boarding
 
     async def newer(self, sought: Sought, held: Entry | None) -> tuple[Index, Headers] | None:
         """The page as a peer had it, and what is said of that to clients (RFC 9211).
@@ -119,6 +165,12 @@ class PeerPages:
         except Unavailable:
             return False
         return True
+
+
+def _leave(asking: "asyncio.Future[Boarding]") -> None:
+    """Nobody waits for what came of it; who was cancelled has left."""
+    if not asking.cancelled() and asking.exception() is None:
+        asking.result().leave()
 
 
 def told_of(want: Want, age: float, *, fetched: bool) -> Headers:

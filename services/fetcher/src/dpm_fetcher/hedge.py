@@ -71,13 +71,13 @@ class Hedge:
                     self._slow(came < self._rate * LOOK_SECONDS)
                     came, look = 0, None
         finally:
-            await _ended(*(task for task in (arriving, look) if task is not None))
+            await ended(*(task for task in (arriving, look) if task is not None))
 
     async def close(self) -> None:
         """Hang up; whoever is about to join in is hung up on, too."""
         await self._body.close()
         if self._joining is not None:
-            await _ended(self._joining)
+            await ended(self._joining)
             if not self._joining.cancelled() and self._joining.exception() is None:
                 await self._joining.result().body.close()
 
@@ -115,7 +115,7 @@ async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
     return await anext(parts, None)
 
 
-async def _ended(*tasks: "asyncio.Task[Any]") -> None:
+async def ended(*tasks: "asyncio.Future[Any]") -> None:
     """Cancel and wait, without taking one's own cancellation for theirs."""
     for task in tasks:
         task.cancel()

@@ -11,7 +11,10 @@ from dpm_core.errors import Unavailable
 from dpm_core.events import OriginKind, Part, Source
 from dpm_core.origins import NotHeld, NotModified, Opened, Origin, Peers
 from dpm_core.ports import Clock
-from dpm_fetcher.hedge import Hedge, Pace
+from dpm_fetcher.hedge import Hedge, Pace, ended
+
+PATIENCE_SECONDS = 2.0
+"""What is asked of peers last is asked of them when upstream has said nothing for so long."""
 
 SUSPECTS = 1_000
 """Of so many artifacts a fetcher knows that peers gave wrong bytes, until upstream has given the right ones."""
@@ -83,12 +86,7 @@ class Sources:
                 async with asyncio.timeout(peering.pace.first_byte):
                     if (opened := await self._from_peers(peering.peers, offset)) is not None:
                         return replace(opened, body=Hedge(opened.body, peering.pace.rate, self._join, self._clock))
-        try:
-            return await self._ask(offset, held, digests)
-        except Unavailable:
-            if (opened := await self._from_peers(peering.peers, offset)) is None:
-                raise
-            return opened
+        return await self._unless_away(peering.peers, offset, held, digests)
 
     def took(self, source: Source, offset: int, size: int) -> None:
         """``source`` gave the next ``size`` bytes, which stand at ``offset``."""
@@ -118,6 +116,25 @@ class Sources:
         if self._peering is not None and self._want.ref.id in self._peering.suspects:
             del self._peering.suspects[self._want.ref.id]
             await self._peering.peers.doubt(self._want)
+
+    async def _unless_away(
+        self, peers: Peers, offset: int, held: Validators | None, digests: tuple[Digest, ...]
+    ) -> Opened | NotModified:
+        """What the others answer; peers if they cannot or say nothing for a while. Raises Unavailable, Missing."""
+        asking = asyncio.ensure_future(self._ask(offset, held, digests))
+        answer: Opened | NotModified | None = None
+        try:
+            await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+            if asking.done() and not isinstance(asking.exception(), Unavailable):
+                answer = await asking
+                return answer
+            if (opened := await self._from_peers(peers, offset)) is not None:
+                return opened
+            answer = await asking
+            return answer
+        finally:
+            if answer is None:
+                await _dropped(asking)
 
     async def _from_peers(self, peers: Peers, offset: int) -> Opened | None:
         with suppress(Unavailable):
@@ -158,3 +175,10 @@ class Sources:
         if missing is None:
             raise Unavailable("no origin gave an answer that was asked for")
         raise Missing(missing)
+
+
+async def _dropped(asking: "asyncio.Future[Opened | NotModified]") -> None:
+    """Nobody wants the answer any more."""
+    await ended(asking)
+    if not asking.cancelled() and asking.exception() is None and isinstance(answer := asking.result(), Opened):
+        await answer.body.close()
