@@ -89,7 +89,7 @@ chaos: setup ## kill, pause and restart services of a node under load: ROUNDS=20
 	@python soak/chaos.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) --from $(or $(FROM),1)
 
 .PHONY: soak
-soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 ARTIFACTS=100000 CLIENTS=10000 INPUTS=100000 (alone here)
+soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 ARTIFACTS=100000 CLIENTS=10000 INPUTS=100000 BREAKS_MB=200 (alone here)
 	LARGE_MB=$(or $(LARGE_MB),100) pytest tests/test_single_flight.py -k hundred
 	INSTALL=jupyterlab pytest tests/test_install.py
 	@python soak/histories.py --examples $(or $(HISTORIES),2000)
@@ -99,6 +99,8 @@ soak: setup ## large numbers, judged: LARGE_MB=100 LAYER_MB=3000 HISTORIES=2000 
 	@$(MAKE) apt
 	@python soak/apt.py --publications $(or $(PUBLICATIONS),50)
 	@python soak/clients.py --clients $(or $(CLIENTS),10000) --inputs $(or $(INPUTS),100000)
+	@$(MAKE) ipfs synapse clients
+	@python soak/peers.py --large-mb $(or $(BREAKS_MB),200)
 
 .PHONY: images
 images: setup ipfs docker ## build the images of all services, and print the megabytes and seconds of each

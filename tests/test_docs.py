@@ -68,3 +68,11 @@ def test_what_troubleshooting_quotes_of_the_node_are_its_words() -> None:
     assert len(quoted) > 5
     parts = [part.strip() for words in quoted for part in words.split("…") if part.strip()]
     assert [part for part in parts if part not in code] == []
+
+
+def test_each_test_that_the_threat_model_names_is_there() -> None:
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/reference/threat-model.md").read_text())
+    folders = [ROOT / "tests", *ROOT.glob("libs/*/tests"), *ROOT.glob("services/*/tests")]
+    files = {path.name: path for folder in folders for path in folder.rglob("test_*.py")}
+    assert len(named) > 30
+    assert [each for each in named if f"def {each[1]}(" not in files[each[0]].read_text()] == []

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from dpm_testkit.team_lies import another_files_cid
 from dpm_testkit.team_nodes import TeamNodes, team_nodes
 from dpm_testkit.team_scenarios import MIB, Mishap, breaks_off, one_for_all
 
@@ -24,3 +25,7 @@ async def test_what_one_has_the_other_installs_pulls_and_updates_without_upstrea
 
 async def test_a_client_has_all_of_a_file_whose_giver_is_cut_off_at_half(team: TeamNodes) -> None:
     await breaks_off(team, Mishap.CUT_OFF, 48 * MIB, 24 * MIB)
+
+
+async def test_who_lies_is_shut_out_and_its_victim_has_the_right_file(team: TeamNodes) -> None:
+    await another_files_cid(team, after=False)

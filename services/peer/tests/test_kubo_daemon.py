@@ -17,7 +17,7 @@ from dpm_peer.kubo_rpc import KuboRpc
 from dpm_peer.shelf import Reconciled, Shelf
 from dpm_peer.swarm import Lot
 from dpm_testkit.kubo import KuboNode, kubo_node, member, new_key, place
-from dpm_testkit.patience import until
+from dpm_testkit.patience import soon, until, wait_on
 from dpm_testkit.swarm_conformance import LARGE, SMALL, unheard
 
 pytestmark = pytest.mark.real
@@ -96,6 +96,16 @@ async def test_one_that_is_killed_is_started_again_and_gives_what_it_gave(
     async with kubo_node(tmp_path / "b", key) as other:
         await other.member.swarm.connect(node.member.id, await node.kubo.addresses())
         assert await other.member.gets(lot) == body
+
+
+async def test_who_waits_for_its_next_start_waits_as_long_as_it_takes(node: KuboNode) -> None:
+    starts = node.kubo.starts
+    waiting = asyncio.create_task(node.kubo.up(after=starts, seconds=None))
+    with pytest.raises(Unavailable):
+        await node.kubo.up(after=starts, seconds=0.05)
+    await wait_on(waiting)
+    node.kill()
+    assert await soon(waiting) == starts + 1
 
 
 async def test_one_that_is_frozen_is_killed_and_started_again(key: SwarmKey, tmp_path: Path) -> None:

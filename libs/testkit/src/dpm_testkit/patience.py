@@ -22,9 +22,11 @@ async def until(condition: Callable[[], T | None], *, pause: float = 0.01) -> T:
         return found
 
 
-async def eventually(condition: Callable[[], Awaitable[T | None]], *, pause: float = 0.01) -> T:
-    """As :func:`until`, where looking itself takes waiting."""
-    async with asyncio.timeout(PATIENCE):
+async def eventually(
+    condition: Callable[[], Awaitable[T | None]], *, pause: float = 0.01, seconds: float = PATIENCE
+) -> T:
+    """As :func:`until`, where looking itself takes waiting; raises TimeoutError after ``seconds``."""
+    async with asyncio.timeout(seconds):
         while not (found := await condition()):  # noqa: ASYNC110
             await asyncio.sleep(pause)
         return found

@@ -56,7 +56,7 @@ async def pip(member: TeamNode, folder: Path, *projects: str) -> None:
     place.mkdir()
     said = await output_of(
         *member.host.command(
-            TOOLS / "clients/bin/pip", "install", "--no-cache-dir", "--retries", "0", "--index-url",
+            TOOLS / "clients/bin/pip", "install", "--no-cache-dir", "--index-url",
             f"{member.node.address()}simple/", "--target", place / "site", *projects,
         ),
         folder=place, environment=_alone(place),

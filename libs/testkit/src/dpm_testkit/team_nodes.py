@@ -4,10 +4,8 @@ Nothing of it is made up: what people run with ``dpm up`` runs here, with real p
 """
 
 import json
-import shutil
 import signal
 import sqlite3
-import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -18,18 +16,21 @@ import psutil
 
 from dpm_core.decisions import Recorded
 from dpm_core.events import ArtifactStored
+from dpm_core.multiaddrs import Address, PeerId
+from dpm_core.networks import Network
+from dpm_core.swarm_keys import SwarmKey
+from dpm_peer.network_files import NetworkFiles
 from dpm_runtime import unix_http
-from dpm_runtime.home import Home
 from dpm_testkit.hosts import Host, hosts
 from dpm_testkit.little_archive import LittleArchive, little_archive
 from dpm_testkit.node import COMMAND, Node, running_node
 from dpm_testkit.package_server import PackageServer
-from dpm_testkit.patience import eventually, until
+from dpm_testkit.patience import PATIENCE, eventually, until
 from dpm_testkit.registry import Registry, docker_registry
 from dpm_testkit.synapse import Synapse, running_synapse
-from dpm_testkit.team import Team, founded
 
 HOMESERVER, UPSTREAM = "homeserver", "upstream"
+NETWORK = "team"
 
 _HOLDERS = "SELECT count(*) FROM file WHERE sha256 = ?"
 
@@ -50,7 +51,22 @@ class TeamNode:
     name: str
     host: Host
     node: Node
-    network: str
+    network: str = NETWORK
+
+    @property
+    def files(self) -> NetworkFiles:
+        """Where it keeps what it is in the network."""
+        return NetworkFiles(self.node.home.networks / self.network)
+
+    @property
+    def member(self) -> Network:
+        """What it keeps of the network, and what it is in it."""
+        return self.files.network()
+
+    @property
+    def key(self) -> SwarmKey:
+        """The swarm key that it has."""
+        return self.files.key()
 
     def session(self) -> aiohttp.ClientSession:
         """A client on the node's own host, where its gateways listen on loopback."""
@@ -89,9 +105,13 @@ class TeamNode:
             return int(table.execute(_HOLDERS, (bytes.fromhex(sha256),)).fetchone()[0])
         return 0
 
-    async def hears_of(self, *sha256s: str, holders: int = 1) -> None:
+    async def hears_of(self, *sha256s: str, holders: int = 1, seconds: float = 2 * PATIENCE) -> None:
         """Wait until so many members say that they have each of these files."""
-        await until(lambda: all(self.holders(each) >= holders for each in sha256s), pause=0.05)
+
+        async def heard() -> bool:
+            return all(self.holders(each) >= holders for each in sha256s)
+
+        await eventually(heard, pause=0.05, seconds=seconds)
 
     async def connected(self) -> frozenset[str]:
         """The peers that its Kubo is connected to."""
@@ -109,10 +129,13 @@ class TeamNode:
         with self.host.inside():
             return await self.node.history()
 
-    def identity(self) -> str:
+    def identity(self) -> PeerId:
         """Its peer id."""
-        path = self.node.home.networks / self.network / "identity.json"
-        return str(json.loads(path.read_text())["PeerID"])
+        return PeerId(json.loads(self.files.identity.read_text())["PeerID"])
+
+    def address(self) -> Address:
+        """Where its Kubo can be reached from other hosts."""
+        return Address(f"/ip4/{self.host.address}/tcp/{json.loads(self.files.ports.read_text())['ip4']}")
 
     async def up(self) -> None:
         """Start it again, and wait until it is in its network."""
@@ -199,7 +222,6 @@ class TeamNodes:
     hosts: Mapping[str, Host]
     synapse: Synapse
     upstream: Upstream
-    team: Team
     folder: Path
     members: dict[str, TeamNode] = field(default_factory=dict)
 
@@ -213,10 +235,31 @@ class TeamNodes:
         """Where upstream is."""
         return self.hosts[UPSTREAM]
 
+    @property
+    def keeper(self) -> TeamNode:
+        """Who has made the network."""
+        return next(iter(self.members.values()))
+
     async def synapse_starts(self) -> None:
         """Start the Synapse again where it was."""
         with self.homeserver.inside():
             await self.synapse.start()
+
+    async def founds(self, keeper: TeamNode, *options: str) -> None:
+        """Have the network made by who is to keep it."""
+        with self.homeserver.inside():
+            token = await self.synapse.administrator(keeper.name)
+        file = self.folder / "token"
+        file.write_text(token)
+        told = ("--homeserver", self.synapse.url, "--token-file", str(file), *options)
+        await keeper.node.dpm("network", "create", keeper.network, *told)
+
+    async def lets_in(self, member: TeamNode) -> None:
+        """Invite a node's owner, who joins, as people do it."""
+        file = self.folder / f"invitation-{member.name}"
+        await self.keeper.node.dpm("network", "invite", self.keeper.network, member.name, "--output", str(file))
+        await member.node.dpm("network", "join", str(file))
+        file.unlink()
 
 
 @asynccontextmanager
@@ -239,13 +282,14 @@ async def team_nodes(
     *names: str,
     images: bool = False,
     archive: bool = False,
+    pages: bool = False,
     strangers: Iterable[str] = (),
     **settings: str,
 ) -> AsyncIterator[TeamNodes]:
     """A team whose members have these names, with a node each that is in its network.
 
-    Upstream has ``images`` and an ``archive`` if so wished. ``settings`` are of all nodes, as of ``running_node``.
-    ``strangers`` are hosts on which nothing runs.
+    Upstream has ``images`` and an ``archive`` if so wished; with ``pages`` the network shares indexes, too.
+    ``settings`` are of all nodes, as of ``running_node``. ``strangers`` are hosts on which nothing runs.
     """
     async with AsyncExitStack() as open:
         there = open.enter_context(hosts(HOMESERVER, UPSTREAM, *names, *strangers))
@@ -255,19 +299,14 @@ async def team_nodes(
         with there[HOMESERVER].inside():
             address = there[HOMESERVER].address
             synapse = await open.enter_async_context(running_synapse(folder / "synapse", address=address))
-            team = await founded(synapse, *names)
-        made = TeamNodes(there, synapse, upstream, team, folder)
+        made = TeamNodes(there, synapse, upstream, folder)
         for name in names:
-            # sockets have short paths
-            root = Path(tempfile.mkdtemp(prefix="dpm-"))
-            open.callback(shutil.rmtree, root, ignore_errors=True)
-            home = Home(root)
-            home.prepare()
-            team.moves_in(name, home)
             command = there[name].program(COMMAND, folder)
-            running = running_node(root, otel=None, command=command, **{**upstream.settings, **settings})
-            node = await open.enter_async_context(running)
-            made.members[name] = TeamNode(name, there[name], node, team.members[name].name)
+            running = running_node(None, otel=None, command=command, **{**upstream.settings, **settings})
+            made.members[name] = TeamNode(name, there[name], await open.enter_async_context(running))
+        await made.founds(made.keeper, *(["--pages"] if pages else []))
+        for member in list(made.members.values())[1:]:
+            await made.lets_in(member)
         for member in made.members.values():
             await member.runs()
         yield made

@@ -6,20 +6,28 @@ where something is otherwise than it must be. Each leaves the team as it was.
 
 import asyncio
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterable
 from enum import StrEnum
 from itertools import count
+from urllib.parse import urljoin
 
+from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactStored, OriginKind
 from dpm_core.sharing import NotShared, Rule, decide_sharing
+from dpm_core.swarm_keys import SwarmKey
+from dpm_testkit.hosts import Host
+from dpm_testkit.kubo import kubo_node
+from dpm_testkit.members import drained
 from dpm_testkit.package_server import File
 from dpm_testkit.patience import eventually, until
 from dpm_testkit.team_clients import apt, pip, skopeo, wares
 from dpm_testkit.team_nodes import Got, TeamNode, TeamNodes, stored
 
 MIB = 1024 * 1024
+JSON = {"Accept": "application/vnd.pypi.simple.v1+json", "Accept-Encoding": "identity"}
 
 _number = count()
 
@@ -61,6 +69,19 @@ async def from_peers(member: TeamNode, file: File) -> None:
     event = await source(member, file)
     given = {event.source.kind, *(part.source.kind for part in event.parts)}
     assert given == {OriginKind.PEER}, (event.source, event.parts)
+
+
+async def steals(team: TeamNodes, host: Host, key: SwarmKey, giver: TeamNode, file: File) -> bool:
+    """Whether a Kubo with this key on that host gets a file of a member's, who knows nothing of it."""
+    cid = (await source(giver, file)).blob.cid
+    async with kubo_node(team.folder / f"thief-{next(_number)}", key, host=host) as node:
+        try:
+            await node.member.swarm.connect(giver.identity(), [giver.address()])
+            body = await drained(await node.member.swarm.open(cid, len(file.body)))
+        except Unavailable:
+            return False
+    assert body == file.body
+    return True
 
 
 async def one_for_all(team: TeamNodes, wheels: int = 3) -> str:
@@ -151,3 +172,54 @@ async def breaks_off(team: TeamNodes, mishap: Mishap, size: int, rate: int) -> s
         f"{mishap} at half of {size // MIB} MiB: the client had all of it {ended - half:.1f} s later, "
         f"{half - begun:.1f} s after it asked; {', '.join(f'{size // MIB} MiB of {kind}' for kind, size in kinds)}"
     )
+
+
+async def many_at_once(team: TeamNodes, files: int, size: int = 4096) -> str:
+    """One member has many small files; another one's clients ask for all of them at the same time."""
+    giver, *_, taker = team.members.values()
+    listed = [File(f"many-{each}.0-py3-none-any.whl", os.urandom(size)) for each in range(files)]
+    project = f"many{next(_number)}"
+    for file in listed:
+        team.upstream.packages.add(project, file)
+
+    async def all_of_it(member: TeamNode) -> None:
+        page = await member.get(f"simple/{project}/", **JSON)
+        base = f"{member.node.address()}simple/{project}/"
+        urls = {each["filename"]: urljoin(base, each["url"]) for each in json.loads(page.body)["files"]}
+        turn = asyncio.Semaphore(32)
+
+        async def one(file: File) -> None:
+            async with turn, session.get(urls[file.name]) as answer:
+                assert (answer.status, await answer.read()) == (200, file.body)
+
+        async with member.session() as session:
+            await asyncio.gather(*map(one, listed))
+
+    await all_of_it(giver)
+    await taker.hears_of(*(file.sha256 for file in listed))
+    team.upstream.forget()
+    begun = time.monotonic()
+    await all_of_it(taker)
+    seconds = time.monotonic() - begun
+    gave = await team.upstream.gave()
+    assert len(gave) <= files // 100, f"upstream gave {len(gave)} of {files}"
+    return f"{files} files of {size} bytes, 32 at once: {seconds:.1f} s; upstream gave {len(gave)} of them"
+
+
+async def of_several(team: TeamNodes, size: int) -> str:
+    """All but one have a large file, and several give their parts of it to the last."""
+    *givers, taker = team.members.values()
+    project, file = blob(team, size)
+    for giver in givers:
+        await gets(giver, project, file)
+    await taker.hears_of(file.sha256, holders=len(givers))
+    before = [giver.host.sent for giver in givers]
+    team.upstream.forget()
+    begun = time.monotonic()
+    await gets(taker, project, file)
+    seconds = time.monotonic() - begun
+    given = [giver.host.sent - sent for giver, sent in zip(givers, before, strict=True)]
+    assert sum(team.upstream.packages.sent.values()) == 0, dict(team.upstream.packages.sent)
+    assert sorted(given)[-2] > size // 20, given
+    shares = ", ".join(f"{each / MIB:.0f}" for each in given)
+    return f"{size // MIB} MiB of {len(givers)} holders in {seconds:.1f} s; {shares} MiB left them"

@@ -114,10 +114,10 @@ class Kubo:
             await self._end()
             await self.rpc.close()
 
-    async def up(self, *, after: int = 0, seconds: float = READY_SECONDS) -> int:
+    async def up(self, *, after: int = 0, seconds: float | None = READY_SECONDS) -> int:
         """Wait until it answers, having started more than ``after`` times; returns how often it has.
 
-        Raises Unavailable after ``seconds``.
+        Raises Unavailable after ``seconds``; with None it is waited for as long as it takes.
         """
         try:
             async with asyncio.timeout(seconds), self._changed:

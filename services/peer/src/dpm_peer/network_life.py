@@ -149,7 +149,8 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
         )  # fmt: skip
         sharing = SharingOut(
             network.rule, stock=stock, inventories=inventories, shelf=shelf, telling=telling,
-            catalog=node.catalog, events=node.events, clock=clock, up=lambda starts: kubo.up(after=starts),
+            catalog=node.catalog, events=node.events, clock=clock,
+            up=lambda starts: kubo.up(after=starts, seconds=None),
         )  # fmt: skip
         changed = asyncio.Event()
 
