@@ -95,6 +95,28 @@ def test_a_manifest_by_its_digest_is_for_ever_and_may_be_held_under_its_tag() ->
     assert NODE.media_type(want.ref, "application/x") == "application/x"
 
 
+LISTS = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"mediaType": LISTS, "manifests": []}, LISTS),
+        ({"manifests": []}, "application/vnd.oci.image.index.v1+json"),
+        ({"config": {}, "layers": []}, "application/vnd.oci.image.manifest.v1+json"),
+        ({"mediaType": "text/html", "layers": []}, ""),
+        ({"mediaType": ["x"]}, ""),
+        ({"schemaVersion": 1, "fsLayers": []}, ""),
+        ([], ""),
+    ],
+)
+def test_a_manifest_says_itself_what_it_is(body: object, said: str) -> None:
+    ref = direct(f"/v2/team/app/manifests/{SHA}").wants[0].ref
+    assert NODE.media_type_in(ref, json.dumps(body).encode()) == said
+    assert NODE.media_type_in(ref, b"no JSON") == ""
+    assert NODE.media_type_in(direct(f"/v2/team/app/blobs/{SHA}").wants[0].ref, json.dumps(body).encode()) == ""
+
+
 def test_a_blob_is_octets_that_may_lie_anywhere() -> None:
     target = direct(f"/v2/team/app/blobs/{SHA}")
     want = target.wants[0]

@@ -153,11 +153,13 @@ class Ecosystem(Protocol):
     """One ecosystem's protocol, as plain functions over plain data. It is pickled for a gateway's worker.
 
     A subclass says what is different where there is an answer here. ``proxy``: clients may ask for other hosts
-    through the node (RFC 9112, 3.2.2).
+    through the node (RFC 9112, 3.2.2). ``describes_itself``: files of which a want has digests and a limit may say
+    in themselves what they are.
     """
 
     name: str
     proxy: bool = False
+    describes_itself: bool = False
 
     def classify(self, request: Request) -> Target:
         """What the request is for. Total: whatever no client should send is a Refusal."""
@@ -179,6 +181,13 @@ class Ecosystem(Protocol):
     def media_type(self, file: ArtifactRef, told: str) -> str:
         """What a file is served as, given what upstream called it (empty: that is not known)."""
         return "application/octet-stream"
+
+    def media_type_in(self, file: ArtifactRef, body: bytes) -> str:
+        """What a file that may describe itself says that it is: it has a digest, what is told of it has none.
+
+        Empty if it does not say.
+        """
+        return ""
 
     def problem(self, request: Request, refusal: Refusal) -> Page:
         """A refusal in the protocol's own error form; status and fields are added by the gateway. Total."""

@@ -16,6 +16,7 @@ from dpm_core.errors import Invalid, Unavailable, Untrusted
 from dpm_core.ports import Entry
 from dpm_gateway.answer import FILE_CACHING, PAGE_CACHING, Answer, Search, Source, caching, index_of
 from dpm_gateway.choice import first
+from dpm_gateway.describing import described
 from dpm_gateway.doorkeeper import Refused, Visitor
 from dpm_gateway.facts import Index
 from dpm_gateway.flight import Airborne, Landed, Lost
@@ -213,9 +214,8 @@ class Files:
             return None
         self._kit.marks.note(entry.ref.id)
         status = {"Cache-Status": "dpm; hit", **dict(headers)}
-        about = self._representation(
-            want, entry.blob.cid, entry.blob.size, entry.media_type, status, index.modified
-        )
+        told = await described(self._kit.ecosystem, want, entry.media_type, body)
+        about = self._representation(want, entry.blob.cid, entry.blob.size, told, status, index.modified)
         response = body_response(request.method, request.headers, about, body, body.close)
         return Answer("hit", response, (Source(entry.ref.id, index, filed=True),))
 
@@ -243,7 +243,8 @@ class Files:
                 if body is None:
                     raise Unavailable(f"{want.name} has left the store", retry_after=1.0)
                 modified = same_date(validators.last_modified)
-                about = self._representation(want, cid, body.size, told or "", headers, modified)
+                told = await described(self._kit.ecosystem, want, told or "", body)
+                about = self._representation(want, cid, body.size, told, headers, modified)
                 return body_response(request.method, request.headers, about, body, body.close)
             case Airborne(frontier=frontier, state=state):
                 length = state.length

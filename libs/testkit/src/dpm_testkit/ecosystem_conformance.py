@@ -218,6 +218,14 @@ class EcosystemSuite:
         for want, fact in self._files():
             assert _VALUE.fullmatch(self.ecosystem.media_type(self.ecosystem.locate(want, fact).ref, told))
 
+    @suite
+    @given(st.binary(max_size=200))
+    def test_any_bytes_say_what_they_are_or_nothing(self, body: bytes) -> None:
+        for _, target in self.served():
+            for want in _wants(target):
+                said = self.ecosystem.media_type_in(want.ref, body)
+                assert not said or _VALUE.fullmatch(said)
+
     def test_an_index_is_rendered_alike_each_time(self) -> None:
         for sample in self.samples:
             target = self._index(sample)

@@ -17,7 +17,7 @@ from dpm_core.errors import Invalid
 from dpm_gateway_oci.names import PUSH, Asked, Kind, Own, read_path
 from dpm_gateway_oci.paging import next_page, read_paging
 from dpm_gateway_oci.problems import Code, Wrong, code_of, problem_page
-from dpm_gateway_oci.referrers import no_referrers, referrers
+from dpm_gateway_oci.referrers import IMAGE_INDEX, no_referrers, referrers
 from dpm_gateway_oci.registries import Registries, Repository
 from dpm_gateway_oci.seal import PREFIX
 from dpm_gateway_oci.wants import CONTENT_DIGEST, ECOSYSTEM, MANIFESTS, Wants
@@ -48,6 +48,7 @@ class OCI(Ecosystem):
     """The pull side of the distribution specification in front of registries."""
 
     name = ECOSYSTEM
+    describes_itself = True
 
     def __init__(self, registries: Registries, tokens: Tokens, wants: Wants) -> None:
         self._registries = registries
@@ -82,12 +83,11 @@ class OCI(Ecosystem):
         """Upstream's very bytes; of referrers perhaps those alone that were asked for. Raises Invalid."""
         asked = dict(parse_qsl(variant))
         if asked["kind"] == Kind.MANIFEST:
-            manifest = _json(body)
-            if not isinstance(manifest, dict):
+            if not isinstance(_json(body), dict):
                 raise Invalid("what is under the tag is no manifest")
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            of_itself = next((each for each in MANIFESTS if each == manifest.get("mediaType")), "")
-            return Page(self.media_type(index, media_type or of_itself), body, ((CONTENT_DIGEST, digest),))
+            told = self.media_type_in(index, body) or media_type
+            return Page(self.media_type(index, told), body, ((CONTENT_DIGEST, digest),))
         if asked["kind"] == Kind.TAGS:
             if not isinstance(_json(body), dict):
                 raise Invalid("this is no list of tags")
@@ -101,6 +101,20 @@ class OCI(Ecosystem):
     def media_type(self, file: ArtifactRef, told: str) -> str:
         """A manifest's is what upstream says: clients judge by it. Blobs are octets (image specification)."""
         return told or MANIFESTS[1] if f"/{Kind.MANIFEST}/" in file.key else "application/octet-stream"
+
+    def media_type_in(self, file: ArtifactRef, body: bytes) -> str:
+        """A manifest has a ``mediaType``, or else is known by what it lists (image specification)."""
+        if f"/{Kind.MANIFEST}/" not in file.key:
+            return ""
+        try:
+            manifest = _json(body)
+        except Invalid:
+            return ""
+        if not isinstance(manifest, dict):
+            return ""
+        if "mediaType" in manifest:
+            return next((each for each in MANIFESTS if each == manifest["mediaType"]), "")
+        return IMAGE_INDEX if "manifests" in manifest else MANIFESTS[1] if "layers" in manifest else ""
 
     def problem(self, request: Request, refusal: Refusal) -> Page:
         """JSON with the specification's codes."""
