@@ -22,6 +22,7 @@ from dpm_testkit import team_outages as outages
 from dpm_testkit import team_partings as partings
 from dpm_testkit import team_scenarios as passing
 from dpm_testkit.team_nodes import TeamNodes, team_nodes
+from dpm_testkit.team_offline import offline
 
 Scenario = Callable[[TeamNodes], Awaitable[str]]
 
@@ -43,7 +44,7 @@ def scenarios(size: int, files: int) -> dict[str, Sequence[Scenario]]:
         "c": [lies.another_files_cid, lies.what_has_rotted, lies.another_large_files_cid],
         "d": [partial(lies.strangers, outside=STRANGERS[0], between=STRANGERS[1])],
         "e": [outages.without_homeserver, outages.kubo_dies, outages.bus_restarts, outages.nodes_restart],
-        "f": [outages.upstream_away_for_one, outages.upstream_away_for_all],
+        "f": [outages.upstream_away_for_one, offline, partial(offline, told=False)],
         "g": [partings.leaves, partings.is_kicked],
     }
 

@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from dpm_testkit.team_lies import another_files_cid
 from dpm_testkit.team_nodes import TeamNodes, team_nodes
+from dpm_testkit.team_offline import offline
 from dpm_testkit.team_scenarios import MIB, Mishap, breaks_off, one_for_all
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -15,8 +16,14 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def team(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TeamNodes]:
     folder = tmp_path_factory.mktemp("team")
-    async with team_nodes(folder, "anna", "ben", images=True, archive=True, peer_least_bytes="0") as made:
+    async with team_nodes(
+        folder, "anna", "ben", images=True, archive=True, pages=True, peer_least_bytes="0"
+    ) as made:
         yield made
+
+
+async def test_what_one_has_the_other_installs_pulls_and_updates_while_upstream_is_away(team: TeamNodes) -> None:
+    await offline(team)
 
 
 async def test_what_one_has_the_other_installs_pulls_and_updates_without_upstream(team: TeamNodes) -> None:

@@ -188,6 +188,7 @@ class Upstream:
             told["oci_upstream"] = self.images.url
         if self.archive is not None:
             told["apt_allow"] = self.archive.host
+            told["apt_keyrings"] = str(self.archive.keyring)
         return told
 
     def forget(self) -> None:

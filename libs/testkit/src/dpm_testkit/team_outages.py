@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from dpm_core.events import OriginKind
 from dpm_testkit.package_server import File
 from dpm_testkit.patience import eventually
-from dpm_testkit.team_clients import pip, skopeo, wares
 from dpm_testkit.team_nodes import TeamNode, TeamNodes
 from dpm_testkit.team_scenarios import MIB, blob, from_peers, gets, link, source
 
@@ -163,29 +162,3 @@ async def upstream_away_for_one(team: TeamNodes) -> str:
     assert hashlib.sha256(got.body).hexdigest() == known[1].sha256, got.status
     await from_peers(taker, known[1])
     return f"upstream away for one: it had the file from a peer in {seconds:.2f} s"
-
-
-async def upstream_away_for_all(team: TeamNodes) -> str:
-    """Nobody can reach upstream: pip, skopeo and apt on one node install what another one has, index and all."""
-    giver, *others = team.members.values()
-    given = await wares(team.upstream)
-
-    async def uses(member: TeamNode) -> None:
-        await pip(member, team.folder, *given.wheels)
-        if given.image is not None:
-            await skopeo(member, team.folder, given.name, given.image)
-
-    await uses(giver)
-    for member in others:
-        await member.hears_of(*given.sha256s)
-    team.far.cut()
-    try:
-        begun = time.monotonic()
-        for member in others:
-            await uses(member)
-        seconds = time.monotonic() - begun
-    finally:
-        team.far.plug()
-        for member in team.members.values():
-            await _serves_again(team, member)
-    return f"upstream away for all: {len(others)} others installed and pulled in {seconds:.1f} s"
