@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from dpm_core.cids import CHUNK, Cid
 from dpm_core.digests import Digest
 from dpm_core.events import BlockReason, PeerBlocked, PeerJoined
+from dpm_core.multiaddrs import PeerId
 from dpm_core.origins import Stream
 from dpm_peer.blame import UNKEPT, Blame
 from dpm_peer.finding import LEFT_SECONDS, SETTLED_SECONDS, UNANSWERED, Finder, Found
@@ -179,7 +180,7 @@ class Slow:
         self._kubo = kubo
         self.peers, self.connect, self.disconnect = kubo.peers, kubo.connect, kubo.disconnect
 
-    async def open(self, cid: Cid, size: int, offset: int = 0) -> Stream:
+    async def open(self, cid: Cid, size: int, offset: int = 0, holders: Sequence[PeerId] = ()) -> Stream:
         self.asked.append(cid)
         await self.go.wait()
         return await self._kubo.open(cid, size, offset)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dpm_core.cids import CHUNK, Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Unavailable
 from dpm_core.events import PeerJoined
+from dpm_core.multiaddrs import PeerId
 from dpm_core.origins import NotHeld, Opened, Origin, Stream
 from dpm_peer.blame import Truth
 from dpm_peer.serving import Parts, PeerDoor
@@ -90,7 +91,7 @@ class Stalling:
         self.silent = False
         self.peers, self.connect, self.disconnect = kubo.peers, kubo.connect, kubo.disconnect
 
-    async def open(self, cid: Cid, size: int, offset: int = 0) -> Stream:
+    async def open(self, cid: Cid, size: int, offset: int = 0, holders: Sequence[PeerId] = ()) -> Stream:
         self.opened += 1
         if self.silent:
             try:

@@ -103,7 +103,7 @@ class MemoryKubo:
         for block in {*self.references, *self.copies, *self.nodes}:
             yield block
 
-    async def open(self, cid: Cid, size: int, offset: int = 0) -> Stream:
+    async def open(self, cid: Cid, size: int, offset: int = 0, holders: Sequence[PeerId] = ()) -> Stream:
         self._answers()
         body = _Stream(self, cid, size, offset)
         await body.begin()

@@ -319,7 +319,8 @@ async def _opened(offer: Offer, offset: int) -> Stream:
     if not offer.connected:
         dialled = [peer for peer in offer.peers if contacts.hopeful(peer)][:DIALLED]
         await _first(asyncio.create_task(contacts.reach(peer)) for peer in dialled)
-    return await offer.sharers.swarm.open(offer.file.cid, offer.file.size, offset)
+    connected = [peer for peer in offer.peers if contacts.connected(peer)]
+    return await offer.sharers.swarm.open(offer.file.cid, offer.file.size, offset, connected)
 
 
 async def _first(tasks: Iterable[asyncio.Task[None]]) -> None:

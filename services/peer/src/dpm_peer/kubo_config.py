@@ -76,7 +76,7 @@ _STORAGE: dict[str, Any] = {
             ],
         },
     },
-    "Experimental": {"FilestoreEnabled": True},
+    "Experimental": {"FilestoreEnabled": True, "Libp2pStreamMounting": True},
     "Import": {
         "CidVersion": 1,
         "HashFunction": "sha2-256",
@@ -88,7 +88,8 @@ _STORAGE: dict[str, Any] = {
     # a block of up to so many bytes is sent at once, not offered first: a small file is there in half the time
     "Internal": {"Bitswap": {"WantHaveReplaceSize": 65536, "BroadcastControl": {"Enable": False}}},
 }
-"""Files are referenced where they lie; the CIDs are those that DPM computes (profile unixfs-v1-2025)."""
+"""Files are referenced where they lie; the CIDs are those that DPM computes (profile unixfs-v1-2025). A large one
+may be given by a stream (:mod:`dpm_peer.stream_giving`)."""
 
 _ALONE: dict[str, Any] = {
     "AutoConf": {"Enabled": False},

@@ -106,11 +106,24 @@ class KuboRpc:
             raw = await self._client.block.fetch_raw(self._url("block/get"), {"arg": cid, "offline": "true"})
             return bytes(raw)
 
-    async def links(self, cid: Cid) -> tuple[Cid, ...]:
-        """What a node links to. Raises Refused if it is not here."""
-        async with _mapped("dag/get"):
-            said = await self._client.dag.fetch_text(self._url("dag/get"), {"arg": cid, "offline": "true"})
+    async def links(self, cid: Cid, *, seconds: float = 0.0) -> tuple[Cid, ...]:
+        """What a node links to. Raises Refused if it is not here, and does not come of others in ``seconds``."""
+        params = {"arg": cid, "offline": "false" if seconds else "true"}
+        async with _mapped("dag/get", seconds or CALL_SECONDS):
+            said = await self._client.dag.fetch_text(self._url("dag/get"), params)
             return tuple(Cid(link["Hash"]["/"]) for link in json.loads(said)["Links"])
+
+    async def forward_to(self, protocol: str, target: str) -> None:
+        """Forward members that speak a protocol (``/x/…``) to ``target``, a multiaddress of TCP, until it ends."""
+        await self._p2p("p2p/listen", protocol, target)
+
+    async def forward_from(self, protocol: str, socket: Path, peer: PeerId) -> None:
+        """Listen on ``socket``, and forward who connects there to a peer, by a protocol, until it ends."""
+        await self._p2p("p2p/forward", protocol, f"/unix{socket}", f"/p2p/{peer}")
+
+    async def _p2p(self, command: str, *arguments: str) -> None:
+        async with _mapped(command):
+            await self._client.block.fetch_text(self._url(command), {"arg": list(arguments)})
 
     async def remove(self, blocks: Iterable[Cid]) -> None:
         """Remove blocks; those that are not here are passed over."""

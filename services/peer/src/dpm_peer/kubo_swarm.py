@@ -1,14 +1,18 @@
 """The ports to a network's Kubo over its RPC."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from dpm_core.cids import Cid, cid_of_folder
+from dpm_core.cids import CHUNK, Cid, cid_of_folder
+from dpm_core.errors import Unavailable
 from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.origins import Stream
 from dpm_peer.kubo_rpc import CALL_SECONDS, KuboRpc, Refused
+from dpm_peer.stream_taking import Taking
 from dpm_peer.swarm import Lot
 
 SLOWEST_BYTES_A_SECOND = 10_000_000
@@ -100,10 +104,15 @@ class KuboSwarm:
 
     rpc: KuboRpc
     patience: Patience = Patience()
+    streams: Taking | None = None
 
-    async def open(self, cid: Cid, size: int, offset: int = 0) -> Stream:
-        """See :class:`dpm_peer.swarm.Swarm`."""
+    async def open(self, cid: Cid, size: int, offset: int = 0, holders: Sequence[PeerId] = ()) -> Stream:
+        """See :class:`dpm_peer.swarm.Swarm`. What one has, or is one block, comes by a stream if it can."""
         patience = self.patience
+        if self.streams is not None and holders and (len(holders) == 1 or size <= CHUNK):
+            holder, first = random.choice(holders), patience.first_byte / 2
+            with suppress(Unavailable):
+                return await self.streams.open(holder, cid, size, offset, first=first, stall=patience.stall)
         length = size - offset
         return await self.rpc.cat(cid, offset, length, first=patience.first_byte, stall=patience.stall)
 

@@ -37,6 +37,8 @@ from dpm_peer.roster import Roster
 from dpm_peer.sharing_out import SharingOut
 from dpm_peer.shelf import Shelf
 from dpm_peer.stock import Stock
+from dpm_peer.stream_giving import Giving
+from dpm_peer.stream_taking import Taking
 from dpm_peer.swarm import Lot
 from dpm_peer.table import Holder, Table
 from dpm_peer.telling import Telling
@@ -135,7 +137,8 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
         account = Account(network.homeserver, network.user, network.device, network.token, network.ca)
         link = await resources.enter_async_context(MatrixLink.open(network.homeserver, clock, account))
         room = MatrixRoom(link, network.room, clock)
-        swarm = KuboSwarm(kubo.rpc, PATIENCE)
+        streams = Taking(kubo.rpc, home.kubo_socket(name), files.key, lambda: kubo.starts)
+        swarm = KuboSwarm(kubo.rpc, PATIENCE, streams)
 
         def describe(cid: Cid) -> Lot | None:
             return inventories.describe(cid) or stored(node.store, cid)
@@ -177,11 +180,14 @@ async def open_network(node: Node, name: str) -> AsyncIterator[NetworkLife]:
                 await sharing.reconsider(membership.rule)
 
         reaching = Reaching(membership.peers, telling.hasten, clock)
+        giving = Giving(shelf.holds, describe, files.key).run(
+            kubo.rpc, lambda starts: kubo.up(after=starts), clock
+        )
         keeping = Keeping(membership, room, files, node.register, clock)
         roster = Roster(membership, room, node.register, kubo.rpc.identity, clock)
         works = (
             contacts.kept(), broadcasting.run(), membership.run(), sharing.run(), share_by_the_rule(),
-            keeping.run(), reaching.run(),
+            keeping.run(), reaching.run(), giving,
         )  # fmt: skip
         life = NetworkLife(membership, keeping, roster, node.register, works)
         resources.callback(life.close)

@@ -56,9 +56,10 @@ class Repository(Protocol):
 class Swarm(Protocol):
     """Members of a network, and what they have. All methods raise Unavailable."""
 
-    async def open(self, cid: Cid, size: int, offset: int = 0) -> Stream:
+    async def open(self, cid: Cid, size: int, offset: int = 0, holders: Sequence[PeerId] = ()) -> Stream:
         """The bytes of a file of ``size`` bytes from ``offset``, from whichever connected members have them.
 
+        ``holders`` are those of which that is known: it may be quicker then, and never takes more than that.
         Returns when the first has come. Each part matches the CID; that the CID is that of the wanted file is for
         the caller to check. Raises Unavailable here or while it is read: nobody has it, or bytes have ceased to
         come, for the seconds that the swarm was made with. It never ends early without an error. To close it
