@@ -10,26 +10,32 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
 
 from dpm_cli.certificates import certify, make_ca, names_of
 from dpm_cli.main import app
+from dpm_cli.outcome import WrongState
 from dpm_cli.ports import choose_free
 from dpm_core.errors import Invalid, Unavailable
 from dpm_core.networks import Invitation
 from dpm_peer.homeserver import synapse, synapse_program
+from dpm_peer.homeserver.main import EARLY_SECONDS, serve
 from dpm_peer.homeserver.own import is_own, place_of, synapse_of, synapse_settings
 from dpm_peer.homeserver.place import HomeserverPlace, server_name
 from dpm_peer.homeserver.synapse_config import configuration
 from dpm_peer.matrix_link import MatrixLink
 from dpm_peer.room import NotAllowed
 from dpm_peer.room_keeping import register
+from dpm_runtime.cards import Card, number_lock, write_card
 from dpm_runtime.home import Home
-from dpm_runtime.service import SystemClock
+from dpm_runtime.ofd_lock import OfdLock
+from dpm_runtime.service import ServiceContext, SystemClock
 from dpm_runtime.settings import Settings, load
+from dpm_runtime.telemetry import Telemetry
+from dpm_testkit.little_network import FastClock
 from dpm_testkit.patience import eventually, until
 
 CLOCK = SystemClock()
@@ -132,6 +138,36 @@ def test_without_synapse_it_is_said_how_to_install_it(tmp_path: Path, monkeypatc
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
     assert synapse_program.find(None, {"PATH": str(tmp_path)}) == synapse_program.find(program, {}) == program
+
+
+async def test_a_node_begins_without_it_and_shows_later_that_it_does_not_run(tmp_path: Path) -> None:
+    program = tmp_path / "synapse_homeserver"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o700)
+    settings = load(home=tmp_path / "home", homeserver_program=program, homeserver_port=choose_free())
+    settings.folders.prepare()
+    place_of(settings).made()
+    clock, untold = FastClock(), cast(Telemetry, None)
+    context = ServiceContext("homeserver", 0, settings, settings.folders, untold, clock)
+    serving = asyncio.ensure_future(serve(context))
+    log = settings.folders.logs / "synapse.log"
+    await until(log.exists)
+    assert not context.readiness.waits_for
+    clock.ahead = EARLY_SECONDS
+    await until(lambda: context.readiness.waits_for)
+    assert "it ended with 3" in context.readiness.waits_for["synapse"]
+    context.stop.set()
+    await serving
+
+
+def test_where_services_run_in_containers_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synapse_program, "find", lambda chosen: tmp_path)
+    home = Home(tmp_path / "home")
+    home.prepare()
+    write_card(home.card("fetcher"), Card("fetcher", 0, os.getpid(), str(home.socket("fetcher")), 0.0, "1"))
+    with OfdLock.acquire(number_lock(home, "fetcher", 0)), pytest.raises(WrongState, match="containers"):
+        network(home.root, "create", "team", "--serve")
+    assert not home.homeserver.exists()
 
 
 FAR = "127.0.0.2"
