@@ -1,5 +1,6 @@
 """The keeper removes members and changes the rule; what breaks off on the way is done again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,12 +13,14 @@ from dpm_core.errors import Invalid, Unavailable
 from dpm_core.events import LeaveReason, PeerLeft
 from dpm_core.seals import SealKey
 from dpm_core.sharing import Clause, Rule
+from dpm_peer import roster
 from dpm_peer.keeping import NoSuchMember, Removed
 from dpm_peer.network_files import Removal
 from dpm_peer.room import NotAllowed
 from dpm_peer.roster import Described, Standing
 from dpm_testkit.little_network import ROOM, LittleNetwork, LittleNode, mxid
-from dpm_testkit.patience import eventually, until
+from dpm_testkit.memory_room import MemoryRoom
+from dpm_testkit.patience import eventually, soon, until
 
 BODY = b"a wheel"
 ANN, BEN, CAT = map(mxid, ("ann", "ben", "cat"))
@@ -167,3 +170,21 @@ async def test_who_is_there_and_how_each_does(circle: Circle) -> None:
     assert [each.files for each in said.members[:2]] == [1, 0]
     circle.server.away = True
     assert (await ann.roster.described()).away
+
+
+async def test_a_homeserver_that_hangs_keeps_nobody_waiting_who_asks_about_the_network(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roster, "ASK_SECONDS", 0.1)
+    (ann,) = await circle.nodes("ann")
+    ann.roster._room = Hanging(circle.server, ANN)
+    said = await soon(asyncio.ensure_future(ann.roster.described()))
+    assert said.away and "0.1 s" in said.away
+
+
+class Hanging(MemoryRoom):
+    """A room that never says who is invited."""
+
+    async def invited(self) -> frozenset[str]:
+        await asyncio.Event().wait()
+        raise AssertionError

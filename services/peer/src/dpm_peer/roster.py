@@ -1,5 +1,6 @@
 """Who is in a network, and how each of them does, as this node knows it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,9 @@ from dpm_core.sharing import Rule
 from dpm_peer.membership import Membership, Recording
 from dpm_peer.room import Room
 from dpm_peer.table import Tally
+
+ASK_SECONDS = 3.0
+"""In which the homeserver is to say who is invited: who asks for a network waits for that."""
 
 
 class Standing(StrEnum):
@@ -110,9 +114,12 @@ class Roster:
         invited: frozenset[str] = frozenset()
         if away is None:
             try:
-                invited = await self._room.invited()
+                async with asyncio.timeout(ASK_SECONDS):
+                    invited = await self._room.invited()
             except Unavailable as why:
                 away = why.what
+            except TimeoutError:
+                away = f"it has not answered for {ASK_SECONDS:g} s"
         try:
             peer, addresses = await self._identity()
         except Unavailable:
