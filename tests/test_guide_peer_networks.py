@@ -47,7 +47,9 @@ async def test_the_guide_is_true_from_beginning_to_end(
         nodes, users = {}, {}
         for name in ("anna", "ben"):
             ports = {f"DPM_{each}_PORT": str(choose_free()) for each in ("PYPI", "HOMESERVER")}
-            nodes[name] = Node(tmp_path_factory.mktemp(name[0]), {"DPM_PYPI_UPSTREAM": upstream.url, **ports})
+            nodes[name] = Node(
+                tmp_path_factory.mktemp(name[0]), {"DPM_PYPI_UPSTREAM": upstream.url, "DPM_FUSE": "false", **ports}
+            )
             users[name] = User(tmp_path / name, outside, nodes[name].settings)
             await users[name].makes_environment(tmp_path / name / ".venv")
         program = f'"{synapse_python().with_name("synapse_homeserver")}"'
