@@ -1,7 +1,6 @@
 """``dpm token``: keys and tokens for others, each by a name that ends it again."""
 
 import asyncio
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from dpm_cli import show
 from dpm_cli.complete import private_indexes, realms, registries, token_names
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
+from dpm_cli.secret_file import hand_over, require_new
 from dpm_core.errors import Invalid, Unavailable
 from dpm_runtime.home import Home
 
@@ -51,7 +51,7 @@ def events(
     if any(each.name == name for each in tokens(home)):
         raise Invalid(f"there is a token {name!r} already: `dpm token revoke {name}` ends it")
     if output is not None:
-        _require_new(output)
+        require_new(output)
     seed = admit(home, name)
     try:
         running = _reload(home, "the key was not made: try again once it answers")
@@ -150,7 +150,7 @@ def _issued(name: str, realm: str, output: Path | None, *, as_json: bool) -> str
     if any(each.name == name for each in readers(home)):
         raise Invalid(f"there is a token {name!r} already: `dpm token revoke {name}` ends it")
     if output is not None:
-        _require_new(output)
+        require_new(output)
     token = issue(home, name, realm)
     try:
         _hand_over(token, output, quiet=as_json)
@@ -220,11 +220,6 @@ def _reload(home: Home, advice: str) -> str:
     return url
 
 
-def _require_new(file: Path) -> None:
-    if file.exists():
-        raise Invalid(f"--output: {file} is there already")
-
-
 def _made(name: str, what_for: str, secret: str, file: Path | None) -> dict[str, object]:
     """What is told in JSON of a new key or token; the secret itself only where no file has it."""
     handed = {"secret": secret} if file is None else {"file": str(file)}
@@ -237,11 +232,7 @@ def _hand_over(seed: str, file: Path | None, *, quiet: bool) -> None:
         if not quiet:
             print(seed, flush=True)
         return
-    try:
-        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:
-            out.write(seed + "\n")
-    except OSError as error:
-        raise Invalid(f"--output: {file} cannot be written: {error.strerror}") from error
+    hand_over(seed, file)
 
 
 def _how_to_use(url: str, file: Path | None) -> list[str]:

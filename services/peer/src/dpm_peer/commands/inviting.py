@@ -1,7 +1,6 @@
 """``dpm network invite``."""
 
 import asyncio
-import os
 import secrets
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ import typer
 from dpm_cli import show
 from dpm_cli.options import EXIT_CODES, AsJson, own_settings
 from dpm_cli.outcome import WrongState
+from dpm_cli.secret_file import hand_over, require_new
 from dpm_core.errors import Invalid
 from dpm_peer.commands.credentials import warn_of_plain_http
 from dpm_peer.commands.options import Named, require
@@ -51,11 +51,11 @@ def invite(
         raise Invalid("either WHO, for a new account, or --account")
     home = own_settings().folders
     require(name, home.network_names)
-    if output is not None and output.exists():
-        raise Invalid(f"--output: {output} is there already")
+    if output is not None:
+        require_new(output)
     made = _seen_by_others(asyncio.run(_invited(NetworkFiles(home.networks / name), who, account)))
     if output is not None:
-        _write(output, made.text)
+        hand_over(made.text, output)
     if as_json:
         handed = {"invitation": made.text} if output is None else {"file": str(output)}
         show.data({"network": name, "user": made.user, **handed, "until": _until(made)})
@@ -110,11 +110,3 @@ def _until(made: "Invitation") -> float | None:
     from dpm_peer.room_keeping import TOKEN_SECONDS
 
     return time.time() + TOKEN_SECONDS if made.registration_token else None
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as out:
-            out.write(text + "\n")
-    except OSError as error:
-        raise Invalid(f"--output: {file} cannot be written: {error.strerror}") from error
