@@ -14,7 +14,7 @@ from dpm_core.events import BlockReason, PeerBlocked, PeerJoined
 from dpm_core.multiaddrs import PeerId
 from dpm_core.origins import Stream
 from dpm_peer.blame import UNKEPT, Blame
-from dpm_peer.finding import LEFT_SECONDS, SETTLED_SECONDS, UNANSWERED, Finder, Found
+from dpm_peer.finding import LEFT_SECONDS, LOOK_SECONDS, SETTLED_SECONDS, UNANSWERED, Finder, Found
 from dpm_peer.register import Register
 from dpm_testkit.clock import ManualClock
 from dpm_testkit.memory_log import MemoryEventLog
@@ -209,6 +209,43 @@ async def test_who_is_slow_is_not_to_blame(bench: Bench) -> None:
     assert bench.blocked() == []
 
 
+async def upstream_is_quicker(bench: Bench, member: MemoryKubo) -> None:
+    """Nobody waits for what a member is asked for, since upstream gave it: it is this node's own then."""
+    slow = Slow(bench.team.kubo)
+    bench.team.swarm = slow  # type: ignore[assignment]
+    bodies = [b"wanted %d" % number for number in range(UNKEPT)]
+    for body in bodies:
+        bench.team.says(member, shared(body))
+        await leaves(bench, slow, body)
+        lot = bench.team.lot(body)
+        bench.team.stored[lot.cid] = lot
+        assert await bench.team.shelf.give(lot.cid)
+    slow.go.set()
+    await bench.clock.sleepers(UNKEPT)
+    await bench.clock.advance(LOOK_SECONDS)
+
+
+async def test_who_gives_nothing_is_shut_out_though_upstream_is_quicker(bench: Bench) -> None:
+    liar = bench.team.member("liar")
+    bench.joins(liar)
+    for number in range(UNKEPT):
+        bench.team.says(liar, shared(b"not wanted %d" % number))
+    await upstream_is_quicker(bench, liar)
+    await bench.clock.sleepers(UNKEPT)
+    await bench.clock.advance(SETTLED_SECONDS + 1)
+    await until(bench.blocked)
+    assert [(each.peer, each.reason) for each in bench.blocked()] == [(liar.id, BlockReason.NOT_GIVEN)]
+
+
+async def test_who_gives_other_files_is_not_to_blame_where_upstream_is_quicker(bench: Bench) -> None:
+    anna = await bench.team.holder("anna", *(b"not wanted %d" % number for number in range(UNKEPT)))
+    bench.joins(anna)
+    await upstream_is_quicker(bench, anna)
+    await until(lambda: not any(bench.finder._unanswered.values()))
+    await bench.clock.advance(SETTLED_SECONDS + 1)
+    assert bench.blocked() == []
+
+
 async def test_who_owes_first_bytes_is_not_asked_for_more(bench: Bench) -> None:
     bodies = [b"%d" % number for number in range(UNANSWERED + 1)]
     await bench.team.holder("anna", *bodies)
@@ -218,6 +255,8 @@ async def test_who_owes_first_bytes_is_not_asked_for_more(bench: Bench) -> None:
         await leaves(bench, slow, body)
     assert await bench.find(bodies[-1]) is None
     slow.go.set()
+    await bench.clock.sleepers(UNANSWERED)
+    await bench.clock.advance(LOOK_SECONDS)
     await until(lambda: not any(bench.finder._unanswered.values()))
     assert (await bench.gets(bodies[-1]))[1] == bodies[-1]
 

@@ -44,6 +44,10 @@ class MemorySharers:
         """See :class:`dpm_peer.finding.Sharers`."""
         return [each for each in self.listed if each.file.sha256 == sha256]
 
+    def sample(self, peer: PeerId) -> Sequence[SharedFile]:
+        """See :class:`dpm_peer.finding.Sharers`."""
+        return [each.file for each in self.listed if each.peer == peer]
+
     def pages(self, artifact_id: str) -> Sequence[tuple[PeerId, SharedPage]]:
         """See :class:`dpm_peer.finding.Sharers`."""
         return [each for each in self.shown if each[1].id == artifact_id]

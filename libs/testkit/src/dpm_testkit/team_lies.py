@@ -31,6 +31,9 @@ from dpm_testkit.team_scenarios import MIB, blob, gets, link, source, steals
 
 CLOCK = SystemClock()
 
+NOT_GIVEN_SECONDS = 180.0
+"""Within which it shows that a member gives nothing of what it advertises."""
+
 _number = count()
 
 
@@ -147,6 +150,24 @@ async def another_large_files_cid(team: TeamNodes, size: int = 70 * MIB) -> str:
     event = await shut_out(hearer, liar)
     assert event.reason is BlockReason.WRONG_BYTES, event
     return f"the same with {size // MIB} MiB: the client was cut off, and had the right bytes when it asked again"
+
+
+async def what_it_has_not(team: TeamNodes) -> str:
+    """A member advertises files that it has not: upstream gives them, and after some of them it is shut out."""
+    hearer, liar = _pair(team, 3)
+    await _is_followed(team, liar, hearer)
+    wanted = [blob(team, 2 * MIB) for _ in range(5)]
+    never = [SharedFile(Digest(f"sha256:{os.urandom(32).hex()}"), 100) for _ in range(60)]
+    await lies(team, liar, hearer, *(listed(file) for _, file in wanted), *never)
+    begun = time.monotonic()
+    for project, file in wanted:
+        await gets(hearer, project, file)
+    seconds = time.monotonic() - begun
+    event = await shut_out(hearer, liar, NOT_GIVEN_SECONDS)
+    assert event.reason is BlockReason.NOT_GIVEN, event
+    waited = time.monotonic() - begun
+    told = f"what it has not: {len(wanted)} files from upstream in {seconds:.1f} s; shut out after {waited:.0f} s"
+    return f"{told}: {event.detail}"
 
 
 async def what_has_rotted(team: TeamNodes) -> str:

@@ -135,7 +135,7 @@ class TeamNode:
 
     def address(self) -> Address:
         """Where its Kubo can be reached from other hosts."""
-        return Address(f"/ip4/{self.host.address}/tcp/{json.loads(self.files.ports.read_text())['ip4']}")
+        return Address(f"/ip4/{self.host.address}/tcp/{json.loads(self.files.ports.read_text())['tcp']}")
 
     async def up(self) -> None:
         """Start it again, and wait until it is in its network."""

@@ -67,6 +67,9 @@ class Leftovers(Protocol):
     async def forget(self, cids: Iterable[Cid]) -> None:
         """Reference these no more. Raises Unavailable."""
 
+    def holds(self, cid: Cid) -> bool:
+        """Whether it is ours, and can be had of ourselves."""
+
 
 class Sharers(Protocol):
     """One network, as who looks for a file in it sees it."""
@@ -89,6 +92,9 @@ class Sharers(Protocol):
 
     def holders(self, sha256: Digest) -> Sequence[Holder]:
         """Who says that it has the file, and may be asked: neither shut out nor silent."""
+
+    def sample(self, peer: PeerId) -> Sequence[SharedFile]:
+        """A few files, other ones each time, of those that a peer says it has, and no other one does."""
 
     def pages(self, artifact_id: str) -> Sequence[tuple[PeerId, SharedPage]]:
         """Who may be asked for a page, and as of when; nobody in a network that shares none."""
@@ -142,6 +148,7 @@ class Finder:
         self._readers: Counter[tuple[str, Cid]] = Counter()
         self._unanswered: Counter[PeerId] = Counter()
         self._left: dict[tuple[str, Cid], tuple[float, Offer]] = {}
+        self._audited: set[Digest] = set()
         self._beside: set[asyncio.Task[None]] = set()
 
     async def open(self, sha256: Digest, size: int | None = None, offset: int = 0) -> Found | None:
@@ -256,11 +263,38 @@ class Finder:
         except Unavailable:
             await self._unkept(offer)
         else:
-            self._gave(offer)
             await self._closed(offer, stream)
+            await self._clock.sleep(LOOK_SECONDS)  # in which it is noted if it has become ours
+            if offer.sharers.shelf.holds(offer.file.cid):
+                await self._audit(offer)
+            else:
+                self._gave(offer)
         finally:
             task.cancel()
             self._unanswered.subtract(offer.peers)
+
+    async def _audit(self, offer: Offer) -> None:
+        """What came may be upstream's, of ourselves: see whether the peers give what nobody else has."""
+        for peer in offer.peers:
+            sample = offer.sharers.sample(peer)
+            fit = (each for each in sample if each.sha256 not in self._audited and not self._ours(offer, each))
+            file = next(fit, None)
+            if file is None:
+                continue
+            other = Offer(offer.sharers, file, (peer,))
+            self._audited.add(file.sha256)
+            try:
+                stream = await _opened(other, 0)
+            except Unavailable:
+                await self._unkept(other)
+            else:
+                self._gave(other)
+                await self._closed(other, stream)
+            finally:
+                self._audited.discard(file.sha256)
+
+    def _ours(self, offer: Offer, file: SharedFile) -> bool:
+        return offer.sharers.shelf.holds(file.cid)
 
     async def _unkept(self, offer: Offer) -> None:
         """Nothing came. Those are to blame that are connected, and still advertise the file a while later."""

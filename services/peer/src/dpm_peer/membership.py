@@ -12,7 +12,7 @@ from dpm_core.adverts import ADVERT, DELTA, KEYS, RULE, Advert, Reach, read_adve
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, TooNew, Untrusted
 from dpm_core.events import DAY, SILENT_DAYS, BlockReason, LeaveReason, PeerEvent, PeerLeft
-from dpm_core.inventory import SharedPage
+from dpm_core.inventory import SharedFile, SharedPage
 from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.networks import Network
 from dpm_core.peers import Peer, Peers, decide_heard
@@ -109,6 +109,11 @@ class Membership:
         listed = self.table.holders(sha256)
         asked = self._asked() if listed else {}
         return [Holder(asked[each.user].id, each.file) for each in listed if each.user in asked]
+
+    def sample(self, peer: PeerId) -> list[SharedFile]:
+        """A few files that only this peer says it has, by chance."""
+        known = self._register.peers.find(peer)
+        return [] if known is None else self.table.sample(known.user)
 
     def pages(self, artifact_id: str) -> list[tuple[PeerId, SharedPage]]:
         """Who may be asked for a page now, and as of when: who has confirmed it last is the first."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from dpm_core.cids import Cid
 from dpm_core.digests import Digest
 from dpm_core.errors import Invalid, Unavailable
-from dpm_core.inventory import SharedPage
+from dpm_core.inventory import SharedFile, SharedPage
 from dpm_core.multiaddrs import PeerId
 from dpm_core.networks import Network
 from dpm_core.ports import Clock, EventLog
@@ -95,6 +95,10 @@ class NetworkLife:
     def holders(self, sha256: Digest) -> Sequence[Holder]:
         """See :class:`dpm_peer.finding.Sharers`."""
         return self._membership.holders(sha256)
+
+    def sample(self, peer: PeerId) -> Sequence[SharedFile]:
+        """See :class:`dpm_peer.finding.Sharers`."""
+        return self._membership.sample(peer)
 
     def pages(self, artifact_id: str) -> Sequence[tuple[PeerId, SharedPage]]:
         """See :class:`dpm_peer.finding.Sharers`."""

@@ -5,6 +5,7 @@ All of it follows from what is said in the room and from the members' inventorie
 
 import asyncio
 import contextlib
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ _TALLIES = """
 SELECT user, (SELECT count(*) FROM file WHERE member = number), (SELECT count(*) FROM page WHERE member = number),
     (SELECT coalesce(sum(size), 0) FROM file WHERE member = number)
 FROM member
+"""
+
+_SAMPLE = """
+SELECT sha256, size, root, media_type FROM file
+WHERE member = (SELECT number FROM member WHERE user = ?) AND sha256 >= ? ORDER BY sha256 LIMIT 16
 """
 
 _PART = 1_000
@@ -130,6 +136,12 @@ class Table:
         """Who has a file, by the names of the members."""
         rows = self._rows(_HOLDERS, bytes.fromhex(sha256.hex))
         return [Listed(user, _file(sha256, size, root, media)) for user, size, root, media in rows]
+
+    def sample(self, user: str) -> list[SharedFile]:
+        """A few files of a member that no other one has, by chance; also none, where there are many."""
+        rows = self._rows(_SAMPLE, user, secrets.token_bytes(32)) or self._rows(_SAMPLE, user, b"")
+        files = [_file(Digest(f"sha256:{sha256.hex()}"), *rest) for sha256, *rest in rows]
+        return [each for each in files if len(self.holders(each.sha256)) == 1]
 
     def pages(self, artifact_id: str) -> list[Shown]:
         """Who has a page, and as of when: those first that have confirmed it last."""
