@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from dpm_core.adverts import KEYS, KeyInBox, Keys, keys_content
-from dpm_core.errors import DpmError, Untrusted
+from dpm_core.errors import DpmError, Invalid, Untrusted
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer.box_keys import BoxKey
 from dpm_peer.rotation import new_key, remove_member
@@ -66,6 +66,21 @@ async def test_what_was_broken_off_is_done_again(pairs: dict[str, BoxKey]) -> No
     for _ in range(2):
         await remove_member(server.room(KEEPER), BOB, "x", fresh=FRESH, ours=pairs[KEEPER], boxes=publics(pairs))
     assert await server.room(ANN).members() == {KEEPER, ANN}
+
+
+async def test_more_members_than_get_a_key_at_once_are_refused_before_anybody_is_removed(
+    pairs: dict[str, BoxKey],
+) -> None:
+    server = await full_room()
+    boxes = publics(pairs)
+    for number in range(300):
+        user = f"@{'x' * 100}{number}:matrix.test"
+        await server.room(KEEPER).invite(user)
+        server.join(user)
+        boxes[user] = pairs[ANN].public
+    with pytest.raises(Invalid):
+        await remove_member(server.room(KEEPER), BOB, "x", fresh=FRESH, ours=pairs[KEEPER], boxes=boxes)
+    assert server.membership(BOB) == "join"
 
 
 def test_a_key_that_is_not_newer_changes_nothing(pairs: dict[str, BoxKey]) -> None:

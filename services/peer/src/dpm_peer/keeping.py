@@ -21,6 +21,8 @@ from dpm_peer.rotation import remove_member
 SWITCH_SECONDS = 30.0
 """In which this node hears of its own new key, and starts Kubo with it."""
 
+GOES_ON = "it goes on by itself; asked for again it says whether it is done"
+
 PAUSES = Backoff(first=1.0, most=60.0)
 """Before a removal that was broken off is tried again."""
 
@@ -80,8 +82,7 @@ class Keeping:
             member = self._find(who, members | invited)
             if member == self._membership.network.user:
                 raise Invalid("that is this node itself: `dpm network leave` leaves a network")
-            if self._membership.network.user not in self._membership.network.keepers:
-                raise NotAllowed(f"only who keeps {self._membership.name} may remove members")
+            self._require_keeper("remove members")
             generation = self._membership.network.generation + 1
             removal = Removal(member, why, generation, secrets.token_hex(SWARM_KEY_BYTES))
             await self._write(lambda: self._files.begin(removal))
@@ -93,6 +94,7 @@ class Keeping:
         Raises NotAllowed, Unavailable, and Invalid for too large a rule.
         """
         async with self._turn:
+            self._require_keeper("change its rule")
             await self._say_rule(rule)
 
     async def run(self) -> None:
@@ -113,15 +115,15 @@ class Keeping:
                 await self._clock.sleep(PAUSES.after(failures))
 
     async def _carry_out(self, removal: Removal) -> Removed:
-        """All steps of it, whichever were done before. One that we have no right to is given up."""
+        """All steps of it, whichever were done before. One that cannot be done, ever, is given up."""
         try:
             return await self._carry_on(removal)
-        except NotAllowed:
+        except (NotAllowed, Invalid):
             await self._write(self._files.done)
             raise
-        except Unavailable:
+        except Unavailable as why:
             self._unfinished.set()
-            raise
+            raise Unavailable(f"{removal.member} is not removed yet: {why}", advice=GOES_ON) from None
 
     async def _carry_on(self, removal: Removal) -> Removed:
         membership, network = self._membership, self._membership.network
@@ -140,10 +142,7 @@ class Keeping:
                 async with asyncio.timeout(SWITCH_SECONDS):
                     await membership.at_generation(removal.generation)
             except TimeoutError:
-                raise Unavailable(
-                    f"{removal.member} is removed, but this node has not heard its own new swarm key yet",
-                    advice="it goes on by itself; `dpm network peers` shows the number of the key",
-                ) from None
+                raise Unavailable("this node has not heard its own new swarm key") from None
         invited = await self._room.invited()
         await self._say_rule(membership.rule)  # sealed with the old key it is nothing to who comes later
         await self._write(self._files.done)
@@ -154,6 +153,11 @@ class Keeping:
     async def _say_rule(self, rule: Rule) -> None:
         membership = self._membership
         await self._room.set_rule(seal_rule(rule, membership.seal, membership.network.user))
+
+    def _require_keeper(self, what: str) -> None:
+        network = self._membership.network
+        if network.user not in network.keepers:
+            raise NotAllowed(f"only who keeps {network.name} may {what}: {', '.join(network.keepers)}")
 
     def _begun(self) -> Removal | None:
         try:

@@ -24,13 +24,18 @@ async def remove_member(
 
     Returns the members that get no new key, because theirs is not known: they never advertised. Broken off between
     the two, it is to be done again with the same ``fresh``: until then the old key counts. Raises NotAllowed,
-    Unavailable, and Invalid for more members than one event has boxes for (about 150).
+    Unavailable, and, with nothing done, Invalid for more members than one event has boxes for (about 150).
     """
+
+    def closed(stay: frozenset[str]) -> Content:
+        told = {each: ours.close(fresh.encode(), boxes[each]) for each in sorted(stay) if each in boxes}
+        return keys_content(Keys(fresh.generation, told))
+
+    closed(await room.members() - {member})  # if there are too many, then before anybody is removed
     await room.kick(member, why)
     stay = await room.members()
-    closed = {each: ours.close(fresh.encode(), boxes[each]) for each in sorted(stay) if each in boxes}
-    await room.set_keys(keys_content(Keys(fresh.generation, closed)))
-    return stay - closed.keys()
+    await room.set_keys(closed(stay))
+    return stay - boxes.keys()
 
 
 def new_key(
