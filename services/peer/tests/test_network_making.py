@@ -258,8 +258,11 @@ async def test_two_nodes_are_not_in_a_network_by_one_account(world: World, tmp_p
     made = Invitation(
         name, network.room, network.homeserver, network.user, "", anna.files(name).key(), network.keepers
     )
+    other = world.person()
     with pytest.raises(NotAllowed, match="each needs an account of its own"):
-        await world.person().network("join", made.text, "--token-file", str(world.token))
+        await other.network("join", made.text, "--token-file", str(world.token))
+    assert not list(other.home.networks.iterdir())
+    assert network.room in await world.rooms()
 
 
 @pytest.mark.parametrize("error", [lambda: Unavailable("the line is dead"), asyncio.CancelledError])

@@ -61,23 +61,31 @@ async def enter(
     joining = files.joining()
     if joining is None or (joining.room, joining.user) != (invitation.room, invitation.user):
         joining = Joining(
-            invitation.room, server, invitation.user, secrets.token_urlsafe(24), BoxKey.make().private.hex(),
-            borrowed=bool(login and login.token), ca=invitation.ca,
-        )  # fmt: skip
+            invitation.room, server, invitation.user, secrets.token_urlsafe(24), BoxKey.make().private.hex()
+        )
         files.keep_joining(joining)
     server = homeserver or joining.homeserver
+    if server == invitation.homeserver:
+        joining = replace(joining, ca=invitation.ca)
     if not joining.token:
         try:
             account = await _account(invitation, joining, server, login, clock)
         except NotAllowed:
             files.remove()  # there is no account, and so nothing to go on with
             raise
-        joining = replace(joining, device=account.device, token=account.access_token)
+        borrowed = bool(login and login.token)
+        joining = replace(joining, device=account.device, token=account.access_token, borrowed=borrowed)
         files.keep_joining(joining)
-    account = Account(server, joining.user, joining.device, joining.token, invitation.ca)
+    account = Account(server, joining.user, joining.device, joining.token, joining.ca)
     async with MatrixLink.open(server, clock, account) as link:
-        if not joining.again:
-            await _require_alone(link, invitation.room)
+        if not joining.again and await _is_taken(link, invitation.room):
+            if not joining.borrowed:
+                await log_out(link)
+            files.remove()  # or who gives this way in up would leave the room for that node
+            raise NotAllowed(
+                f"a node is in this network as {joining.user} already, and each needs an account of its own",
+                advice="leave it there; or, if that node is lost, have its keeper remove it and invite it again",
+            )
         try:
             await join(link, invitation.room)
         except NotAllowed as error:
@@ -90,7 +98,7 @@ async def enter(
     network = Network(
         files.folder.name, invitation.room, server, joining.user, joining.device, joining.token,
         invitation.keepers, box.public.hex(), joining.box_secret, invitation.rule, invitation.generation,
-        joining.borrowed, ca=invitation.ca,
+        joining.borrowed, ca=joining.ca,
     )  # fmt: skip
     files.keep(network, invitation.swarm_key)
     files.joined()
@@ -109,7 +117,7 @@ def enter_again(files: NetworkFiles, invitation: Invitation) -> bool:
     files.keep_joining(
         Joining(
             network.room, network.homeserver, network.user, "", network.box_secret, network.device, network.token,
-            network.borrowed, again=True,
+            network.borrowed, again=True, ca=network.ca,
         )
     )  # fmt: skip
     files.end()
@@ -122,9 +130,9 @@ async def _account(
     if not invitation.registration_token:
         if login is None:
             raise Invalid(f"the invitation is for the account {invitation.user}: log in as that")
-        return await log_in_as(server, invitation.user, login, clock, invitation.ca)
+        return await log_in_as(server, invitation.user, login, clock, joining.ca)
     name = invitation.user[1:].partition(":")[0]
-    async with MatrixLink.open(server, clock, ca=invitation.ca) as link:
+    async with MatrixLink.open(server, clock, ca=joining.ca) as link:
         try:
             return await register(link, name, joining.password, invitation.registration_token, DEVICE)
         except NotAllowed as error:
@@ -138,14 +146,10 @@ async def _account(
             ) from None
 
 
-async def _require_alone(link: MatrixLink, room: str) -> None:
-    """Raises NotAllowed if another node is in the room by our account: the two would undo what each other says."""
+async def _is_taken(link: MatrixLink, room: str) -> bool:
+    """Whether another node is in the room by our account: the two would undo what each other says."""
     user = link.account.user if link.account else ""
-    if room in await rooms(link) and await state(link, room, ADVERT, user) is not None:
-        raise NotAllowed(
-            f"a node is in this network as {user} already, and each needs an account of its own",
-            advice="leave it there; or, if that node is lost, have its keeper remove it and invite it again",
-        )
+    return room in await rooms(link) and await state(link, room, ADVERT, user) is not None
 
 
 def account_in(network: Network) -> Account:
