@@ -100,11 +100,11 @@ class KuboRpc:
             said = _told(await self._client.bitswap.wantlist())
             return frozenset(each["/"] for each in said["Keys"])
 
-    async def block(self, cid: Cid) -> bytes:
-        """A block that is here; nobody is asked for it. Raises Refused if it is not, or cannot be read."""
-        async with _mapped("block/get"):
-            raw = await self._client.block.fetch_raw(self._url("block/get"), {"arg": cid, "offline": "true"})
-            return bytes(raw)
+    async def block(self, cid: Cid, *, seconds: float = 0.0) -> bytes:
+        """A block, from here or, in ``seconds``, of others. Raises Refused if it is not here or cannot be read."""
+        params = {"arg": cid, "offline": "false" if seconds else "true"}
+        async with _mapped("block/get", seconds or CALL_SECONDS):
+            return bytes(await self._client.block.fetch_raw(self._url("block/get"), params))
 
     async def links(self, cid: Cid, *, seconds: float = 0.0) -> tuple[Cid, ...]:
         """What a node links to. Raises Refused if it is not here, and does not come of others in ``seconds``."""

@@ -3,15 +3,17 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from dpm_core.cids import CHUNK, Cid, cid_of_folder
 from dpm_core.errors import Unavailable
 from dpm_core.multiaddrs import Address, PeerId
 from dpm_core.origins import Stream
 from dpm_peer.kubo_rpc import CALL_SECONDS, KuboRpc, Refused
+from dpm_peer.kubo_tree import leaves
 from dpm_peer.stream_taking import Taking
 from dpm_peer.swarm import Lot
 
@@ -23,6 +25,9 @@ FOLDERS = 256
 
 WANTED_SECONDS = 5.0
 """Kubo takes back its wants a third of a second after the last reader has gone."""
+
+AT_ONCE_BYTES = 2 * CHUNK
+"""Of more than so many the first block is asked for alone: Kubo asks for ten, which come together if slowly."""
 
 _POLL_SECONDS = 0.05
 
@@ -113,8 +118,20 @@ class KuboSwarm:
             holder, first = random.choice(holders), patience.first_byte / 2
             with suppress(Unavailable):
                 return await self.streams.open(holder, cid, size, offset, first=first, stall=patience.stall)
-        length = size - offset
-        return await self.rpc.cat(cid, offset, length, first=patience.first_byte, stall=patience.stall)
+        if size - offset <= AT_ONCE_BYTES:
+            return await self._cat(cid, size, offset)
+        number, skip = divmod(offset, CHUNK)
+        try:
+            async with asyncio.timeout(patience.first_byte):
+                leaf = await anext(leaves(self.rpc, cid, size, number, seconds=patience.first_byte))
+                block = await self.rpc.block(leaf, seconds=patience.first_byte)
+        except (TimeoutError, StopAsyncIteration):
+            raise Unavailable(f"nobody gave a byte of {cid} in {patience.first_byte:g} s") from None
+        return _LeafFirst(block[skip:], partial(self._cat, cid, size, offset + len(block) - skip))
+
+    async def _cat(self, cid: Cid, size: int, offset: int) -> Stream:
+        patience = self.patience
+        return await self.rpc.cat(cid, offset, size - offset, first=patience.first_byte, stall=patience.stall)
 
     async def connect(self, peer: PeerId, addresses: Sequence[Address]) -> None:
         """See :class:`dpm_peer.swarm.Swarm`."""
@@ -128,3 +145,23 @@ class KuboSwarm:
     async def peers(self) -> frozenset[PeerId]:
         """See :class:`dpm_peer.swarm.Swarm`."""
         return await self.rpc.peers()
+
+
+class _LeafFirst:
+    """Port Stream: a block that has come, and then the rest."""
+
+    def __init__(self, begun: bytes, rest: Callable[[], Awaitable[Stream]]) -> None:
+        self._begun = begun
+        self._rest = rest
+        self._body: Stream | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._begun
+        self._body = await self._rest()
+        async for part in self._body:
+            yield part
+
+    async def close(self) -> None:
+        """Want it no more."""
+        if self._body is not None:
+            await self._body.close()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import aiohttp
 
-from dpm_core.cids import CHUNK, FANOUT, Cid
+from dpm_core.cids import CHUNK, Cid
 from dpm_core.errors import Unavailable
 from dpm_core.multiaddrs import PeerId
 from dpm_core.origins import Stream
 from dpm_core.swarm_keys import SwarmKey
 from dpm_peer.kubo_rpc import KuboRpc
+from dpm_peer.kubo_tree import leaves
 from dpm_peer.stream_giving import PATH, PROTOCOL, admission
 
 SHUNNED_SECONDS = 60.0
@@ -122,7 +123,7 @@ class _Taken:
     async def _verified(self, session: aiohttp.ClientSession) -> AsyncIterator[bytes]:
         number, skip = divmod(self._offset, CHUNK)
         position = number * CHUNK
-        leaves = self._leaves(self._cid, _height(self._size), number)
+        expected = leaves(self._rpc, self._cid, self._size, number, seconds=self._stall)
         headers = {"Range": f"bytes={position}-"} if position else {}
         try:
             async with session.get(f"http://member{PATH}{self._cid}", headers=headers) as answer:
@@ -130,7 +131,7 @@ class _Taken:
                     raise Unavailable(f"a stream was answered with {answer.status}")
                 while position < self._size:
                     async with asyncio.timeout(self._stall):
-                        leaf = await anext(leaves)
+                        leaf = await anext(expected)
                         part = await answer.content.readexactly(min(CHUNK, self._size - position))
                     if hashlib.sha256(part).digest() != leaf.hash:
                         raise Unavailable("a stream brought other bytes than those of the CID")
@@ -143,22 +144,3 @@ class _Taken:
         except Unavailable:
             self._failed()
             raise
-
-    async def _leaves(self, node: Cid, height: int, start: int) -> AsyncIterator[Cid]:
-        """The leaves below a node, from that number on. Inner nodes come by BitSwap, and so match their CIDs."""
-        if not height:
-            yield node
-            return
-        below = FANOUT ** (height - 1)
-        for number, child in enumerate(await self._rpc.links(node, seconds=self._stall)):
-            if (number + 1) * below > start:
-                async for leaf in self._leaves(child, height - 1, max(0, start - number * below)):
-                    yield leaf
-
-
-def _height(size: int) -> int:
-    """Of the tree over the leaves of a file of so many bytes."""
-    count, height = -(-size // CHUNK), 0
-    while count > 1:
-        count, height = -(-count // FANOUT), height + 1
-    return height
