@@ -1,6 +1,7 @@
 """A shop's seasons as peers have them, while the shop is away: shown if a witness vouches for them."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 
 from dpm_core.artifacts import ArtifactRef, Want, peers_checked_at
 from dpm_core.cids import raw_cid
+from dpm_core.ecosystem import Direct, Request, Target
 from dpm_core.errors import Unavailable
 from dpm_core.events import ArtifactStored, OriginKind
 from dpm_testkit.little_network import sha256_of
@@ -165,5 +167,43 @@ async def test_without_a_witness_no_season_is_taken_of_peers(tmp_path: Path) -> 
         shown(way, "season/toys", SUMMER)
         assert (await get(way, "/season/toys")).status_code == 503
         assert not way.peers.asked
+    finally:
+        await way.close()
+
+
+class Small(Seasons):
+    """A shop whose wares are small, and are known to be."""
+
+    def classify(self, request: Request) -> Target:
+        target = super().classify(request)
+        if not isinstance(target, Direct):
+            return target
+        return replace(target, wants=tuple(replace(each, limit=1000) for each in target.wants))
+
+
+@pytest.mark.parametrize(("there", "status"), [(True, 200), (False, 503)])
+async def test_that_something_small_exists_is_known_of_peers(tmp_path: Path, there: bool, status: int) -> None:
+    way = Way(tmp_path, Small(), networked=True)
+    try:
+        way.origin.down = True
+        path = f"/ware/toys/{sha256_of(BALL).hex}"
+        if there:
+            has(way, BALL)
+        answer = await way.client.head(path)
+        assert answer.status_code == status
+        if there:
+            assert (answer.headers["content-length"], answer.content) == (str(len(BALL)), b"")
+            assert (await get(way, path)).headers["cache-status"] == "dpm; hit"
+    finally:
+        await way.close()
+
+
+async def test_while_upstream_answers_nothing_is_fetched_to_know_that_it_exists(tmp_path: Path) -> None:
+    way = Way(tmp_path, Small(), networked=True)
+    try:
+        await opens(way, SUMMER)
+        assert (await way.client.head(f"/ware/toys/{sha256_of(BALL).hex}")).status_code == 200
+        assert (await way.client.head(f"/ware/toys/{'0' * 64}")).status_code == 404
+        assert not way.origin.asked and not way.peers.asked
     finally:
         await way.close()

@@ -127,3 +127,9 @@ async def test_where_the_rule_shares_no_pages_there_are_none(three: Three) -> No
     await three.ann.stores(b"old", "six/", page=True)
     await three.gets(await three.ann.stores(BODY))
     assert await found(three) is None
+
+
+async def test_pages_are_found_once_the_keeper_has_them_shared(three: Three) -> None:
+    await three.ann.stores(b"old", "six/", page=True)
+    await three.ann.keeping.set_rule(Rule(pages=True))
+    assert await eventually(lambda: found(three)) == (three.ann.kubo.id, b"old")

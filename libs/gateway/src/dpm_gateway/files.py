@@ -24,6 +24,7 @@ from dpm_gateway.flights import Boarding
 from dpm_gateway.kit import Kit
 from dpm_gateway.naming import Naming
 from dpm_gateway.pages import Pages, held_body
+from dpm_gateway.peer_pages import PATIENCE_SECONDS
 from dpm_gateway.promotion import A_WHILE, RECHECK_SECONDS
 from dpm_gateway.reading import Reading
 from dpm_gateway.refusals import refusal_of, refusal_of_status
@@ -80,8 +81,8 @@ class Files:
                 sure = held is entry and not want.private and want is target.wants[0]
                 return hit if sure else replace(hit, sources=())
         want = await self._as_listed(request.connection, target, want)
-        if request.method == "HEAD":
-            return await self._headed(request, want, target.headers)
+        if request.method == "HEAD" and (headed := await self._headed_unless_away(request, want, target.headers)):
+            return headed
         return await self._miss(request, want, entry, target.headers)
 
     async def _as_listed(self, connection: str, target: Direct, want: Want) -> Want:
@@ -97,6 +98,20 @@ class Files:
                             if found.ref == want.ref:
                                 return replace(found, credentials=want.credentials)
         return want
+
+    async def _headed_unless_away(self, request: Request, want: Want, fields: Fields) -> Answer | None:
+        """As ``_headed``; None if upstream cannot say, and peers may have what is small: then that is fetched."""
+        if not (want.for_peers and want.limit is not None and self._kit.networked()):
+            return await self._headed(request, want, fields)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._headed(request, want, fields)
+        except (TimeoutError, Unavailable):
+            return None
+        except Refused as error:
+            if error.refusal.status < 500:
+                raise
+            return None
 
     async def _headed(self, request: Request, want: Want, fields: Fields) -> Answer:
         """What upstream says of it: nobody downloads a layer to learn that it exists. Raises Refused."""
