@@ -23,7 +23,7 @@ async def team(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TeamNo
 
 
 async def test_what_one_has_the_other_installs_pulls_and_updates_while_upstream_is_away(team: TeamNodes) -> None:
-    await offline(team)
+    await offline(team, wheels=1)
 
 
 async def test_what_one_has_the_other_installs_pulls_and_updates_without_upstream(team: TeamNodes) -> None:

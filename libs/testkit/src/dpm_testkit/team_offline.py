@@ -17,13 +17,13 @@ from dpm_testkit.team_nodes import TeamNode, TeamNodes, stored
 RULE = Rule(pages=True)
 
 
-async def offline(team: TeamNodes, *, told: bool = True) -> str:
+async def offline(team: TeamNodes, *, told: bool = True, wheels: int = 3) -> str:
     """Nobody reaches upstream: pip, skopeo and apt of the others install what one member has; then it is back.
 
     ``told``: they are told at once that it cannot be reached, else by nobody.
     """
     giver, *others = team.members.values()
-    given = await wares(team.upstream)
+    given = await wares(team.upstream, wheels)
     await _uses(team, giver, given)
 
     async def shared() -> list[ArtifactStored] | None:
