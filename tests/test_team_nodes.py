@@ -16,9 +16,11 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300), pytest.mark.asyncio(lo
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def team(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TeamNodes]:
     folder = tmp_path_factory.mktemp("team")
+    # seconds for peers, so that a busy machine does not decide who gives
     async with team_nodes(
-        folder, "anna", "ben", images=True, archive=True, pages=True, peer_least_bytes="0"
-    ) as made:
+        folder, "anna", "ben", images=True, archive=True, pages=True,
+        peer_least_bytes="0", peer_first_byte_seconds="3",
+    ) as made:  # fmt: skip
         yield made
 
 

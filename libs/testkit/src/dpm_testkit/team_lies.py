@@ -27,7 +27,7 @@ from dpm_testkit.kubo import new_key
 from dpm_testkit.package_server import File
 from dpm_testkit.patience import eventually
 from dpm_testkit.team_nodes import TeamNode, TeamNodes
-from dpm_testkit.team_scenarios import MIB, blob, gets, link, source, steals
+from dpm_testkit.team_scenarios import MIB, blob, gets, is_followed, link, source, steals
 
 CLOCK = SystemClock()
 
@@ -72,19 +72,6 @@ async def lies(team: TeamNodes, liar: TeamNode, hearer: TeamNode, *files: Shared
     await hearer.hears_of(*(each.sha256.hex for each in files))
 
 
-async def _is_followed(team: TeamNodes, member: TeamNode, hearer: TeamNode) -> None:
-    """Wait until one hears again what the other's node says: its next delta has the number of ours."""
-
-    async def hears() -> bool:
-        project, file = blob(team, 100)
-        await gets(member, project, file)
-        with contextlib.suppress(TimeoutError):
-            await hearer.hears_of(file.sha256, seconds=3)
-        return hearer.holders(file.sha256) > 0
-
-    await eventually(hears, seconds=60)
-
-
 async def shut_out(member: TeamNode, liar: TeamNode, seconds: float = 30.0) -> PeerBlocked:
     """The event by which a member has shut out another one; waits for it."""
 
@@ -98,7 +85,7 @@ async def shut_out(member: TeamNode, liar: TeamNode, seconds: float = 30.0) -> P
 
 async def is_not_asked(team: TeamNodes, member: TeamNode, liar: TeamNode) -> None:
     """Assert that a member has nothing of another one now, which is well and has it."""
-    await _is_followed(team, liar, member)
+    await is_followed(team, liar, member)
     project, file = blob(team, 2 * MIB)
     await gets(liar, project, file)
     await member.hears_of(file.sha256)
@@ -132,7 +119,7 @@ async def another_files_cid(team: TeamNodes, size: int = 3 * MIB, *, after: bool
 async def another_large_files_cid(team: TeamNodes, size: int = 70 * MIB) -> str:
     """The same with a file so large that clients have its beginning before the end is known: they are cut off."""
     hearer, liar = _pair(team, 2)
-    await _is_followed(team, liar, hearer)
+    await is_followed(team, liar, hearer)
     project, held = blob(team, size)
     await gets(liar, project, held)
     await hearer.hears_of(held.sha256)
@@ -155,7 +142,7 @@ async def another_large_files_cid(team: TeamNodes, size: int = 70 * MIB) -> str:
 async def what_it_has_not(team: TeamNodes) -> str:
     """A member advertises files that it has not: upstream gives them, and after some of them it is shut out."""
     hearer, liar = _pair(team, 3)
-    await _is_followed(team, liar, hearer)
+    await is_followed(team, liar, hearer)
     wanted = [blob(team, 2 * MIB) for _ in range(5)]
     never = [SharedFile(Digest(f"sha256:{os.urandom(32).hex()}"), 100) for _ in range(60)]
     await lies(team, liar, hearer, *(listed(file) for _, file in wanted), *never)
@@ -173,7 +160,7 @@ async def what_it_has_not(team: TeamNodes) -> str:
 async def what_has_rotted(team: TeamNodes) -> str:
     """The files of a member go bad on its disk: it gives none of them, upstream does."""
     hearer, liar = _pair(team, 4)
-    await _is_followed(team, liar, hearer)
+    await is_followed(team, liar, hearer)
     wanted = [blob(team, 2 * MIB) for _ in range(3)]
     for project, file in wanted:
         await gets(liar, project, file)

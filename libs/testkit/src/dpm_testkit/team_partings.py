@@ -6,7 +6,7 @@ As :mod:`dpm_testkit.team_scenarios`, to which these belong. Who goes is the las
 from dpm_core.events import OriginKind
 from dpm_testkit.patience import eventually
 from dpm_testkit.team_nodes import TeamNodes
-from dpm_testkit.team_scenarios import MIB, blob, gets, source, steals
+from dpm_testkit.team_scenarios import MIB, blob, gets, is_followed, source, steals
 
 
 async def leaves(team: TeamNodes) -> str:
@@ -22,6 +22,8 @@ async def is_kicked(team: TeamNodes) -> str:
 async def _goes(team: TeamNodes, *, kicked: bool) -> str:
     *others, gone = team.members.values()
     keeper, other = others[0], others[-1]
+    for each in others:
+        await is_followed(team, gone, each)
     its, theirs = blob(team, 2 * MIB), blob(team, 2 * MIB)
     await gets(gone, *its)
     await gets(keeper, *theirs)

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from itertools import count
 from urllib.parse import urljoin
@@ -82,6 +83,19 @@ async def steals(team: TeamNodes, host: Host, key: SwarmKey, giver: TeamNode, fi
             return False
     assert body == file.body
     return True
+
+
+async def is_followed(team: TeamNodes, member: TeamNode, hearer: TeamNode) -> None:
+    """Wait until one hears again what the other's node says: its next delta has the number of a lie before."""
+
+    async def hears() -> bool:
+        project, file = blob(team, 100)
+        await gets(member, project, file)
+        with suppress(TimeoutError):
+            await hearer.hears_of(file.sha256, seconds=3)
+        return hearer.holders(file.sha256) > 0
+
+    await eventually(hears, seconds=60)
 
 
 async def one_for_all(team: TeamNodes, wheels: int = 3) -> str:
