@@ -392,3 +392,18 @@ async def test_nobody_can_take_the_peer_of_another(circle: Circle) -> None:
     circle.circle.server.happen(ADVERT, cat.user, seal_advert(advert, seal, cat.user), cat.user)
     assert await ben.gets(await ann.stores(OTHER)) == OTHER
     assert [peer.user for peer in ben.register.peers.present("team")] == [ann.user]
+
+
+async def test_telling_begins_once_nobody_is_at_the_stock(circle: Circle) -> None:
+    ann = await circle.node("ann")
+    await until(lambda: ann.stock.told() is not None)
+    async with ann.stock.turn:
+        ann.stock.fall_behind()
+        told = ann.stock.told()
+        again = asyncio.ensure_future(ann.telling.run())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert told is not None and ann.stock.told() == told
+    await until(lambda: (ann.stock.told() or told).n > told.n)
+    again.cancel()
+    await asyncio.gather(again, return_exceptions=True)

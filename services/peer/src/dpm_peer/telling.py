@@ -111,7 +111,8 @@ class Telling:
 
     async def run(self) -> None:
         """For ever."""
-        self._begin()
+        async with self._stock.turn:  # by a new rule it may be compared with the catalog just now
+            self._begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_telling())
             tasks.create_task(self._keep_advertising())
