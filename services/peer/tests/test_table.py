@@ -35,6 +35,16 @@ async def test_everybody_who_has_a_file_is_found_with_the_file_as_each_says_it(t
     assert table.holders(file_of(2).sha256) == []
 
 
+async def test_a_sample_is_of_what_nobody_else_has(table: Table) -> None:
+    common, own = [file_of(number) for number in range(600)], {file_of(number) for number in range(600, 603)}
+    await table.replace(ANN, HERE, [*common, *own])
+    await table.replace(BEN, HERE, common)
+    samples = [set(table.sample(ANN)) for _ in range(20)]
+    assert all(each and each <= own for each in samples)
+    assert set.union(*samples) == own
+    assert table.sample(BEN) == table.sample("@eve:matrix.test") == []
+
+
 async def test_who_confirmed_a_page_last_stands_first(table: Table) -> None:
     old, new = page_of(1), page_of(1)
     object.__setattr__(new, "checked_at", old.checked_at + 1)

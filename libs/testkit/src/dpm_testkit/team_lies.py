@@ -143,7 +143,7 @@ async def what_it_has_not(team: TeamNodes) -> str:
     """A member advertises files that it has not: upstream gives them, and after some of them it is shut out."""
     hearer, liar = _pair(team, 3)
     await is_followed(team, liar, hearer)
-    wanted = [blob(team, 2 * MIB) for _ in range(5)]
+    wanted = [blob(team, 2 * MIB) for _ in range(12)]
     never = [SharedFile(Digest(f"sha256:{os.urandom(32).hex()}"), 100) for _ in range(60)]
     await lies(team, liar, hearer, *(listed(file) for _, file in wanted), *never)
     begun = time.monotonic()

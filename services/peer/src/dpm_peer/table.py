@@ -59,8 +59,12 @@ FROM member
 """
 
 _SAMPLE = """
-SELECT sha256, size, root, media_type FROM file
-WHERE member = (SELECT number FROM member WHERE user = ?) AND sha256 >= ? ORDER BY sha256 LIMIT 16
+SELECT sha256, size, root, media_type FROM (
+    SELECT * FROM file WHERE member = (SELECT number FROM member WHERE user = ?) AND sha256 >= ?
+    ORDER BY sha256 LIMIT 1000
+) AS one WHERE NOT EXISTS (
+    SELECT 1 FROM file AS other WHERE other.sha256 = one.sha256 AND other.member <> one.member
+) LIMIT 16
 """
 
 _PART = 1_000
@@ -138,10 +142,9 @@ class Table:
         return [Listed(user, _file(sha256, size, root, media)) for user, size, root, media in rows]
 
     def sample(self, user: str) -> list[SharedFile]:
-        """A few files of a member that no other one has, by chance; also none, where there are many."""
+        """A few files of a member that no other one has, by chance; not all of its files are looked at."""
         rows = self._rows(_SAMPLE, user, secrets.token_bytes(32)) or self._rows(_SAMPLE, user, b"")
-        files = [_file(Digest(f"sha256:{sha256.hex()}"), *rest) for sha256, *rest in rows]
-        return [each for each in files if len(self.holders(each.sha256)) == 1]
+        return [_file(Digest(f"sha256:{sha256.hex()}"), *rest) for sha256, *rest in rows]
 
     def pages(self, artifact_id: str) -> list[Shown]:
         """Who has a page, and as of when: those first that have confirmed it last."""
