@@ -85,7 +85,7 @@ async def test_what_was_forked_waits_until_it_may_begin(
         one, other = [await forked(loader, name, home) for name in ("one", "other")]
         assert psutil.Process(one.pid).ppid() == os.getpid()
         assert {each.pid for each in (one, other)} == {os.getsid(one.pid), os.getsid(other.pid)}
-        await until(lambda: shown(other.pid)[-1] == "other")
+        assert shown(other.pid)[-1] == "other"
         one.begin()
         await until(Path(f"{here}.dpm-one").exists)
         assert not Path(f"{here}.dpm-other").exists()
@@ -118,8 +118,7 @@ async def test_what_cannot_be_loaded_is_left_to_be_run_alone(environment: Mappin
 async def test_a_loader_that_was_killed_is_done_without(environment: Mapping[str, str], home: Home) -> None:
     async with loading(environment, home) as loader:
         child = await forked(loader, "one", home)
-        others = [each for each in psutil.Process().children() if each.pid != child.pid]
-        (process,) = (each for each in others if "--together" in each.cmdline())
+        (process,) = (each for each in psutil.Process().children() if "--together" in each.cmdline())
         process.kill()
         with (home.logs / "x.log").open("ab") as log:
             assert await loader.fork("other", log) is None
@@ -153,7 +152,7 @@ async def test_a_supervisor_starts_by_a_loader_and_starts_again_without(
         (unit,) = supervisor.units
         assert unit.pid
         first = psutil.Process(unit.pid)
-        await until(lambda: shown(first.pid) == list(service.command))
+        assert shown(first.pid) == list(service.command)
         assert [each.leader for each in processes.leftovers(home.run)] == [first]
         await supervisor.suspend("one")
         assert not first.is_running()

@@ -67,7 +67,7 @@ def together(supervisor: int, channel: socket.socket) -> object:
         try:
             run = load(name)
             if _is_alone():
-                pid = _forked()
+                pid = _forked(name)
         except Exception:
             pid = None
         if pid == 0:
@@ -83,11 +83,11 @@ def _is_alone() -> bool:
     return sum(1 for _ in Path("/proc/self/task").iterdir()) == 1
 
 
-def _forked() -> int:
-    """The pid of a new process, in this one; 0 in the new one. Raises OSError.
+def _forked(name: str) -> int:
+    """The pid of a new process, in this one; 0 in the new one, which leads a session. Raises OSError.
 
     It is no child of this process but of the supervisor, which has said that it takes in orphans
-    (PR_SET_CHILD_SUBREAPER): there it is an orphan once this returns.
+    (PR_SET_CHILD_SUBREAPER): it is one once this returns.
     """
     reading, writing = os.pipe()
     between = os.fork()
@@ -100,13 +100,13 @@ def _forked() -> int:
             raise OSError("it could not be forked")
         return int(pid)
     try:
-        pid_of_service = os.fork()
-        if pid_of_service:
-            os.write(writing, str(pid_of_service).encode())
-    except OSError:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+        _show([*sys.orig_argv[:-2], name])
+        os.write(writing, str(os.getpid()).encode())
+    except BaseException:  # whatever it is: it must not go on as a second loader
         os._exit(1)
-    if pid_of_service:
-        os._exit(0)
     os.close(reading)
     os.close(writing)
     return 0
@@ -114,13 +114,11 @@ def _forked() -> int:
 
 def _begun(supervisor: int, name: str, run: Run, stdin: int, log: int) -> object:
     """Be the service, once it is told to begin; end at once if nobody tells it any more."""
-    os.setsid()
     for descriptor, number in ((stdin, 0), (log, 1), (log, 2)):
         os.dup2(descriptor, number)
     os.close(stdin)
     os.close(log)
     sys.argv = [f"dpm-{name}"]
-    _show([*sys.orig_argv[:-2], name])
     if not sys.stdin.buffer.read():
         return 1
     die_with(supervisor)
