@@ -1,9 +1,9 @@
 """A team of four whole nodes, each on a host of its own, and what can happen to it, judged.
 
 A Synapse, an upstream that counts, and four nodes are in network namespaces on one switch: each node has a home, a
-bus, a Kubo and an address of its own. Real pip, skopeo and apt install from them, givers die at half of a file,
-members lie, strangers try, all that can stop stops, and members go. Prints what was seen, and exits with 1 if
-anything was otherwise than it must be.
+bus, a Kubo and an address of its own, and upstream's line is slower than theirs. Real pip, docker, skopeo and apt
+install from them, givers die at half of a file, members lie, strangers try, all that can stop stops, and
+members go. Prints what was seen, and exits with 1 if anything was otherwise than it must be.
 """
 
 import argparse
@@ -29,6 +29,9 @@ Scenario = Callable[[TeamNodes], Awaitable[str]]
 MIB = 1024 * 1024
 NAMES = ("anna", "ben", "carol", "dave")
 STRANGERS = ("eve", "mallory")
+UPSTREAM_BYTES = 20 * MIB
+"""What upstream gives a second, to all of them together."""
+
 SETTINGS = {"peer_least_bytes": "0", "peer_first_byte_seconds": "3"}
 """Small files are asked of peers, too; and a machine that is busy does not have upstream give the large ones."""
 
@@ -38,7 +41,7 @@ def scenarios(size: int, files: int) -> dict[str, Sequence[Scenario]]:
     breaks = [partial(passing.breaks_off, mishap=each, size=size, rate=60 * MIB) for each in passing.Mishap]
     return {
         "a": [
-            passing.one_for_all,
+            partial(passing.one_for_all, engine=True),
             partial(passing.many_at_once, files=files),
             partial(passing.of_several, size=size),
         ],
@@ -46,7 +49,7 @@ def scenarios(size: int, files: int) -> dict[str, Sequence[Scenario]]:
         "c": [lies.another_files_cid, lies.what_it_has_not, lies.what_has_rotted, lies.another_large_files_cid],
         "d": [partial(lies.strangers, outside=STRANGERS[0], between=STRANGERS[1])],
         "e": [outages.without_homeserver, outages.kubo_dies, outages.bus_restarts, outages.nodes_restart],
-        "f": [outages.upstream_away_for_one, offline, partial(offline, told=False)],
+        "f": [outages.upstream_away_for_one, partial(offline, engine=True), partial(offline, told=False)],
         "g": [partings.leaves, partings.is_kicked],
     }
 
@@ -58,6 +61,7 @@ async def run(folder: Path, letters: str, size: int, files: int) -> bool:
     async with team_nodes(
         folder, *NAMES, images=True, archive=True, pages=True, strangers=STRANGERS, **SETTINGS
     ) as team:
+        team.far.limit(UPSTREAM_BYTES)
         print(f"four nodes are in one network after {time.monotonic() - begun:.0f} s", flush=True)
         for letter, listed in scenarios(size, files).items():
             for scenario in listed if letter in letters else ():

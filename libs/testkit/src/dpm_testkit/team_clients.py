@@ -7,11 +7,12 @@ from itertools import count
 from pathlib import Path
 
 from dpm_testkit.apt_client import RELEASES, AptClient
+from dpm_testkit.docker_engine import running_engine
 from dpm_testkit.image_clients import ImageUser
 from dpm_testkit.images import Image, image
 from dpm_testkit.package_server import File
 from dpm_testkit.programs import output_of
-from dpm_testkit.team_nodes import TeamNode, Upstream
+from dpm_testkit.team_nodes import TeamNode, TeamNodes, Upstream
 from dpm_testkit.user import TOOLS
 from dpm_testkit.wheels import wheel
 
@@ -50,6 +51,20 @@ async def wares(upstream: Upstream, wheels: int = 3, wheel_bytes: int = 200_000,
         return Wares(made, name, await upstream.images.push(name, "1", image(*contents)))
 
 
+async def takes(team: TeamNodes, member: TeamNode, given: Wares, *, engine: bool = False) -> None:
+    """Have all that is given, of what upstream has, by the real pip, skopeo and apt on the member's host.
+
+    ``engine``: by the real dockerd, too.
+    """
+    await pip(member, team.folder, *given.wheels)
+    if given.image is not None:
+        await skopeo(member, team.folder, given.name, given.image)
+        if engine:
+            await docker(member, team.folder, given.name, given.image)
+    if team.upstream.archive is not None:
+        await apt(member, team.folder, team.upstream)
+
+
 async def pip(member: TeamNode, folder: Path, *projects: str) -> None:
     """Install projects anew with the real pip on the member's host, from its node."""
     place = folder / f"pip-{next(_number)}"
@@ -74,6 +89,17 @@ async def skopeo(member: TeamNode, folder: Path, name: str, given: Image) -> Non
     await user.skopeo("copy", "--src-tls-verify=false", f"docker://{host}/{name}:1", f"dir:{place / 'image'}")
     for blob in given.blobs:
         assert (place / "image" / blob.digest.split(":")[1]).read_bytes() == blob.body
+
+
+async def docker(member: TeamNode, folder: Path, name: str, given: Image) -> None:
+    """Pull an image with a new dockerd on the member's host, from its node."""
+    user = ImageUser(folder / f"docker-{next(_number)}")
+    user.within = tuple(member.host.command())
+    pulled = f"{member.node.address('gateway-oci').split('/')[2]}/{name}:1"
+    async with running_engine(user) as engine:
+        await engine.docker("pull", pulled)
+        shown = await engine.docker("image", "inspect", "--format", "{{.Id}}", pulled)
+    assert shown.strip() == given.blobs[0].digest, shown
 
 
 async def apt(member: TeamNode, folder: Path, upstream: Upstream, packages: Sequence[str] = DEBS) -> None:

@@ -11,20 +11,20 @@ from dpm_core.sharing import NotShared, Rule, decide_sharing
 from dpm_runtime import unix_http
 from dpm_runtime.peer_origin import PAGES_PATH
 from dpm_testkit.patience import eventually
-from dpm_testkit.team_clients import Wares, apt, pip, skopeo, wares
+from dpm_testkit.team_clients import takes, wares
 from dpm_testkit.team_nodes import TeamNode, TeamNodes, stored
 
 RULE = Rule(pages=True)
 
 
-async def offline(team: TeamNodes, *, told: bool = True, wheels: int = 3) -> str:
+async def offline(team: TeamNodes, *, told: bool = True, wheels: int = 3, engine: bool = False) -> str:
     """Nobody reaches upstream: pip, skopeo and apt of the others install what one member has; then it is back.
 
-    ``told``: they are told at once that it cannot be reached, else by nobody.
+    ``told``: they are told at once that it cannot be reached, else by nobody. ``engine``: dockerd pulls, too.
     """
     giver, *others = team.members.values()
     given = await wares(team.upstream, wheels)
-    await _uses(team, giver, given)
+    await takes(team, giver, given)
 
     async def shared() -> list[ArtifactStored] | None:
         events = stored(await giver.history())
@@ -45,7 +45,7 @@ async def offline(team: TeamNodes, *, told: bool = True, wheels: int = 3) -> str
     begun = time.monotonic()
     try:
         for member in others:
-            await _uses(team, member, given)
+            await takes(team, member, given, engine=engine)
             await _is_told(member, next(iter(given.wheels)))
     finally:
         if told:
@@ -69,14 +69,6 @@ def pages(events: Iterable[ArtifactStored]) -> list[str]:
     """The ids of the pages that peers are told of."""
     said = ((each, decide_sharing(RULE, each)) for each in events)
     return [each.ref.id for each, share in said if not isinstance(share, NotShared) and share.page]
-
-
-async def _uses(team: TeamNodes, member: TeamNode, given: Wares) -> None:
-    await pip(member, team.folder, *given.wheels)
-    if given.image is not None:
-        await skopeo(member, team.folder, given.name, given.image)
-    if team.upstream.archive is not None:
-        await apt(member, team.folder, team.upstream)
 
 
 async def _hears_of_page(member: TeamNode, artifact_id: str) -> None:

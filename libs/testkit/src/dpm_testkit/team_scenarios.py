@@ -24,7 +24,7 @@ from dpm_testkit.kubo import kubo_node
 from dpm_testkit.members import drained
 from dpm_testkit.package_server import File
 from dpm_testkit.patience import eventually, until
-from dpm_testkit.team_clients import apt, pip, skopeo, wares
+from dpm_testkit.team_clients import takes, wares
 from dpm_testkit.team_nodes import Got, TeamNode, TeamNodes, stored
 
 MIB = 1024 * 1024
@@ -98,22 +98,14 @@ async def is_followed(team: TeamNodes, member: TeamNode, hearer: TeamNode) -> No
     await eventually(hears, seconds=60)
 
 
-async def one_for_all(team: TeamNodes, wheels: int = 3) -> str:
+async def one_for_all(team: TeamNodes, wheels: int = 3, *, engine: bool = False) -> str:
     """One member installs, pulls and updates by real programs; then all others do, at the same time.
 
-    Upstream gives the others nothing but what has no digest.
+    Upstream gives the others nothing but what has no digest. ``engine``: theirs are dockerds, too.
     """
     first, *others = team.members.values()
     given = await wares(team.upstream, wheels)
-
-    async def uses(member: TeamNode) -> None:
-        await pip(member, team.folder, *given.wheels)
-        if given.image is not None:
-            await skopeo(member, team.folder, given.name, given.image)
-        if team.upstream.archive is not None:
-            await apt(member, team.folder, team.upstream)
-
-    await uses(first)
+    await takes(team, first, given)
 
     async def shared() -> list[str] | None:
         files = sha256s(stored(await first.history()))
@@ -124,7 +116,7 @@ async def one_for_all(team: TeamNodes, wheels: int = 3) -> str:
         await member.hears_of(*files)
     team.upstream.forget()
     begun = time.monotonic()
-    await asyncio.gather(*map(uses, others))
+    await asyncio.gather(*(takes(team, member, given, engine=engine) for member in others))
     seconds = time.monotonic() - begun
     gave = await team.upstream.gave()
     assert gave == {}, gave
