@@ -19,7 +19,7 @@ up: setup ## set up what is missing and run a node in the foreground
 .PHONY: test
 test: setup ipfs synapse prometheus index-servers clients docker registries crane apt cargo ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
-	@$(MAKE) -j2 test-real test-containers
+	@$(MAKE) test-real test-containers
 
 # Files marked long begin first. What failed beside others is run once more, alone; the first output
 # still shows it, because a test that needs a second try is one to mend. Five at a time, as they wait a lot.
