@@ -19,13 +19,15 @@ up: setup ## set up what is missing and run a node in the foreground
 .PHONY: test
 test: setup ipfs synapse prometheus index-servers clients docker registries crane apt cargo ## set up what is missing and run all tests, real parts and containers included
 	@$(MAKE) check
-	@$(MAKE) test-real test-containers
+	@$(MAKE) test-real
+	@$(MAKE) test-containers
 
 # Files marked long begin first. What failed beside others is run once more, alone; the first output
-# still shows it, because a test that needs a second try is one to mend. Five at a time, as they wait a lot.
+# still shows it, because a test that needs a second try is one to mend. Six at a time, as they wait a lot. The
+# containers come after them: an engine of a test's own, without a bridge, takes that of all others away.
 .PHONY: test-real
 test-real: setup
-	pytest -m real -n 5 --dist loadfile --no-loadscope-reorder --durations 25 || \
+	pytest -m real -n 6 --dist loadfile --no-loadscope-reorder --durations 25 || \
 	pytest -m real --last-failed --last-failed-no-failures none
 
 .PHONY: check
@@ -108,7 +110,7 @@ images: setup ipfs docker ## build the images of all services, and print the meg
 
 .PHONY: test-containers
 test-containers: setup ipfs docker apt ## the tests of the containers, on a Docker engine that is started if none runs
-	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -o cache_dir=.pytest_cache/containers -m containers tests/containers'
+	@deploy/setup/docker.sh sh -ec 'deploy/setup/images.sh; pytest -m containers tests/containers'
 
 .PHONY: clean
 clean: ## remove all that set-up installed here
