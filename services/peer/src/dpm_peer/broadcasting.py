@@ -9,7 +9,7 @@ from http.client import TOO_MANY_REQUESTS
 from dpm_core.canonical import Content
 from dpm_core.errors import Unavailable
 from dpm_core.ports import Clock
-from dpm_peer.pacing import FASTEST_SECONDS, SLOWEST_SECONDS, Pace
+from dpm_peer.pacing import SLOWEST_SECONDS, Pace
 from dpm_peer.room import Room, check_content
 
 MOST_DELTAS = 64
@@ -36,7 +36,7 @@ class Broadcasting:
         self._something = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pace = Pace(pace, fastest=min(pace, FASTEST_SECONDS))
+        self._pace = Pace(pace)
 
     def advertise(self, content: Content) -> None:
         """Say ``content`` as soon as can be. Raises Invalid for one that no room takes."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 BURST = 5
-SLOWEST_SECONDS = 10.0
-"""So many messages at once, and one more each so many seconds: half of what Synapse lets an account send."""
-
 FASTEST_SECONDS = 1.0
-"""Nobody speaks more often than that: what happens meanwhile is said together."""
+"""So many messages at once, and one more each so many seconds: what happens meanwhile is said together."""
+
+SLOWEST_SECONDS = 10.0
+"""No homeserver has it slower than that: half of what Synapse lets an account send by default."""
 
 QUICKER, SLOWER = 0.7, 2.0
 """What the seconds become after a message that had waited for its turn and was taken, and after one too many."""
@@ -15,18 +15,22 @@ QUICKER, SLOWER = 0.7, 2.0
 
 @dataclass
 class Pace:
-    """Turns to speak, at times in seconds; ``seconds`` is from one to the next once a burst is used up."""
+    """Turns to speak, at times in seconds; ``seconds`` is from one to the next once a burst is used up.
 
-    seconds: float = SLOWEST_SECONDS
+    It begins with the fastest: a homeserver that minds says so, and then it is learnt what it takes.
+    """
+
+    slowest: float = SLOWEST_SECONDS
     burst: int = BURST
     fastest: float = FASTEST_SECONDS
+    seconds: float = field(init=False)
     _left: float = field(init=False)
     _since: float | None = None
     _waited: bool = False
 
     def __post_init__(self) -> None:
+        self.seconds = self.fastest = min(self.fastest, self.slowest)
         self._left = float(self.burst)
-        self._slowest = self.seconds
 
     def wait(self, now: float) -> float:
         """Seconds until the next turn; 0 if it is now."""
@@ -41,7 +45,7 @@ class Pace:
         """A turn was used; ``limited``: the homeserver let the message wait, or did not take it, for its limit."""
         self._left = max(0.0, self._left - 1)
         if limited:
-            self.seconds, self._left = min(self._slowest, self.seconds * SLOWER), 0.0
+            self.seconds, self._left = min(self.slowest, self.seconds * SLOWER), 0.0
         elif self._waited:
-            self.seconds = min(self._slowest, max(self.fastest, self.seconds * QUICKER))
+            self.seconds = max(self.fastest, self.seconds * QUICKER)
         self._waited = False

@@ -84,6 +84,8 @@ def configuration(folder: Path, secrets: SynapseSecrets, settings: SynapseSettin
         # a team comes in through one address, within minutes; a password has 32 random bytes
         "rc_login": {"address": {"per_second": 0.5, "burst_count": 20}},
         "rc_registration": {"per_second": 0.5, "burst_count": 20},
+        # as often as a node speaks: see dpm_peer.pacing
+        "rc_message": {"per_second": 2, "burst_count": 20},
     }
 
 
